@@ -1,0 +1,111 @@
+"""The typed face of the Rust crate: the gate ``prepare · run · finish`` that every tool call passes.
+
+``Core`` is thread-safe and holds no Python objects. ``run`` blocks with the interpreter released: call it in a thread.
+JSON crosses as text in both directions. Python tools pass the same ``prepare`` and ``finish``; only ``run`` is theirs.
+"""
+
+from collections.abc import Callable
+from typing import Literal, final
+
+__version__: str
+
+class ToolInputError(ValueError):
+    """The model's call cannot be understood (unknown tool, arguments that do not fit). ``str(error)`` is for the model
+    and says what to do next."""
+
+class RuleError(ValueError):
+    """A permission rule or policy that cannot be read; ``str(error)`` is for the person."""
+
+@final
+class CancelToken:
+    """A flag one side sets and the other watches. Cancelling twice does nothing more."""
+    def __init__(self) -> None: ...
+    def cancel(self) -> None: ...
+    @property
+    def is_cancelled(self) -> bool: ...
+
+@final
+class Prepared:
+    """A validated call with the policy's verdict; passed on to ``run`` and ``finish``.
+
+    ``preview`` is a JSON object, one of
+    ``{"kind": "command", "command": str, "visible": str, "cwd": str}`` (``visible``: hidden characters escaped),
+    ``{"kind": "diff", "path": str, "diff": str, "is_new": bool}`` (unified diff, capped),
+    ``{"kind": "code", "code": str, "visible": str}``, ``{"kind": "path", "path": str}`` or ``{"kind": "none"}``.
+    ``effects`` is a JSON list of ``{"effect": "read_path"|"write_path", "path": str}``,
+    ``{"effect": "run", "command": str}``, ``{"effect": "fetch", "host": str}``, ``{"effect": "namespace"}`` (runs code in
+    the user's namespace), ``{"effect": "inspect", "name": str}``, ``{"effect": "mcp", "tool": str}``.
+    """
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def is_read_only(self) -> bool: ...
+    @property
+    def decision(self) -> Literal["allow", "ask", "deny"]: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def rule_source(self) -> str: ...
+    @property
+    def suggested_rules(self) -> list[str]: ...
+    @property
+    def effects(self) -> str: ...
+    @property
+    def preview(self) -> str: ...
+
+@final
+class ToolOutput:
+    """What a tool gave. ``content`` is a JSON list of ``{"type":"text","text"}`` and
+    ``{"type":"image","media_type","data"}``; ``details`` a JSON object for the screen and the record."""
+    def __init__(
+        self,
+        content: str,
+        status: Literal["ok", "error", "cancelled", "timed_out"] = "ok",
+        details: str = "{}",
+    ) -> None: ...
+    @property
+    def content(self) -> str: ...
+    @property
+    def status(self) -> Literal["ok", "error", "cancelled", "timed_out"]: ...
+    @property
+    def is_error(self) -> bool: ...
+    @property
+    def details(self) -> str: ...
+
+@final
+class Core:
+    def __init__(self, workspace: str, *, extra_roots: list[str] = ..., state_dir: str = ..., session_id: str = ...) -> None:
+        """``workspace`` and ``extra_roots`` are directories that file tools may touch; ``state_dir`` takes the audit log
+        and spilled outputs (readable by the model, never writable). Raises OSError where a root is no directory."""
+    @property
+    def workspace(self) -> str: ...
+    def specs(self) -> str:
+        """JSON list of ``{"name", "description", "input_schema", "is_read_only"}`` of the Rust tools."""
+    def set_policy(self, policy: str) -> None:
+        """Replace mode and rules: ``{"mode": "default"|"acceptEdits"|"plan"|"dontAsk"|"bypassPermissions",
+        "rules": [{"behavior": "allow"|"ask"|"deny", "rule": str, "source": str}]}``. Raises RuleError naming the rule
+        and its source; the old policy then stays in force."""
+    def add_rule(self, behavior: Literal["allow", "ask", "deny"], rule: str, source: str) -> None:
+        """Raises RuleError."""
+    def policy(self) -> str:
+        """The policy in force, in the form ``set_policy`` takes."""
+    def add_secret(self, value: str) -> None:
+        """A value that must never reach the model, the audit log or a record. Under 8 bytes it is ignored."""
+    def redact(self, text: str) -> str:
+        """``text`` with every secret replaced by ``[secret]``, also where it stands base64-, URL- or JSON-escaped."""
+    def prepare(self, name: str, arguments: str, effects: str | None = None, preview: str | None = None) -> Prepared:
+        """Validate, compute effects, decide. ``effects`` (and ``preview``) are given for Python tools only, whose
+        arguments Python has validated. Raises ToolInputError."""
+    def run(self, prepared: Prepared, cancel: CancelToken, on_output: Callable[[str], None] | None = None) -> ToolOutput:
+        """Run a Rust tool. Never raises for a tool's failure. ``on_output`` gets text at most every 50 ms."""
+    def finish(self, prepared: Prepared, output: ToolOutput, answer: str = "") -> ToolOutput:
+        """Cap and spill, redact, write the audit entry. ``answer``: who allowed it (``widget:allow_once``), if asked."""
+    def close(self) -> None:
+        """Kill what still runs and remove private temporary files."""
+
+def visible(text: str) -> str:
+    """``text`` with control, bidirectional, zero-width and look-alike space characters written as escapes."""

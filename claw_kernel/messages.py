@@ -1,0 +1,402 @@
+"""The values that cross layers: content blocks, messages, events and the record of a turn.
+
+Everything here is a frozen dataclass, every union is closed and tagged by ``type``, and a reader of a union ends with
+``assert_never``. This module imports nothing of ours. Times are ISO 8601 strings in UTC, durations are seconds, costs
+are US dollars, token counts are the provider's own.
+
+The content blocks follow the Anthropic Messages API (https://docs.anthropic.com/en/api/messages); providers translate
+to and from their wire format at their own edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+FORMAT = 1
+"""Version of the stored record (see docs/record.md). Raised when a reader of the old format would misread the new."""
+
+# --- content blocks ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """Plain or Markdown text."""
+
+    text: str
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingBlock:
+    """The model's reasoning. ``signature`` must go back to the same model unchanged; ``redacted`` holds opaque data
+    that stands in for reasoning the provider does not show (then ``text`` is empty)."""
+
+    text: str
+    signature: str = ""
+    redacted: str = ""
+    type: Literal["thinking"] = "thinking"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBlock:
+    """An image. ``media_type`` such as ``image/png``; ``data`` is base64 without line breaks."""
+
+    media_type: str
+    data: str
+    type: Literal["image"] = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool.
+
+    ``input`` is the parsed JSON object. Where the model's arguments were not a JSON object, ``input`` is empty and
+    ``malformed`` holds the text as it came: such a call is answered with an error and never run.
+    """
+
+    id: str
+    name: str
+    input: dict[str, Any]
+    malformed: str = ""
+    type: Literal["tool_call"] = "tool_call"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The answer to one tool call; every call in a transcript has exactly one.
+
+    ``content`` is what the model sees. ``details`` is for the person's screen and the record only, never sent:
+    ``title``, ``diff``, ``exit_code``, ``signal``, ``duration_seconds``, ``spill_path``, ``status``, ``outputs``
+    (a list of Jupyter MIME bundles).
+    """
+
+    call_id: str
+    content: tuple[TextBlock | ImageBlock, ...]
+    is_error: bool = False
+    details: dict[str, Any] = field(default_factory=dict)
+    type: Literal["tool_result"] = "tool_result"
+
+
+ContentBlock: TypeAlias = TextBlock | ThinkingBlock | ImageBlock | ToolCall | ToolResult
+UserBlock: TypeAlias = TextBlock | ImageBlock | ToolResult
+AssistantBlock: TypeAlias = TextBlock | ThinkingBlock | ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a transcript. Tool results travel in a ``user`` message, before any text in it."""
+
+    role: Literal["user", "assistant"]
+    content: tuple[ContentBlock, ...]
+
+
+# --- a request to a model ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model sees it. ``input_schema`` is a JSON Schema object, derived from the tool's argument type."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One request. ``model`` is the provider's own name for the model (without the ``provider/`` prefix).
+
+    ``tools`` and ``system`` stay the same objects for a whole session where nothing changed, and ``messages`` only
+    grows at its end, so that a provider may keep what it serialised before.
+    """
+
+    model: str
+    system: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    max_tokens: int = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one response as the provider counts them. ``input_tokens`` excludes both cache counters."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+        )
+
+
+ModelStop: TypeAlias = Literal["end_turn", "tool_use", "max_tokens", "refusal", "stop_sequence", "other"]
+"""Why the model stopped. Providers that say ``stop`` although they asked for tools are reported as ``tool_use``."""
+
+# --- what a provider streams ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More answer text. A provider joins all deltas of one network read into one."""
+
+    text: str
+    type: Literal["text_delta"] = "text_delta"
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """More reasoning text."""
+
+    text: str
+    type: Literal["thinking_delta"] = "thinking_delta"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A tool call is being written; ``arguments`` is a JSON fragment, for display only. The first delta of a call has
+    its ``name``; ``call_id`` says which call."""
+
+    call_id: str
+    name: str
+    arguments: str
+    type: Literal["tool_call_delta"] = "tool_call_delta"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderNotice:
+    """Something the person should know while waiting: a retry, a fallback, "this model is scripted"."""
+
+    text: str
+    type: Literal["provider_notice"] = "provider_notice"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRestarted:
+    """The stream broke and the request is sent again: forget the deltas of this step."""
+
+    reason: str
+    type: Literal["stream_restarted"] = "stream_restarted"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFinished:
+    """The last event of a provider's stream: the whole assistant message. ``model`` is the name that answered.
+
+    ``incomplete`` says why the message is only a part (the stream was lost after a completed block), or is empty.
+    """
+
+    message: Message
+    usage: Usage
+    stop: ModelStop
+    model: str = ""
+    incomplete: str = ""
+    type: Literal["message_finished"] = "message_finished"
+
+
+ProviderEvent: TypeAlias = (
+    TextDelta | ThinkingDelta | ToolCallDelta | ProviderNotice | StreamRestarted | MessageFinished
+)
+
+# --- approval ---------------------------------------------------------------------------------------------------------
+
+DecisionName: TypeAlias = Literal["allow", "ask", "deny"]
+AnswerName: TypeAlias = Literal["allow_once", "allow_always", "deny"]
+AnsweredBy: TypeAlias = Literal["extension", "widget", "stdin", "policy", "interrupt"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """What a person is asked. ``preview`` is the JSON object described in ``claw_kernel/_core.pyi``.
+
+    ``suggested_rules`` are the exact rules that "allow always" would add to the session; empty where a lasting
+    grant is not offered.
+    """
+
+    request_id: str
+    call_id: str
+    tool: str
+    title: str
+    reason: str
+    preview: dict[str, Any]
+    suggested_rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A person's reply (or the policy's, where nobody can answer). ``message`` is passed on to the model."""
+
+    name: AnswerName
+    by: AnsweredBy
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What is recorded of one decided call: the policy's decision and, where it asked, who answered what."""
+
+    call_id: str
+    decision: DecisionName
+    reason: str
+    rule: str = ""
+    answer: AnswerName | None = None
+    answered_by: AnsweredBy | None = None
+    message: str = ""
+
+
+# --- the record of a turn ---------------------------------------------------------------------------------------------
+
+StopReason: TypeAlias = Literal[
+    "end_turn", "max_tokens", "max_turns", "max_cost", "refusal", "interrupted", "error", "incomplete"
+]
+"""Why a turn ended. ``incomplete``: the kernel died or the record was cut before the turn's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnError:
+    """One line for the person: what went wrong and what to do. ``kind`` is a name of ``claw_kernel.errors``."""
+
+    kind: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One model request and the tool calls it asked for. ``results`` are in call order."""
+
+    content: tuple[AssistantBlock, ...]
+    results: tuple[ToolResult, ...] = ()
+    usage: Usage = Usage()
+    stop: ModelStop = "end_turn"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """What is stored for one turn, and nothing else is stored. JSON form: docs/record.md.
+
+    ``prompt`` is the text the person typed; ``content`` is what was sent for it (after ``{variable}`` and ``@file``).
+    ``model`` is ``provider/model``. ``cost_usd`` is None where the price is unknown.
+    """
+
+    turn_id: str
+    session_id: str
+    prompt: str
+    content: tuple[TextBlock | ImageBlock, ...]
+    model: str
+    started_at: str
+    steps: tuple[Step, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    notices: tuple[str, ...] = ()
+    stop_reason: StopReason | None = None
+    error: TurnError | None = None
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    duration_seconds: float = 0.0
+    cell_id: str = ""
+    format: int = FORMAT
+
+
+# --- the events of a turn ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """``record`` has the prompt and no steps yet."""
+
+    record: TurnRecord
+    type: Literal["turn_started"] = "turn_started"
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A request is being sent; ``index`` counts from 0."""
+
+    index: int
+    type: Literal["step_started"] = "step_started"
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """The step is complete: the model has spoken and every call has its result."""
+
+    index: int
+    step: Step
+    type: Literal["step_finished"] = "step_finished"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """A call runs now. ``title`` is one line (``$ git status``, ``Read data.csv``); ``preview`` as in ApprovalRequest."""
+
+    call_id: str
+    tool: str
+    title: str
+    preview: dict[str, Any]
+    type: Literal["tool_started"] = "tool_started"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """More output of a running call. ``bundle`` is a Jupyter MIME bundle (a figure); most tools send ``text`` only."""
+
+    call_id: str
+    text: str = ""
+    bundle: dict[str, Any] | None = None
+    type: Literal["tool_output"] = "tool_output"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """A call has its result (also when it was denied, failed or was cancelled)."""
+
+    result: ToolResult
+    type: Literal["tool_finished"] = "tool_finished"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequested:
+    request: ApprovalRequest
+    type: Literal["approval_requested"] = "approval_requested"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalResolved:
+    """The first answer won, or the request lapsed because the turn was interrupted."""
+
+    request_id: str
+    answer: Answer
+    type: Literal["approval_resolved"] = "approval_resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """Always the last event of a turn."""
+
+    record: TurnRecord
+    type: Literal["turn_finished"] = "turn_finished"
+
+
+Event: TypeAlias = (
+    TurnStarted
+    | StepStarted
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallDelta
+    | ProviderNotice
+    | StreamRestarted
+    | MessageFinished
+    | ApprovalRequested
+    | ApprovalResolved
+    | ToolStarted
+    | ToolOutput
+    | ToolFinished
+    | StepFinished
+    | TurnFinished
+)
