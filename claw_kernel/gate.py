@@ -2,20 +2,87 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
 from claw_kernel._core import Core
-from claw_kernel.messages import AnswerName, AnsweredBy, ApprovalRequest
+from claw_kernel.messages import Answer, AnswerName, AnsweredBy, ApprovalRequest
+
+NOBODY = "nobody can be asked here (no front end that can answer); allow it by a rule, for instance --allow '{rule}'"
+
+
+@dataclass(slots=True)
+class _Pending:
+    request: ApprovalRequest
+    turn_id: str
+    future: asyncio.Future[Answer]
 
 
 class Gate:
     """First answer wins; later ones, and those to unknown or lapsed requests, change nothing."""
 
-    core: Core
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._pending: dict[str, _Pending] = {}
+        self._lock = threading.Lock()
 
     def pending(self) -> list[ApprovalRequest]:
         """What waits for an answer now, oldest first. Any thread."""
-        raise NotImplementedError
+        with self._lock:
+            return [item.request for item in self._pending.values()]
+
+    def turn_of(self, request_id: str) -> str | None:
+        """The turn a pending request belongs to. Any thread."""
+        with self._lock:
+            item = self._pending.get(request_id)
+            return item.turn_id if item else None
+
+    async def ask(self, request: ApprovalRequest, turn_id: str, announce: Callable[[ApprovalRequest], None]) -> Answer:
+        """The first answer to ``request``, which gets a fresh id before it is ``announce``d. Engine loop only.
+
+        Cancelling lapses the request: later answers find nothing.
+        """
+        request = replace(request, request_id=f"a_{uuid.uuid4().hex[:16]}")
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._pending[request.request_id] = _Pending(request, turn_id, future)
+        try:
+            announce(request)
+            return await future
+        finally:
+            with self._lock:
+                self._pending.pop(request.request_id, None)
+
+    def refuse(self, request: ApprovalRequest, ways: Iterable[str]) -> Answer | None:
+        """The policy's own answer where nobody can be asked, else None."""
+        if any(ways):
+            return None
+        rule = request.suggested_rules[0] if request.suggested_rules else request.tool
+        return Answer("deny", "policy", NOBODY.format(rule=rule))
 
     def resolve(self, request_id: str, answer: AnswerName, by: AnsweredBy, message: str = "") -> bool:
         """True where this answer won. ``allow_always`` adds the request's ``suggested_rules`` to the session's policy (never
         broader than shown). Any thread."""
-        raise NotImplementedError
+        with self._lock:
+            # Taken out here, under the lock: of two racing answers exactly one finds it.
+            item = self._pending.pop(request_id, None)
+        if item is None:
+            return False
+        if answer == "allow_always":
+            if not item.request.suggested_rules:
+                answer = "allow_once"
+            for rule in item.request.suggested_rules:
+                self.core.add_rule("allow", rule, f"session, answered by {by}")
+        reply = Answer(answer, by, message)
+
+        def deliver() -> None:
+            if not item.future.done():
+                item.future.set_result(reply)
+
+        with contextlib.suppress(RuntimeError):  # the engine's loop is gone: so is the turn that asked
+            item.future.get_loop().call_soon_threadsafe(deliver)
+        return True

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import uuid
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
+from claw_kernel._core import Core, RuleError
+from claw_kernel.agent.engine import engine_loop
+from claw_kernel.agent.loop import Limits, TurnLoop, run_turn
+from claw_kernel.agent.prompt import system_prompt
 from claw_kernel.agent.turn import Turn
+from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
-from claw_kernel.messages import ImageBlock, TextBlock
+from claw_kernel.messages import ImageBlock, Message, TextBlock, TurnFinished, TurnRecord, TurnStarted, Usage
+from claw_kernel.providers import Provider, ProviderSettings, default_model, open_provider
 from claw_kernel.session import Session
-from claw_kernel.settings import Settings
+from claw_kernel.session.session import append_message, now
+from claw_kernel.settings import Behavior, PermissionMode, Settings
+from claw_kernel.tools import PythonTool, ToolSet
 from claw_kernel.tools.namespace import Namespace
 
 
@@ -16,21 +29,73 @@ class Agent:
     """Runs turns on the engine's event loop (one background thread per process, started on first use).
 
     ``session``: the conversation (records, transcript). ``gate``: asks and remembers; ``gate.core`` is the Rust core.
-    ``settings``: as loaded. ``model``: ``provider/model`` or None where none could be found yet.
+    ``settings``: as loaded, with what ``configure`` changed. One turn runs at a time; a second one waits for it.
     """
 
-    session: Session
-    gate: Gate
-    settings: Settings
+    def __init__(
+        self, settings: Settings, *, session: Session | None = None, namespace: Namespace | None = None
+    ) -> None:
+        """Raises SettingsError for a rule that cannot be read or a workspace that is no directory."""
+        self.settings = settings
+        self.session = session or Session()
+        try:
+            core = Core(settings.cwd, state_dir=settings.state_dir, session_id=self.session.session_id)
+            core.set_policy(settings.policy())
+        except RuleError as error:
+            raise SettingsError(str(error), "Mend or remove the rule.") from None
+        except OSError as error:
+            raise SettingsError(f"{settings.cwd} cannot be used as workspace: {error}.", "Start elsewhere.") from None
+        for secret in settings.secrets():
+            core.add_secret(secret)
+        self.gate = Gate(core)
+        self.tools = ToolSet(core, _python_tools(namespace))
+        self._system = system_prompt(settings.cwd, has_namespace=namespace is not None)
+        self._model = settings.model
+        self._providers: dict[str, tuple[Provider, str]] = {}
+        self._turn_lock: asyncio.Lock | None = None
+        self._running: set[asyncio.Task[None]] = set()
 
-    def __init__(self, settings: Settings, *, session: Session | None = None, namespace: Namespace | None = None) -> None:
-        raise NotImplementedError
+    # --- what a person may change ---
 
     @property
-    def model(self) -> str | None: ...
+    def model(self) -> str | None:
+        """``provider/model``, or None where none was chosen or found yet."""
+        return self._model
 
     def set_model(self, name: str) -> None:
         """From the next turn on. Raises SettingsError where the name cannot be one (``provider/model``)."""
+        self.settings = self.settings.with_options("%claw model", model=name)
+        self._model = self.settings.model
+
+    @property
+    def permission_mode(self) -> PermissionMode:
+        mode: PermissionMode = json.loads(self.gate.core.policy())["mode"]
+        return mode
+
+    def set_permission_mode(self, mode: str, source: str = "%claw permissions") -> None:
+        """From the next call on. Raises SettingsError."""
+        self.settings = self.settings.with_options(source, permission_mode=mode)
+        policy = json.loads(self.gate.core.policy())
+        self.gate.core.set_policy(json.dumps({**policy, "mode": mode}))
+
+    def add_rule(self, behavior: Behavior, rule: str, source: str = "%claw permissions") -> None:
+        """For this session. Raises SettingsError."""
+        try:
+            self.gate.core.add_rule(behavior, rule, source)
+        except RuleError as error:
+            raise SettingsError(str(error)) from None
+
+    def configure(self, source: str, **values: Any) -> None:
+        """Change settings of this session (``claw_kernel.settings.SETTABLE``). Raises SettingsError."""
+        self.settings = self.settings.with_options(source, **values)
+        if "model" in values:
+            self._model = self.settings.model
+        if "permission_mode" in values:
+            self.set_permission_mode(self.settings.permission_mode, source)
+        if {"base_url", "api"} & set(values):
+            self._providers.clear()
+
+    # --- turns ---
 
     def start(
         self,
@@ -42,11 +107,122 @@ class Agent:
         model: str | None = None,
         max_turns: int | None = None,
         max_cost_usd: float | None = None,
+        notices: Iterable[str] = (),
     ) -> Turn:
         """Begin a turn and return at once. ``content``: what is sent (default: the prompt as text). ``ways``: who can answer
         an approval now: any of ``extension``, ``widget``, ``stdin``; empty: nobody can, and what the policy would ask is denied.
         ``max_turns`` limits model requests. Raises nothing for a provider's fault: that ends the turn with an error."""
-        raise NotImplementedError
+        settings = self.settings
+        record = TurnRecord(
+            turn_id=f"t_{uuid.uuid4().hex[:16]}",
+            session_id=self.session.session_id,
+            prompt=prompt,
+            content=content or (TextBlock(prompt),),
+            model=model or self._model or "",
+            started_at=now(),
+            cell_id=cell_id,
+            notices=(*settings.notices, *notices),
+        )
+        limits = Limits(
+            max_turns or settings.max_turns,
+            settings.max_cost_usd if max_cost_usd is None else max_cost_usd,
+            settings.max_tokens,
+        )
+        turn = Turn(record)
+        loop = engine_loop()
+
+        def begin() -> None:
+            task = loop.create_task(self._run(turn, frozenset(ways), limits))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+        loop.call_soon_threadsafe(begin)
+        return turn
 
     def close(self) -> None:
         """Cancel what runs, close providers and the core. The agent is not used afterwards."""
+
+        async def stop() -> None:
+            for task in list(self._running):
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            for provider, _ in self._providers.values():
+                await provider.aclose()
+            self._providers.clear()
+
+        if self._running or self._providers:
+            asyncio.run_coroutine_threadsafe(stop(), engine_loop()).result(timeout=5)
+        self.tools.close()
+        self.gate.core.close()
+
+    # --- the engine's side ---
+
+    async def _run(self, turn: Turn, ways: frozenset[str], limits: Limits) -> None:
+        if self._turn_lock is None:
+            self._turn_lock = asyncio.Lock()
+        async with self._turn_lock:
+            record = turn.record
+            try:
+                record = await self._run_alone(turn, ways, limits)
+            finally:
+                if record.stop_reason is None:
+                    record = replace(turn.record, stop_reason="interrupted")
+                self.session.add(record)
+                turn.emit(TurnFinished(record))
+
+    async def _run_alone(self, turn: Turn, ways: frozenset[str], limits: Limits) -> TurnRecord:
+        self.session.forget(turn.record.cell_id)
+        try:
+            name = turn.record.model or await self._find_model()
+            provider, model = self._open(name)
+        except ClawError as error:
+            turn.emit(TurnStarted(turn.record))
+            return replace(turn.record, stop_reason="error", error=error.to_turn_error())
+        turn.update(replace(turn.record, model=f"{provider.name}/{model}"))
+        turn.emit(TurnStarted(turn.record))
+        messages = self.session.transcript(turn.record.model)
+        append_message(messages, Message("user", turn.record.content))
+        loop = TurnLoop(
+            turn,
+            provider=provider,
+            model=model,
+            system=self._system,
+            messages=messages,
+            tools=self.tools,
+            gate=self.gate,
+            ways=ways,
+            limits=limits,
+            price=self._price,
+        )
+        record = await run_turn(loop)
+        cost = await asyncio.to_thread(self._price, record.model, record.usage)
+        return replace(record, cost_usd=cost)
+
+    async def _find_model(self) -> str:
+        self._model = await default_model(self._provider_settings())
+        return self._model
+
+    def _open(self, name: str) -> tuple[Provider, str]:
+        if name not in self._providers:
+            self._providers[name] = open_provider(name, self._provider_settings())
+        return self._providers[name]
+
+    def _provider_settings(self) -> ProviderSettings:
+        settings = self.settings
+        return ProviderSettings(env=settings.env, base_url=settings.base_url, api=settings.api, cwd=settings.cwd)
+
+    def _price(self, model: str, usage: Usage) -> float | None:
+        from claw_kernel.providers.prices import cost_usd
+
+        provider, _, name = model.partition("/")
+        return cost_usd(provider, name, usage, self.settings.prices)
+
+
+def _python_tools(namespace: Namespace | None) -> tuple[PythonTool, ...]:
+    if namespace is None:
+        return ()
+    # Imported here: their argument types need pydantic, which a headless run does without.
+    from claw_kernel.tools.inspect import Inspect
+    from claw_kernel.tools.python import Python
+
+    return (Python(namespace), Inspect(namespace))

@@ -2,34 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 
-from claw_kernel.messages import Event, TurnRecord
+from claw_kernel._core import CancelToken
+from claw_kernel.messages import Event, TurnFinished, TurnRecord
 
 
 class Turn:
     """Made by ``Agent.start``. Has one reader, which takes events in batches: all that came since it last looked."""
 
-    turn_id: str
+    def __init__(self, record: TurnRecord) -> None:
+        self.turn_id = record.turn_id
+        self.cancel_token = CancelToken()
+        self._record = record
+        self._events: list[Event] = []
+        self._lock = threading.Lock()
+        self._arrived = threading.Event()
+        self._notify: Callable[[], None] | None = None
+        self._is_finished = False
+        self._on_cancel: Callable[[], None] | None = None
 
     @property
     def record(self) -> TurnRecord:
         """The record so far (finished steps); the final one once ``is_finished``."""
-        raise NotImplementedError
+        return self._record
 
     @property
-    def is_finished(self) -> bool: ...
+    def is_finished(self) -> bool:
+        return self._is_finished
 
     def cancel(self) -> None:
         """Stop the turn, from any thread: the model's stream is closed, running tools are killed with their process groups,
         every call gets its result, ``TurnFinished`` with ``interrupted`` follows within 100 ms. Twice does nothing more."""
+        # Rust tools watch the token themselves and must not wait for the engine's loop to come round.
+        self.cancel_token.cancel()
+        if self._on_cancel is not None:
+            self._on_cancel()
 
     async def batches(self) -> AsyncIterator[list[Event]]:
         """Batches until after ``TurnFinished``. Wakes the reader's loop once per batch, not once per event."""
-        raise NotImplementedError
-        yield []
+        loop = asyncio.get_running_loop()
+        arrived = asyncio.Event()
+
+        def notify() -> None:
+            with contextlib.suppress(RuntimeError):  # the reader's loop is closed: nobody reads any more
+                loop.call_soon_threadsafe(arrived.set)
+
+        with self._lock:
+            self._notify = notify
+            if self._events:
+                arrived.set()
+        try:
+            while True:
+                await arrived.wait()
+                arrived.clear()
+                batch = self._take()
+                if batch:
+                    yield batch
+                    if isinstance(batch[-1], TurnFinished):
+                        return
+        finally:
+            with self._lock:
+                self._notify = None
 
     def batches_blocking(self, poll_seconds: float = 0.05) -> Iterator[list[Event]]:
         """The same for a thread without an event loop. Yields an empty batch every ``poll_seconds`` without events."""
-        raise NotImplementedError
-        yield []
+        while True:
+            self._arrived.wait(poll_seconds)
+            batch = self._take()
+            yield batch
+            if batch and isinstance(batch[-1], TurnFinished):
+                return
+
+    # --- the engine's side ---
+
+    def emit(self, event: Event) -> None:
+        """Add an event; any thread."""
+        with self._lock:
+            self._events.append(event)
+            if isinstance(event, TurnFinished):
+                self._record = event.record
+                self._is_finished = True
+            if len(self._events) > 1:
+                return  # the reader has been woken for the first and will take all
+            self._arrived.set()
+            notify = self._notify
+        if notify is not None:
+            notify()
+
+    def update(self, record: TurnRecord) -> None:
+        self._record = record
+
+    def when_cancelled(self, callback: Callable[[], None]) -> None:
+        """``callback`` is called by ``cancel``, in the canceller's thread."""
+        self._on_cancel = callback
+        if self.cancel_token.is_cancelled:
+            callback()
+
+    def _take(self) -> list[Event]:
+        with self._lock:
+            batch, self._events = self._events, []
+            self._arrived.clear()
+            return batch

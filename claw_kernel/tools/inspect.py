@@ -1,0 +1,71 @@
+"""``Inspect``: look at the user's variables without running their code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from claw_kernel._core import ToolOutput
+from claw_kernel.messages import ToolSpec
+from claw_kernel.tools.arguments import check_arguments, schema_of
+from claw_kernel.tools.namespace import Namespace, Variable
+from claw_kernel.tools.registry import Intent, OnOutput
+
+
+class InspectArguments(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    names: list[str] = Field(default=[], description="Variables to describe; empty: list all.")
+    repr: bool = Field(default=False, description="Also run the objects' own repr(); this may need approval.")
+
+
+class Inspect:
+    spec = ToolSpec(
+        "Inspect",
+        "List or describe the user's variables (type, shape, columns, length, safe preview) without running any of "
+        "their code. Look here before you write code that uses a variable.",
+        schema_of(InspectArguments),
+    )
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+
+    def intend(self, arguments: dict[str, Any]) -> Intent:
+        asked = check_arguments(InspectArguments, arguments, "Inspect")
+        title = f"Inspect {', '.join(asked.names) or 'variables'}"
+        if asked.repr:
+            # A repr is the object's code, so it needs the right to run code in the namespace.
+            code = "\n".join(f"repr({name})" for name in asked.names)
+            preview = {"kind": "code", "code": code, "visible": code}
+            return Intent(f"{title} (repr)", ({"effect": "namespace"},), preview, is_read_only=False)
+        effects = tuple({"effect": "inspect", "name": name} for name in asked.names or ["*"])
+        return Intent(title, effects, {"kind": "none"}, is_read_only=True)
+
+    async def run(self, arguments: dict[str, Any], on_output: OnOutput) -> ToolOutput:  # noqa: ARG002
+        asked = InspectArguments.model_validate(arguments)
+        try:
+            if not asked.names:
+                found = await self._namespace.list_variables()
+                text = "\n".join(_line(variable) for variable in found) or "The user has no variables yet."
+                return _text(text)
+            lines, is_error = [], False
+            for name in asked.names:
+                try:
+                    lines.append(_line(await self._namespace.describe(name, with_repr=asked.repr)))
+                except KeyError:
+                    lines.append(f"{name}: there is no such variable")
+                    is_error = True
+            return _text("\n\n".join(lines), is_error=is_error)
+        except RuntimeError as error:
+            return _text(str(error), is_error=True)
+
+
+def _line(variable: Variable) -> str:
+    size = f", {variable.size_bytes:,} bytes" if variable.size_bytes is not None else ""
+    opaque = " (opaque; repr=true would run its own code)" if variable.is_opaque else ""
+    return f"{variable.name}: {variable.type_name}{size}{opaque}\n{variable.summary}".rstrip()
+
+
+def _text(text: str, *, is_error: bool = False) -> ToolOutput:
+    return ToolOutput(json.dumps([{"type": "text", "text": text}]), "error" if is_error else "ok")

@@ -1,0 +1,90 @@
+"""``Python``: run code in the user's live namespace. Asked for by default, because nothing confines it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from claw_kernel._core import ToolOutput, visible
+from claw_kernel.messages import ToolSpec
+from claw_kernel.tools.arguments import check_arguments, schema_of
+from claw_kernel.tools.namespace import CodeResult, Namespace
+from claw_kernel.tools.registry import Intent, OnOutput
+
+_IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+
+
+class PythonArguments(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    code: str = Field(description="Python source, run like a notebook cell.", min_length=1)
+
+
+class Python:
+    spec = ToolSpec(
+        "Python",
+        "Run Python code in the user's live notebook namespace: their variables are there, and what you assign stays. "
+        "The value of the last expression, printed text, errors and figures come back to you and are shown to the user. "
+        "Use it for the user's data and plots; use Bash for programs and tests.",
+        schema_of(PythonArguments),
+    )
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+
+    def intend(self, arguments: dict[str, Any]) -> Intent:
+        code = check_arguments(PythonArguments, arguments, "Python").code
+        lines = [line for line in code.splitlines() if line.strip()]
+        title = lines[0].strip() if lines else ""
+        if len(title) > 80:  # noqa: PLR2004
+            title = title[:79] + "…"
+        if len(lines) > 1:
+            title += f"  (+{len(lines) - 1} lines)"
+        preview = {"kind": "code", "code": code, "visible": visible(code)}
+        return Intent(f"Python: {title}", ({"effect": "namespace"},), preview, is_read_only=False)
+
+    async def run(self, arguments: dict[str, Any], on_output: OnOutput) -> ToolOutput:
+        def show(output: dict[str, Any]) -> None:
+            if output["output_type"] == "stream":
+                on_output(output["text"], None)
+            elif output["output_type"] == "error":
+                on_output("\n".join(output["traceback"]), None)
+            else:
+                on_output("", output["data"])
+
+        try:
+            result = await self._namespace.run_code(arguments["code"], show)
+        except RuntimeError as error:
+            return ToolOutput(json.dumps([{"type": "text", "text": str(error)}]), "error")
+        return _to_output(result)
+
+
+def _to_output(result: CodeResult) -> ToolOutput:
+    """Text and images for the model; what only a screen can show (HTML tables) in ``details``."""
+    texts: list[str] = []
+    images: list[dict[str, str]] = []
+    shown: list[dict[str, Any]] = []
+    for output in result.outputs:
+        if output["output_type"] == "stream":
+            texts.append(output["text"])
+        elif output["output_type"] == "error":
+            texts.append("\n".join(output["traceback"]) or f"{output['ename']}: {output['evalue']}")
+        else:
+            data = output["data"]
+            kinds = [kind for kind in _IMAGE_TYPES if kind in data]
+            for kind in kinds[:1]:
+                images.append({"type": "image", "media_type": kind, "data": "".join(data[kind].split())})
+            if text := data.get("text/plain"):
+                texts.append(text if not kinds else f"[figure: {text}]")
+            rich = {kind: value for kind, value in data.items() if kind not in _IMAGE_TYPES and kind != "text/plain"}
+            if rich:
+                shown.append({"data": {**rich, "text/plain": data.get("text/plain", "")}})
+    text = "\n".join(part.rstrip("\n") for part in texts if part.strip())
+    if result.is_interrupted:
+        text = f"{text}\nInterrupted by the user.".strip()
+    content: list[dict[str, str]] = [{"type": "text", "text": text or "(no output)"}, *images]
+    status = "cancelled" if result.is_interrupted else "error" if result.is_error else "ok"
+    return ToolOutput(json.dumps(content), status, json.dumps({"outputs": shown} if shown else {}))
+
+

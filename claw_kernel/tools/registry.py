@@ -1,0 +1,132 @@
+"""The list of tools of one session, and how a call of any of them is prepared and run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from claw_kernel._core import CancelToken, Core, Prepared, ToolInputError, ToolOutput
+from claw_kernel.messages import ImageBlock, TextBlock, ToolCall, ToolResult, ToolSpec
+
+OnOutput = Callable[[str, dict[str, Any] | None], None]
+"""``(text, bundle)``: more output of a running call, from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a Python tool says of one call before it runs: the effects and preview of ``claw_kernel/_core.pyi``, one line for
+    the person, and whether it changes nothing (then it may run beside others)."""
+
+    title: str
+    effects: tuple[Mapping[str, str], ...]
+    preview: Mapping[str, Any]
+    is_read_only: bool
+
+
+class PythonTool(Protocol):
+    """A tool that needs the Python process. ``spec`` is derived from the type of its arguments."""
+
+    spec: ToolSpec
+
+    def intend(self, arguments: dict[str, Any]) -> Intent:
+        """Validate ``arguments`` and say what they would do. Raises ToolInputError with a sentence for the model."""
+        ...
+
+    async def run(self, arguments: dict[str, Any], on_output: OnOutput) -> ToolOutput:
+        """Do it. Cancelled when the turn is; raises nothing for the tool's own failure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A call that was validated and judged, ready to run."""
+
+    call: ToolCall
+    prepared: Prepared
+    title: str
+    preview: dict[str, Any]
+    is_read_only: bool
+    tool: PythonTool | None = None
+
+
+class ToolSet:
+    """The tools of one session. Specs are the same object for its whole life, so that a request's prefix stays stable."""
+
+    def __init__(self, core: Core, python_tools: Iterable[PythonTool] = ()) -> None:
+        self._core = core
+        self._python = {tool.spec.name: tool for tool in python_tools}
+        rust = [ToolSpec(s["name"], s["description"], s["input_schema"]) for s in json.loads(core.specs())]
+        self.specs: tuple[ToolSpec, ...] = (*rust, *(tool.spec for tool in self._python.values()))
+        self._pool: ThreadPoolExecutor | None = None
+
+    def prepare(self, call: ToolCall) -> PreparedCall:
+        """Validate and judge. Raises ToolInputError."""
+        if call.malformed:
+            raise ToolInputError(
+                "The arguments of this call are not a complete JSON object, so nothing was run. Call the tool again."
+            )
+        arguments = json.dumps(call.input, ensure_ascii=False)
+        tool = self._python.get(call.name)
+        if tool is None:
+            prepared = self._core.prepare(call.name, arguments)
+            preview = json.loads(prepared.preview)
+            return PreparedCall(call, prepared, prepared.title, preview, prepared.is_read_only)
+        intent = tool.intend(call.input)
+        prepared = self._core.prepare(call.name, arguments, json.dumps(intent.effects), json.dumps(intent.preview))
+        return PreparedCall(call, prepared, intent.title, dict(intent.preview), intent.is_read_only, tool)
+
+    async def run(self, ready: PreparedCall, cancel: CancelToken, on_output: OnOutput) -> ToolOutput:
+        """Run a call that was allowed. A cancelled Rust tool is waited for: its processes are dead when this returns."""
+        if ready.tool is not None:
+            return await ready.tool.run(ready.call.input, on_output)
+        future = asyncio.get_running_loop().run_in_executor(
+            self._threads(), self._core.run, ready.prepared, cancel, lambda text: on_output(text, None)
+        )
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            cancel.cancel()
+            return await future
+
+    def finish(self, ready: PreparedCall, output: ToolOutput, answer: str, duration_seconds: float) -> ToolResult:
+        """Cap, redact and audit, then the result as the transcript holds it."""
+        done = self._core.finish(ready.prepared, output, answer)
+        details = json.loads(done.details)
+        details = {"title": ready.title, **details, "duration_seconds": round(duration_seconds, 3)}
+        if done.status != "ok":
+            details["status"] = done.status
+        return ToolResult(ready.call.id, read_content(done.content), done.is_error, details)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            # As many as a step may run at once: the threads only wait for processes and files.
+            self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="claw-tool")
+        return self._pool
+
+
+def read_content(content: str) -> tuple[TextBlock | ImageBlock, ...]:
+    """The content blocks of a ToolOutput."""
+    blocks: list[TextBlock | ImageBlock] = []
+    for item in json.loads(content):
+        if item["type"] == "image":
+            blocks.append(ImageBlock(item["media_type"], item["data"]))
+        else:
+            blocks.append(TextBlock(item["text"]))
+    return tuple(blocks)
+
+
+def error_result(call: ToolCall, text: str, **details: Any) -> ToolResult:
+    """A result that says why a call was not run."""
+    return ToolResult(call.id, (TextBlock(text),), is_error=True, details={"title": call.name, **details})
+
+
+def with_details(result: ToolResult, **details: Any) -> ToolResult:
+    return replace(result, details={**result.details, **details})
