@@ -72,7 +72,7 @@ class Settings:
         return tuple(
             value
             for name, value in self.env.items()
-            if len(value) >= 8 and any(part in name.upper() for part in _SECRET_NAME_PARTS)  # noqa: PLR2004
+            if len(value) >= 8 and any(part in name.upper() for part in _SECRET_NAME_PARTS)
         )
 
     def policy(self) -> str:
@@ -188,7 +188,9 @@ def _apply_file(settings: Settings, path: Path, *, is_project: bool) -> Settings
     ignored = sorted(set(file) - set(kept)) + (["permissions.allow"] if len(tightening) < len(rules) else [])
     settings = settings.with_options(source, rules=tightening, **kept)
     if ignored:
-        notice = f"{path}: {', '.join(ignored)} ignored; a project file may only tighten. Put it into your own settings."
+        notice = (
+            f"{path}: {', '.join(ignored)} ignored; a project file may only tighten. Put it into your own settings."
+        )
         settings = replace(settings, notices=(*settings.notices, notice))
     return settings
 
@@ -196,12 +198,14 @@ def _apply_file(settings: Settings, path: Path, *, is_project: bool) -> Settings
 def _validated(content: Any, path: Path) -> dict[str, Any]:
     from pydantic import ValidationError
 
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} does not hold a JSON object.", 'Write settings as {"model": "…"}.')
     try:
         return _file_model().model_validate(content).model_dump(exclude_none=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        known = [*_file_model().model_fields, "mode", "allow", "ask", "deny"]
+        known = ["mode", "allow", "ask", "deny"] if len(first["loc"]) > 1 else list(_file_model().model_fields)
         near = difflib.get_close_matches(str(first["loc"][-1]) if first["loc"] else "", known, 1)
         if first["type"] == "extra_forbidden":
             hint = f"Did you mean {near[0]}?" if near else f"Known settings: {', '.join(known)}."
@@ -250,5 +254,7 @@ def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:
     for item in fields(settings):
         if item.name in SETTABLE:
             value = getattr(settings, item.name)
-            rows.append((item.name, "not set" if value is None else str(value), settings.sources.get(item.name, "default")))
+            rows.append(
+                (item.name, "not set" if value is None else str(value), settings.sources.get(item.name, "default"))
+            )
     return rows
