@@ -130,6 +130,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
     except (TypeError, ValueError):
         wanted = "a positive whole number" if name != "max_cost_usd" else "an amount in US dollars such as 0.50"
         raise SettingsError(f"{name} cannot be {value!r} ({source}).", f"Give {wanted}.") from None
+    if name == "prices":
+        return value
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{name} cannot be {value!r} ({source}).", "Give a non-empty text.")
     return value.strip()

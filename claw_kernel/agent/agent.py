@@ -20,7 +20,7 @@ from claw_kernel.messages import ImageBlock, Message, TextBlock, TurnFinished, T
 from claw_kernel.providers import Provider, ProviderSettings, default_model, open_provider
 from claw_kernel.session import Session
 from claw_kernel.session.session import append_message, now
-from claw_kernel.settings import Behavior, PermissionMode, Settings
+from claw_kernel.settings import Behavior, PermissionMode, Rule, Settings
 from claw_kernel.tools import PythonTool, ToolSet
 from claw_kernel.tools.namespace import Namespace
 
@@ -84,6 +84,11 @@ class Agent:
             self.gate.core.add_rule(behavior, rule, source)
         except RuleError as error:
             raise SettingsError(str(error)) from None
+
+    def rules(self) -> list[Rule]:
+        """The rules in force, each with its source."""
+        found = json.loads(self.gate.core.policy())["rules"]
+        return [Rule(rule["behavior"], rule["rule"], rule["source"]) for rule in found]
 
     def configure(self, source: str, **values: Any) -> None:
         """Change settings of this session (``claw_kernel.settings.SETTABLE``). Raises SettingsError."""

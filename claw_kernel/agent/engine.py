@@ -17,7 +17,7 @@ _owner_pid = 0
 
 def engine_loop() -> asyncio.AbstractEventLoop:
     """The loop, running. A forked child gets one of its own: the parent's thread does not exist there."""
-    global _loop, _owner_pid  # noqa: PLW0603
+    global _loop, _owner_pid
     with _lock:
         if _loop is None or _loop.is_closed() or _owner_pid != os.getpid():
             loop = asyncio.new_event_loop()

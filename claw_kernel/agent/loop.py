@@ -381,10 +381,11 @@ async def run_turn(loop: TurnLoop) -> TurnRecord:
     except asyncio.CancelledError:
         reason = "interrupted"
     except Exception as problem:  # a bug must still leave a finished turn and a valid transcript
-        reason, error = "error", TurnError("internal", f"Claw failed: {type(problem).__name__}: {problem}", "Please report it.")
-    return replace(
-        loop.record, stop_reason=reason, error=error, duration_seconds=round(time.monotonic() - started, 3)
-    )
+        reason, error = (
+            "error",
+            TurnError("internal", f"Claw failed: {type(problem).__name__}: {problem}", "Please report it."),
+        )
+    return replace(loop.record, stop_reason=reason, error=error, duration_seconds=round(time.monotonic() - started, 3))
 
 
 def _may_share(ready: PreparedCall | ToolResult) -> bool:

@@ -1,0 +1,152 @@
+"""Records as JSON and back, and the transcript of a session that goes on tomorrow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from claw_kernel.errors import SessionError
+from claw_kernel.messages import (
+    Approval,
+    ImageBlock,
+    Step,
+    TextBlock,
+    ThinkingBlock,
+    ToolCall,
+    ToolResult,
+    TurnError,
+    TurnRecord,
+    Usage,
+)
+from claw_kernel.session import Session, read_record, write_record
+from tests.engine.conftest import call, play
+
+
+def record(number: int = 1, **changes) -> TurnRecord:
+    made = TurnRecord(
+        turn_id=f"t_{number}",
+        session_id="s_1",
+        prompt="do",
+        content=(TextBlock("do"), ImageBlock("image/png", "aGk=")),
+        model="scripted/x",
+        started_at=f"2026-01-01T00:00:0{number}.000Z",
+        steps=(
+            Step(
+                (ThinkingBlock("hm", "sig"), TextBlock("I run it."), ToolCall("c1", "Bash", {"command": "ls", "n": [1]})),
+                (ToolResult("c1", (TextBlock("a\nb"), ImageBlock("image/png", "aGk=")), details={"title": "$ ls"}),),
+                Usage(1, 2, 3, 4),
+                "tool_use",
+            ),
+            Step((TextBlock("done"),)),
+        ),
+        approvals=(Approval("c1", "ask", "no rule", "", "allow_once", "widget"),),
+        stop_reason="end_turn",
+        usage=Usage(1, 2, 3, 4),
+        cell_id=f"cell{number}",
+    )
+    return replace(made, **changes)
+
+
+def test_a_record_survives_json_and_is_written_the_same_twice():
+    first = write_record(record())
+
+    again = read_record(json.loads(json.dumps(first)))
+
+    assert again == record()
+    assert json.dumps(write_record(again)) == json.dumps(first)
+
+
+def test_an_error_survives_json():
+    failed = record(steps=(), stop_reason="error", error=TurnError("auth", "No key.", "Set one."))
+
+    assert read_record(write_record(failed)) == failed
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ([], "not a JSON object"),
+        ({"format": 99}, "format 99"),
+        ({"format": 1, "turn_id": "t"}, "session_id"),
+        ({**write_record(record()), "steps": [{"content": [{"type": "bomb"}]}]}, "steps"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_one_clear_error(document, says):
+    with pytest.raises(SessionError, match=says):
+        read_record(document)
+
+
+def test_secrets_are_replaced_when_a_record_is_written():
+    leaky = record(prompt="my key is hunter2hunter2")
+
+    text = json.dumps(write_record(leaky, lambda s: s.replace("hunter2hunter2", "[secret]")))
+
+    assert "hunter2" not in text
+
+
+def test_a_fresh_session_continues_with_exactly_the_earlier_messages(make_agent, workspace):
+    (workspace / "a.txt").write_text("hello\n")
+    replies = [{"text": "I look.", "tool_calls": [call("Read", file_path="a.txt")]}, {"text": "It says hello."}]
+    agent = make_agent(replies)
+    first = play(agent.start("What is in a.txt?", cell_id="one"))[-1].record
+    sent = agent.session.transcript(first.model)
+    stored = json.loads(json.dumps([write_record(r) for r in agent.session.records]))
+    header = json.loads(json.dumps(agent.session.header()))
+
+    tomorrow = Session()
+    assert tomorrow.merge(stored, header) == []
+
+    assert tomorrow.transcript(first.model) == sent
+    assert tomorrow.header() == header
+
+
+def test_the_fuller_of_two_versions_of_a_turn_wins_and_unreadable_ones_are_named():
+    cut = write_record(record(steps=record().steps[:1], stop_reason=None))
+
+    session = Session()
+    warnings = session.merge([cut, write_record(record()), {"format": 1}, write_record(record(2))])
+
+    assert [r.turn_id for r in session.records] == ["t_1", "t_2"]
+    assert len(session.records[0].steps) == 2
+    assert len(warnings) == 1
+
+
+def test_a_call_whose_result_was_lost_gets_one():
+    lost = record(steps=(Step(record().steps[0].content, (), Usage(), "tool_use"),), stop_reason=None)
+
+    session = Session()
+    session.merge([write_record(lost)])
+
+    results = session.records[0].steps[0].results
+    assert [(r.call_id, r.is_error) for r in results] == [("c1", True)]
+
+
+def test_reasoning_goes_back_only_to_the_model_that_gave_it():
+    session = Session()
+    session.merge([write_record(record())])
+
+    same = [b.type for m in session.transcript("scripted/x") for b in m.content]
+    other = [b.type for m in session.transcript("anthropic/y") for b in m.content]
+
+    assert "thinking" in same
+    assert "thinking" not in other
+
+
+def test_running_a_cell_again_replaces_its_turn(make_agent):
+    agent = make_agent([{"text": "one"}])
+    play(agent.start("first", cell_id="A"))
+    play(agent.start("second", cell_id="B"))
+    play(agent.start("first again", cell_id="A"))
+
+    assert [r.prompt for r in agent.session.records] == ["second", "first again"]
+
+
+def test_a_turn_that_failed_before_the_model_spoke_leaves_alternating_roles(make_agent):
+    agent = make_agent([{"text": "fine"}])
+    play(agent.start("lost", model="nosuch/model"))
+    last = play(agent.start("again"))[-1].record
+
+    roles = [m.role for m in agent.session.transcript(last.model)]
+    assert roles == ["user", "assistant"]
