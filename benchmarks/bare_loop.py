@@ -30,7 +30,7 @@ def run(call):
         done = subprocess.run(["bash", "-c", arguments["command"]], capture_output=True, text=True)
         text = done.stdout + done.stderr
     else:
-        with open(arguments["file_path"]) as file:
+        with open(arguments["file_path"]) as file:  # noqa: PTH123 (pathlib costs 5 ms of start)
             text = file.read()
     return {"type": "tool_result", "tool_use_id": call["id"], "content": text or "(no output)"}
 

@@ -9,6 +9,7 @@ the ratio to the bare loop (benchmarks/bare_loop.py) is what to compare.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -132,7 +133,7 @@ def _execute(client, code: str) -> str:
 
 def _median_gap(log: list[Entry]) -> float:
     """Milliseconds from the reply's last byte to the next request, median over the steps."""
-    return statistics.median(b.arrived - a.sent_last for a, b in zip(log, log[1:], strict=False)) * 1000
+    return statistics.median(b.arrived - a.sent_last for a, b in itertools.pairwise(log)) * 1000
 
 
 def _first_gap(log: list[Entry]) -> float:

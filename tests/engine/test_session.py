@@ -20,7 +20,7 @@ from claw_kernel.messages import (
     TurnRecord,
     Usage,
 )
-from claw_kernel.session import Session, read_record, write_record
+from claw_kernel.session import Session, read_notebook, read_record, write_record
 from tests.engine.conftest import call, play
 
 
@@ -150,3 +150,25 @@ def test_a_turn_that_failed_before_the_model_spoke_leaves_alternating_roles(make
 
     roles = [m.role for m in agent.session.transcript(last.model)]
     assert roles == ["user", "assistant"]
+
+
+def test_a_notebook_file_gives_its_records_from_both_carriers(tmp_path):
+    stored, other = write_record(record()), write_record(record(2))
+    cells = [
+        {"cell_type": "code", "metadata": {"claw": stored}, "outputs": []},
+        {"cell_type": "code", "metadata": {}, "outputs": [{"data": {"application/vnd.claw.turn+json": other}}]},
+        {"cell_type": "markdown", "metadata": {}, "source": ""},
+    ]
+    path = tmp_path / "n.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": {"claw": {"session_id": "s_1"}}, "nbformat": 4}))
+
+    assert read_notebook(path) == ([stored, other], {"session_id": "s_1"})
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "no file"), ("{", "cannot be read"), ("{}", "not a notebook")])
+def test_a_file_that_is_no_notebook_is_one_clear_error(tmp_path, content, says):
+    path = tmp_path / "n.ipynb"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SessionError, match=says):
+        read_notebook(path)
