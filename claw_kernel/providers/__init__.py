@@ -1,15 +1,36 @@
-"""Who serves a model. ``open_provider`` is the one way in; adding a provider is one file and one line in ``_OPENERS``.
+"""Who serves a model. ``open_provider`` is the one way in; adding a wire format is one file and one line in ``_OPENERS``,
+adding a provider that speaks a known one is one line in ``known.py``.
 
 A model is named ``provider/model`` (``anthropic/claude-sonnet-5``, ``ollama/qwen3``, ``scripted/tour.json``).
-Nothing here imports an HTTP library before a provider is opened.
+Nothing here imports an HTTP library before the first request is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+import difflib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
+from claw_kernel.errors import AuthError, ModelNotFoundError, SettingsError
 from claw_kernel.messages import ModelRequest, ProviderEvent
+from claw_kernel.providers.known import DEFAULT_MODELS, KNOWN, LOCAL, KnownProvider
+from claw_kernel.providers.settings import Api, ProviderSettings, Retries, Timeouts
+
+if TYPE_CHECKING:
+    from claw_kernel.providers._faults import Server
+    from claw_kernel.providers._wire import WireFormat
+
+__all__ = [
+    "Provider",
+    "ProviderSettings",
+    "Retries",
+    "Timeouts",
+    "default_model",
+    "open_provider",
+    "server_address",
+]
 
 
 class Provider(Protocol):
@@ -30,3 +51,178 @@ class Provider(Protocol):
     async def aclose(self) -> None:
         """Close connections. The provider is not used afterwards."""
         ...
+
+
+def open_provider(model: str | None, settings: ProviderSettings) -> tuple[Provider, str]:
+    """The provider of ``model`` (``provider/model``) and the provider's own name for it. Sends nothing.
+
+    With ``settings.base_url`` and ``settings.api`` the whole name is what that server calls its model (a leading ``local/`` or
+    ``anthropic/`` is taken off); with ``base_url`` alone a known provider before the slash stays that provider, at the other address.
+    Raises ModelNotFoundError for an unknown provider or script, AuthError where a key is missing or nothing can be used,
+    SettingsError for a base URL that is none.
+    """
+    if not model:
+        raise _nothing_found(settings)
+    provider, _, name = model.partition("/")
+    if provider == "scripted":
+        return _open_scripted(name, settings)
+    known, name = _find_known(model, settings)
+    if not name:
+        raise ModelNotFoundError(
+            f"{model!r} names no model.", f"Write it as {known.name}/<model>, with a model that {known.name} has."
+        )
+    base_url = server_address(known, settings)
+    api = settings.api or known.api
+    if settings.api and known.name != "local" and not settings.base_url and api != known.api:
+        is_openai = known.name == "openai" and api != "anthropic"
+        if not is_openai:
+            raise SettingsError(f"{known.name} does not speak {api}.", f"Leave --api out, or use {known.api}.")
+    variable, key = _find_key(known, settings)
+    if not key and known.key_variables and not known.is_local and not settings.base_url and known is not LOCAL:
+        raise AuthError(
+            f"No key for {known.name}: {' and '.join(known.key_variables)} "
+            f"{'is' if len(known.key_variables) == 1 else 'are'} not set.",
+            f"Set {known.key_variables[0]} (keys: {known.keys_url}) and restart the kernel, or choose another model.",
+        )
+    from claw_kernel.providers._faults import Server
+    from claw_kernel.providers._http import HttpProvider
+
+    server = Server(known, base_url, variable, key)
+    return HttpProvider(server, _OPENERS[api](server), settings), name
+
+
+def server_address(known: KnownProvider, settings: ProviderSettings) -> str:
+    """The base URL: the settings', else the provider's variable, else its own. Raises SettingsError where it is no URL."""
+    given = settings.base_url or next((settings.env[v] for v in known.base_url_variables if settings.env.get(v)), "")
+    if not given:
+        return known.base_url
+    if "://" not in given:  # OLLAMA_HOST is often a host with or without a port
+        given = f"http://{given}" + ("" if ":" in given or not known.port else f":{known.port}")
+    try:
+        parts = urlsplit(given)
+        parts.port  # noqa: B018 - raises where it is no number
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingsError(
+            f"The base URL {given!r} is no web address.", "Write it as http://host:port or https://host/path."
+        )
+    if parts.hostname == "0.0.0.0":  # noqa: S104 - where a server listens, which is no place to connect to
+        parts = parts._replace(netloc=f"127.0.0.1:{parts.port}" if parts.port else "127.0.0.1")
+    path = parts.path.rstrip("/")
+    api = settings.api or known.api
+    return parts._replace(path=path or ("" if api == "anthropic" else "/v1"), query="", fragment="").geturl()
+
+
+async def default_model(settings: ProviderSettings) -> str:
+    """``provider/model`` to use where nobody chose one: of the first provider whose key is set, else the first model that a
+    server on this machine (or at ``settings.base_url``) lists. Takes at most 0.3 s. Raises AuthError where there is none.
+    """
+    from claw_kernel.providers.local import find_local_models, list_models
+
+    if settings.base_url:
+        models = await list_models(server_address(LOCAL, replace(settings, api=settings.api or "openai-chat")))
+        if models:
+            return f"local/{models[0]}"
+        raise AuthError(
+            f"No model was chosen, and {settings.base_url} lists none.", "Name one with --model or `%claw model`."
+        )
+    for provider, model in DEFAULT_MODELS:
+        if _find_key(KNOWN[provider], settings)[1]:
+            return f"{provider}/{model}"
+    found = await find_local_models(settings)
+    if found:
+        return found[0]
+    raise _nothing_found(settings)
+
+
+def _nothing_found(settings: ProviderSettings) -> AuthError:
+    variables = [variable for known in KNOWN.values() if not known.is_local for variable in known.key_variables]
+    set_ones = [known.name for known in KNOWN.values() if not known.is_local and _find_key(known, settings)[1]]
+    if set_ones:
+        return AuthError(
+            f"No model was chosen; keys are set for {', '.join(set_ones)}.",
+            f"Choose one with `%claw model {set_ones[0]}/<model>` or --model.",
+        )
+    ports = ", ".join(f"{known.name} on {known.port}" for known in KNOWN.values() if known.is_local)
+    return AuthError(
+        f"No model can be used: no key is set ({', '.join(variables)}) and no local server answers ({ports}).",
+        "Set a key, start a local server, give --base-url with --model, or try it without a model: scripted/hello.",
+    )
+
+
+def _find_known(model: str, settings: ProviderSettings) -> tuple[KnownProvider, str]:
+    provider, slash, name = model.partition("/")
+    if settings.base_url:
+        if slash and provider == "local":
+            return LOCAL, name
+        # Local servers name models like openai/gpt-oss-20b: with an API given, only the name of that API's owner is ours.
+        if slash and provider in KNOWN and (not settings.api or provider == settings.api == "anthropic"):
+            return KNOWN[provider], name
+        return LOCAL, model
+    if slash and provider in KNOWN:
+        return KNOWN[provider], name
+    if slash and provider == "local":
+        if any(settings.env.get(variable) for variable in LOCAL.base_url_variables):
+            return LOCAL, name
+        raise SettingsError("local/ needs the address of the server.", "Give --base-url http://host:port.")
+    names = [*KNOWN, "local", "scripted"]
+    near = difflib.get_close_matches(provider.lower(), names, 1, 0.5)
+    if not slash:
+        guess = _guess(model) or (near[0] if near and provider != near[0] else "")
+        hint = f"Did you mean {guess}/{model}? " if _guess(model) else (f"Did you mean {guess}/…? " if guess else "")
+        raise ModelNotFoundError(
+            f"The model {model!r} has no provider.",
+            f"{hint}Write provider/model; providers: {', '.join(names)}.",
+        )
+    hint = f"Did you mean {near[0]}/{name}? " if near else ""
+    raise ModelNotFoundError(f"There is no provider {provider!r}.", f"{hint}Known: {', '.join(names)}.")
+
+
+def _guess(model: str) -> str:
+    prefixes = {"claude": "anthropic", "gpt-": "openai", "gemini": "gemini", "grok": "xai", "deepseek": "deepseek"}
+    return next((provider for prefix, provider in prefixes.items() if model.startswith(prefix)), "")
+
+
+def _find_key(known: KnownProvider, settings: ProviderSettings) -> tuple[str, str]:
+    """The variable and its value. Raises AuthError where the value cannot be a key."""
+    for variable in known.key_variables:
+        key = settings.env.get(variable, "").strip()
+        if key:
+            if not key.isascii() or not key.isprintable() or " " in key:
+                raise AuthError(f"{variable} holds characters that no key has.", f"Copy the key into {variable} again.")
+            return variable, key
+    return (known.key_variables[0] if known.key_variables else ""), ""
+
+
+def _open_scripted(name: str, settings: ProviderSettings) -> tuple[Provider, str]:
+    from claw_kernel.providers.scripted import ScriptedProvider, load_script
+
+    script = load_script(name, settings.cwd)
+    shown = name.rpartition("/")[2]
+    return ScriptedProvider(script, shown if shown.endswith(".json") else f"{shown}.json"), name
+
+
+def _open_anthropic(server: Server) -> WireFormat:
+    from claw_kernel.providers.anthropic import AnthropicMessages
+
+    return AnthropicMessages(server)
+
+
+def _open_openai_chat(server: Server) -> WireFormat:
+    from claw_kernel.providers.openai_chat import OpenAIChat
+
+    return OpenAIChat(server)
+
+
+def _open_openai_responses(server: Server) -> WireFormat:
+    from claw_kernel.providers.openai_responses import OpenAIResponses
+
+    return OpenAIResponses(server)
+
+
+_OPENERS: dict[Api, Callable[[Server], WireFormat]] = {
+    "anthropic": _open_anthropic,
+    "openai-chat": _open_openai_chat,
+    "openai-responses": _open_openai_responses,
+}

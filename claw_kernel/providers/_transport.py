@@ -23,6 +23,8 @@ from claw_kernel.providers.settings import Timeouts
 _KEEPALIVE_SECONDS = 60.0
 """Tools run between two requests; a new TLS connection costs two round trips. Hosted providers keep theirs longer."""
 
+_LONGEST_SIZE_LINE = 1024
+
 
 def open_client(base_url: str, env: Mapping[str, str], timeouts: Timeouts) -> httpx.AsyncClient:
     """A client for one server. Redirects are never followed: a key must not travel to another host."""
@@ -126,6 +128,7 @@ class _MergingStream(httpcore.AsyncNetworkStream):
         self._buffer = b""
         self._state = "head"
         self._left = 0  # bytes of the current chunk still to come
+        self._is_after_payload = False  # the line end after a chunk's bytes comes next
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if self._state != "head":
@@ -159,61 +162,53 @@ class _MergingStream(httpcore.AsyncNetworkStream):
 
     def _read_head(self, data: bytes) -> bytes:
         """Pass ``data`` on; where the head ends in it, what follows is merged."""
+        already = len(self._buffer)
         seen = self._buffer + data
         end = seen.find(b"\r\n\r\n")
         if end < 0:
             self._buffer = seen
             return data
-        head = seen[:end].lower()
-        rest = seen[end + 4 :]
-        if head.split(b" ", 2)[1:2] == [b"100"] or head.startswith((b"http/1.1 1", b"http/1.0 1")):
-            self._buffer = rest
-            return data
-        already = len(self._buffer)
         self._buffer = b""
-        is_chunked = any(
-            line.startswith(b"transfer-encoding:") and b"chunked" in line for line in head.split(b"\r\n")[1:]
-        )
-        if not is_chunked:
+        status, *lines = seen[:end].lower().split(b"\r\n")
+        is_final = not status.startswith((b"http/1.1 1", b"http/1.0 1"))
+        is_chunked = any(line.startswith(b"transfer-encoding:") and b"chunked" in line for line in lines)
+        if not (is_final and is_chunked):
             self._state = "rest"
             return data
-        self._state, self._left = "chunks", 0
-        return data[: end + 4 - already] + self._merge(rest)
+        self._state, self._left, self._is_after_payload = "chunks", 0, False
+        return data[: end + 4 - already] + self._merge(seen[end + 4 :])
 
     def _merge(self, data: bytes) -> bytes:
         """The payload of all chunks in ``data`` as one chunk; an unfinished size line is kept for the next read."""
         data = self._buffer + data
-        self._buffer = b""
         parts: list[bytes] = []
-        position, end, left, tail = 0, len(data), self._left, b""
+        position, end, left, is_after_payload, tail = 0, len(data), self._left, self._is_after_payload, b""
         while position < end:
             if left:
                 part = data[position : position + left]
                 parts.append(part)
                 position += len(part)
                 left -= len(part)
-                if left:
-                    break
-                left = -1  # the line end after the payload
-            if left == -1:
+                is_after_payload = not left
+                continue
+            start = position
+            if is_after_payload:
                 if end - position < 2:
                     break
-                position += 2
-                left = 0
-                continue
-            line_end = data.find(b"\r\n", position)
-            if line_end < 0:
+                start += 2
+            line_end = data.find(b"\r\n", start)
+            if line_end < 0 and end - start < _LONGEST_SIZE_LINE:
                 break
             try:
-                left = int(data[position:line_end].split(b";", 1)[0], 16)
+                left = int(data[start:line_end].split(b";", 1)[0], 16) if line_end >= 0 else 0
             except ValueError:
                 left = 0
             if left <= 0:  # the last chunk with its trailers, or nothing a chunk begins with: the parser judges
-                self._state, tail, left = "rest", data[position:], 0
+                self._state, tail, left = "rest", data[start:], 0
                 position = end
                 break
+            is_after_payload = False
             position = line_end + 2
-        self._left = left
-        self._buffer = data[position:]
+        self._left, self._is_after_payload, self._buffer = left, is_after_payload, data[position:]
         payload = b"".join(parts)
         return (b"%x\r\n%s\r\n" % (len(payload), payload) if payload else b"") + tail

@@ -1,0 +1,281 @@
+"""From what a server answered (or did not) to one of our errors, with a line for the person and the remedy."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from socket import gaierror
+from typing import Any
+from urllib.parse import urlsplit
+
+from claw_kernel.errors import (
+    AuthError,
+    ContextOverflowError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NetworkError,
+    OverloadedError,
+    ProtocolError,
+    ProviderError,
+    QuotaError,
+    RateLimitError,
+    ServerError,
+)
+from claw_kernel.providers.known import KnownProvider
+
+_LONGEST_MESSAGE = 300
+
+_OVERFLOW = re.compile(
+    "|".join(
+        (
+            r"prompt is too long",  # Anthropic
+            r"input is too long",  # Bedrock
+            r"request_too_large|request exceeds the maximum size",  # Anthropic 413
+            r"context_length_exceeded|maximum context length|exceeds? the context window",  # OpenAI, vLLM, OpenRouter
+            r"input token count .* exceeds the maximum",  # Gemini
+            r"maximum prompt length is \d+",  # xAI
+            r"reduce the length of the (messages|prompt)",  # Groq
+            r"exceed_context_size_error|exceeds the available context size",  # llama.cpp
+            r"greater than the context length|context length of only",  # LM Studio
+            r"exceeds? (the )?(model'?s? )?(context|token) (limit|length|window)",  # Kimi, MiniMax, Together
+            r"too large for model with \d+ maximum context",  # Mistral
+            r"context (window|length) (exceeded|exceeds)|too many (input )?tokens in",  # common forms
+        )
+    ),
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(
+    r"insufficient_quota|exceeded your current quota|credit balance|insufficient (balance|credits?|funds)|billing"
+    r"|payment required|spend(ing)? limit|usage limit",
+    re.IGNORECASE,
+)
+_NO_MODEL = re.compile(
+    r"model_not_found|no such model|(unknown|invalid) model|not a valid model"
+    r"|model\b.{0,120}\b(not found|does not exist|not exist|not available|is not supported|decommissioned)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who is asked, as the messages name it. ``variable``: where its key came from; ``key`` is cut out of every message."""
+
+    known: KnownProvider
+    base_url: str
+    variable: str = ""
+    key: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.known.name
+
+    def clean(self, text: str) -> str:
+        """One line of what the server said, shortened, without the key."""
+        if len(self.key) >= 4:
+            text = text.replace(self.key, "[key]")
+        text = " ".join(text.split())
+        return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
+
+
+def read_status(server: Server, model: str, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    """The error for a response that is not 200."""
+    if 300 <= status < 400:
+        return InvalidRequestError(
+            f"{server.base_url} redirects to {server.clean(headers.get('location', 'another address'))}.",
+            "Use that address as the base URL if you trust it: a key is never sent on to another host.",
+            status=status,
+        )
+    value = _read_json(body)
+    kind, said = error_text(value)
+    if not said and not _is_html(headers, body):
+        said = body[:2000].decode("utf-8", "replace")
+    error = _classify(server, model, status, kind, server.clean(said))
+    if status in {429, 503, 529} or error.is_retryable:
+        error.retry_after_seconds = read_retry_after(headers)
+    if headers.get("x-should-retry") == "false":
+        error.is_retryable = False
+    return error
+
+
+def read_error_object(server: Server, model: str, value: Any) -> ProviderError:
+    """The error for an error object inside a 200 response. Its own code stands in for the status."""
+    kind, said = error_text(value)
+    error = value.get("error") if isinstance(value, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    status = next((int(c) for c in (code, kind) if isinstance(c, int) or (isinstance(c, str) and c.isdecimal())), 0)
+    if not status:
+        words = f"{kind} {code or ''}".lower()
+        status = next((known for word, known in _STATUS_OF_WORD if word in words), 500)
+    return _classify(server, model, status, f"{kind} {code or ''}", server.clean(said))
+
+
+_STATUS_OF_WORD = (
+    ("overloaded", 529),
+    ("rate_limit", 429),
+    ("authentication", 401),
+    ("permission", 403),
+    ("not_found", 404),
+    ("too_large", 413),
+    ("context_length", 400),
+    ("invalid_request", 400),
+    ("billing", 402),
+    ("quota", 402),
+)
+
+
+def _classify(server: Server, model: str, status: int, kind: str, said: str) -> ProviderError:
+    name, both = server.name, f"{kind} {said}"
+    tail = f": {said.rstrip('.')}" if said else ""
+    if _OVERFLOW.search(both) or (status == 413 and "rate" not in both):
+        return ContextOverflowError(
+            f"The conversation is longer than {name}/{model} takes{tail}.",
+            "Clear the session or choose a model with a larger context.",
+            status=status,
+        )
+    if status == 402 or (status in {400, 403, 429} and _QUOTA.search(both)):
+        return QuotaError(
+            f"{name} says the account has no quota or credit left ({status}){tail}.",
+            "Add credit at the provider, or choose another model.",
+            status=status,
+        )
+    if status in {401, 403}:
+        if not server.key:
+            variable = server.known.key_variables[0] if server.known.key_variables else "the key"
+            return AuthError(f"{name} at {server.base_url} wants a key ({status}).", f"Set {variable}.", status=status)
+        where = f" Keys: {server.known.keys_url}" if server.known.keys_url else ""
+        what = "refused the key in" if status == 401 else "does not allow this with the key in"
+        return AuthError(
+            f"{name} {what} {server.variable} ({status}).",
+            f"Set {server.variable} to a valid key, then restart the kernel.{where}",
+            status=status,
+        )
+    if (status == 404 and "model" in both.lower()) or (status in {400, 422} and _NO_MODEL.search(both)):
+        return ModelNotFoundError(
+            f"{name} does not know the model {model!r} ({status}).",
+            f"Choose another, such as one that {server.base_url} lists, with `%claw model` or --model.",
+            status=status,
+        )
+    if status in {404, 405}:
+        return InvalidRequestError(
+            f"There is no such service at {server.base_url} ({status}).",
+            "Check the base URL and the API (anthropic, openai-chat, openai-responses).",
+            status=status,
+        )
+    if status == 429:
+        return RateLimitError(
+            f"{name} limits the rate of requests ({status}){tail}.",
+            "Wait a little, or choose another model.",
+            status=status,
+        )
+    if status in {503, 529}:
+        return OverloadedError(f"{name} is overloaded ({status}).", "Try again in a while.", status=status)
+    if status >= 500 or status in {408, 409, 425}:
+        return ServerError(f"{name} failed ({status}){tail}.", "Try again in a while.", status=status)
+    return InvalidRequestError(
+        f"{name} refused the request ({status}){tail}.",
+        "If it persists, clear the session or choose another model.",
+        status=status,
+    )
+
+
+def read_wrong_content(server: Server, model: str, content_type: str, body: bytes) -> ProviderError:
+    """The error for a 200 response that is no event stream."""
+    value = _read_json(body)
+    if isinstance(value, dict) and "error" in value:
+        return read_error_object(server, model, value)
+    what = "a web page" if _is_html({"content-type": content_type}, body) else f"{content_type or 'something else'}"
+    return ProtocolError(
+        f"{server.base_url} answered with {what} instead of a stream of events.",
+        "Check the base URL, the API, and whether a login page or proxy is in the way.",
+        status=200,
+    )
+
+
+def read_network(server: Server, error: BaseException) -> ProviderError:
+    """The error for a request that found no server, or lost it."""
+    causes = list(_causes(error))
+    host = urlsplit(server.base_url).hostname
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return NetworkError(
+            f"The TLS connection to {host} failed: {server.clean(str(causes[-1]))}.",
+            "Check the clock and, behind a company proxy, set SSL_CERT_FILE to its certificate.",
+            is_retryable=False,
+        )
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        hint = server.known.start_hint
+        remedy = f"Start the server (`{hint}`)" if hint else "Start the server"
+        return NetworkError(
+            f"Nothing answers at {server.base_url} (connection refused).",
+            f"{remedy} or check the base URL.",
+            is_retryable=False,
+        )
+    if any(isinstance(cause, gaierror) for cause in causes):
+        return NetworkError(f"The name {host} cannot be found.", "Check the network connection and the base URL.")
+    return NetworkError(
+        f"The connection to {server.name} at {server.base_url} was lost ({type(causes[-1]).__name__}).",
+        "Check the network and try again.",
+    )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if cause is None or any(cause is known for known in found):
+            continue
+        found.append(cause)
+        waiting += [cause.__cause__, cause.__context__]
+        if isinstance(cause, BaseExceptionGroup):
+            waiting += cause.exceptions
+    return found
+
+
+def error_text(value: Any) -> tuple[str, str]:
+    """Kind and message of the many shapes of error objects."""
+    if isinstance(value, list) and value:  # Gemini wraps it in a list
+        value = value[0]
+    if not isinstance(value, dict):
+        return "", ""
+    error = value.get("error", value)
+    if isinstance(error, str):
+        return "", error
+    if not isinstance(error, dict):
+        return "", ""
+    kind = " ".join(str(error[key]) for key in ("type", "code", "status") if error.get(key))
+    said = error.get("message") or error.get("detail") or value.get("message") or ""
+    raw = (error.get("metadata") or {}).get("raw") if isinstance(error.get("metadata"), dict) else None  # OpenRouter
+    return kind, str(raw or said) if isinstance(raw or said, str) else json.dumps(raw or said)
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from ``retry-after-ms`` or ``retry-after`` as a number or an HTTP date; None where it says nothing."""
+    try:
+        return max(float(headers["retry-after-ms"]) / 1000, 0.0)
+    except (KeyError, ValueError):
+        pass
+    text = headers.get("retry-after", "")
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError):
+        return None
+
+
+def _read_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    return "html" in headers.get("content-type", "") or body.lstrip()[:1] == b"<"

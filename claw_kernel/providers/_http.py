@@ -1,0 +1,283 @@
+"""Sending a request over HTTP and getting its whole answer back: one client, retries, time-outs, broken streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from claw_kernel.errors import NetworkError, OverloadedError, ProtocolError, ProviderError, RateLimitError, StreamError
+from claw_kernel.messages import (
+    ModelRequest,
+    ProviderEvent,
+    ProviderNotice,
+    StreamRestarted,
+)
+from claw_kernel.providers import _faults
+from claw_kernel.providers._faults import Server
+from claw_kernel.providers._sse import SseParser
+from claw_kernel.providers._wire import Decoder, WireFormat
+from claw_kernel.providers.settings import ProviderSettings
+
+if TYPE_CHECKING:
+    import httpx
+
+_AFTER_WHOLE_SECONDS = 3.0
+"""How long usage and the end mark are waited for once the message itself is whole: some servers send neither."""
+_AFTER_END_SECONDS = 0.02
+"""How long the end of the response is waited for after the end mark, so that the connection can be used again."""
+_LONGEST_ERROR_BYTES = 64 * 1024
+
+
+class HttpProvider:
+    """A provider: one server, one wire format. Errors, retries and time-outs as ``Provider.stream`` promises."""
+
+    def __init__(self, server: Server, wire: WireFormat, settings: ProviderSettings) -> None:
+        self.name = server.name
+        self._server = server
+        self._wire = wire
+        self._env = settings.env
+        self._timeouts = settings.timeouts
+        self._retries = settings.retries
+        self._url = server.base_url.rstrip("/") + wire.path
+        self._headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream",
+            # Compressing a stream of tokens delays them; what comes compressed all the same is unpacked.
+            "accept-encoding": "identity",
+            "user-agent": "claw-jupyter",
+            **wire.headers(),
+        }
+        self._client: httpx.AsyncClient | None = None
+
+    async def aclose(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ProviderEvent]:
+        """See ``Provider.stream``. Sends at most ``1 + Retries.limit`` requests."""
+        body = self._wire.body(request)
+        attempt = 0
+        while True:
+            has_deltas = False
+            try:
+                async with aclosing(self._attempt(request, body)) as events:
+                    async for event in events:
+                        has_deltas = True
+                        yield event
+                return
+            except ProviderError as error:
+                # An answer that is no stream at all will hardly be one the third time.
+                limit = min(1, self._retries.limit) if isinstance(error, ProtocolError) else self._retries.limit
+                if not error.is_retryable:
+                    raise
+                if attempt >= limit:
+                    raise _give_up(error, attempt + 1) from error
+                wait_seconds = self._wait_seconds(error, attempt)
+                attempt += 1
+                reason = _reason(error, self.name)
+            if has_deltas:
+                yield StreamRestarted(reason)
+            yield ProviderNotice(f"{reason}; trying again in {_seconds(wait_seconds)} ({attempt}/{limit})")
+            await asyncio.sleep(wait_seconds)
+
+    def _wait_seconds(self, error: ProviderError, attempt: int) -> float:
+        retries = self._retries
+        wait: float = min(retries.first_seconds * 2.0**attempt, retries.longest_seconds)
+        wait *= 1 - retries.jitter * random.random()  # noqa: S311 - spreading load, not hiding anything
+        floor = error.retry_after_seconds or 0.0
+        if floor > retries.patience_seconds:
+            error.message = f"{error.message.rstrip('.')}; it asks to wait {_seconds(floor)}."
+            error.remedy = f"Run the cell again in {_seconds(floor)}, or choose another model."
+            error.args = (error.message,)
+            raise error
+        return max(wait, floor)
+
+    def _open(self) -> httpx.AsyncClient:
+        if self._client is None:
+            from claw_kernel.providers._transport import open_client
+
+            self._client = open_client(self._server.base_url, self._env, self._timeouts)
+        return self._client
+
+    def _first_byte_seconds(self) -> float:
+        from claw_kernel.providers._transport import is_loopback
+
+        timeouts = self._timeouts
+        if is_loopback(urlsplit(self._server.base_url).hostname):
+            return max(timeouts.first_byte_seconds, timeouts.local_first_byte_seconds)
+        return timeouts.first_byte_seconds
+
+    async def _attempt(self, request: ModelRequest, body: bytes) -> AsyncGenerator[ProviderEvent, None]:
+        """One request: its deltas and its ``MessageFinished``, or the ``ProviderError`` that ended it."""
+        import httpcore
+        import httpx
+
+        client = self._open()
+        first_byte = self._first_byte_seconds()
+        response: httpx.Response | None = None
+        try:
+            async with asyncio.timeout(first_byte):
+                response = await client.send(
+                    client.build_request("POST", self._url, content=body, headers=self._headers), stream=True
+                )
+                if response.status_code != 200:
+                    raise _faults.read_status(
+                        self._server, request.model, response.status_code, response.headers, await _read_some(response)
+                    )
+                content_type = response.headers.get("content-type", "")
+                if "html" in content_type or "application/json" in content_type:
+                    raise _faults.read_wrong_content(
+                        self._server, request.model, content_type, await _read_some(response)
+                    )
+            decoder = self._wire.decoder(request)
+            async with aclosing(self._read(response, decoder, first_byte)) as events:
+                async for event in events:
+                    yield event
+        except TimeoutError:
+            raise StreamError(
+                f"{self.name} at {self._server.base_url} sent nothing for {_seconds(first_byte)}.",
+                "Try again, or choose another model.",
+            ) from None
+        except (httpx.ConnectTimeout, httpcore.ConnectTimeout):
+            raise NetworkError(
+                f"{self._server.base_url} cannot be reached: no connection within "
+                f"{_seconds(self._timeouts.connect_seconds)}.",
+                "Check the network, the base URL and the proxy settings.",
+            ) from None
+        except httpx.InvalidURL as error:
+            raise NetworkError(
+                f"{self._url} is no usable address: {error}.", "Check the base URL.", is_retryable=False
+            ) from None
+        except (httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            raise _faults.read_network(self._server, error) from error
+        finally:
+            if response is not None:
+                await response.aclose()
+
+    async def _read(
+        self, response: httpx.Response, decoder: Decoder, first_byte_seconds: float
+    ) -> AsyncGenerator[ProviderEvent, None]:
+        """Decode the stream. Where it breaks after a completed block, that much is the message; before, the error is raised."""
+        import httpx
+
+        parser = SseParser()
+        # Without a content encoding the transport's stream is read as it comes, past httpx's decoding layers.
+        plain = response.headers.get("content-encoding", "identity") == "identity"
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        parts = response.stream.__aiter__() if plain else response.aiter_bytes()
+        idle = self._timeouts.idle_seconds
+        limit = first_byte_seconds
+        problem: ProviderError | None = None
+        while not decoder.is_ended:
+            try:
+                async with asyncio.timeout(_AFTER_WHOLE_SECONDS if decoder.is_whole else limit):
+                    part = await anext(parts, b"")
+                limit = idle
+                frames = parser.feed(part) if part else parser.finish()
+                events = self._decode(frames, decoder)
+            except TimeoutError:
+                problem = StreamError(
+                    f"{self.name} sent nothing for {_seconds(limit)}.", "Try again, or choose another model."
+                )
+                break
+            except (httpx.HTTPError, OSError) as error:
+                problem = _lost(self._server, error)
+                break
+            except ValueError as error:
+                problem = ProtocolError(f"{self.name} sent something that is no event stream: {error}.", "Try again.")
+                break
+            except ProviderError as error:
+                problem = error
+                break
+            for event in events:
+                yield event
+            if not part:
+                break
+        if decoder.is_ended:
+            # The last bytes are usually here already; reading them keeps the connection for the next request.
+            with suppress(TimeoutError, httpx.HTTPError, OSError):
+                async with asyncio.timeout(_AFTER_END_SECONDS):
+                    while await anext(parts, b""):
+                        pass
+        if decoder.is_whole:
+            yield decoder.finish()
+            return
+        if problem is None:
+            problem = StreamError(f"{self.name} ended its answer in the middle.", "Try again.")
+        if not decoder.has_completed_block:
+            raise problem
+        yield decoder.finish(_reason(problem, self.name))
+
+    def _decode(self, frames: list[tuple[bytes, bytes]], decoder: Decoder) -> list[ProviderEvent]:
+        """The events of one read. Raises ProtocolError where a frame is no JSON object."""
+        if not frames:
+            return []
+        is_last = False
+        if frames[-1][1] == b"[DONE]":
+            is_last = True
+            frames = [frame for frame in frames if frame[1] != b"[DONE]"]
+        values: Any
+        try:
+            # All frames of a read are one parse.
+            values = json.loads(b"[%s]" % b",".join([data for _, data in frames]))
+        except ValueError:
+            values = None
+        if values is None or len(values) != len(frames):
+            values = [_read_frame(data, self.name) for _, data in frames if data.strip() and data != b"[DONE]"]
+            frames = [frame for frame in frames if frame[1].strip() and frame[1] != b"[DONE]"]
+        events = decoder.feed([(frame[0], value) for frame, value in zip(frames, values, strict=True) if value])
+        if is_last:
+            decoder.end()
+        return events
+
+
+def _read_frame(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data.decode("utf-8", "replace"))
+    except ValueError:
+        raise ProtocolError(
+            f"{name} sent an event that is no JSON: {data[:60].decode('utf-8', 'replace')!r}.",
+            "Check the base URL and the API, or try again.",
+        ) from None
+
+
+async def _read_some(response: httpx.Response) -> bytes:
+    body = b""
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) >= _LONGEST_ERROR_BYTES:
+            break
+    return body
+
+
+def _lost(server: Server, error: BaseException) -> ProviderError:
+    network = _faults.read_network(server, error)
+    return StreamError(network.message, network.remedy)
+
+
+def _reason(error: ProviderError, name: str) -> str:
+    """A few words for the notice: the error's line without its full stop."""
+    if isinstance(error, RateLimitError):
+        return f"rate limited by {name}"
+    if isinstance(error, OverloadedError):
+        return f"{name} is overloaded"
+    return error.message.rstrip(".")
+
+
+def _give_up(error: ProviderError, attempts: int) -> ProviderError:
+    error.message = f"{error.message.rstrip('.')}; gave up after {attempts} attempts."
+    error.args = (error.message,)
+    return error
+
+
+def _seconds(value: float) -> str:
+    if value >= 120:
+        minutes = round(value / 60)
+        return f"{minutes} minutes" if minutes < 120 else f"{round(minutes / 60)} hours"
+    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"

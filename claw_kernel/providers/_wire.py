@@ -1,0 +1,124 @@
+"""What a wire format has to offer, and the parts of building and reading messages that all of them share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from claw_kernel.messages import Message, MessageFinished, ModelRequest, ProviderEvent, ToolCall
+from claw_kernel.providers.settings import Api
+
+LONGEST_KEPT_BYTES = 64 * 1024 * 1024
+"""Serialised messages kept per provider: more than the largest request any provider takes (100 MB) needs in practice."""
+
+
+class Decoder(Protocol):
+    """Reads one response. ``feed`` takes the JSON objects of one network read with their event names and returns the
+    events they make, neighbouring text joined; it raises a ``ProviderError`` for an error the server reports inside."""
+
+    is_whole: bool
+    """Everything of the message is there (a stop reason came), though more frames may follow."""
+    is_ended: bool
+    """The format's own end mark came."""
+
+    @property
+    def has_completed_block(self) -> bool:
+        """A text or a tool call of the message is complete."""
+        ...
+
+    def feed(self, frames: list[tuple[bytes, dict[str, Any]]]) -> list[ProviderEvent]: ...
+
+    def end(self) -> None:
+        """The end mark ``[DONE]`` was read."""
+        ...
+
+    def finish(self, incomplete: str = "") -> MessageFinished:
+        """The message. ``incomplete``: why only its completed blocks are there."""
+        ...
+
+
+class WireFormat(Protocol):
+    """One way to write requests and read responses. Lives as long as its provider: it keeps what it serialised."""
+
+    api: Api
+    path: str
+    """Appended to the base URL."""
+
+    def headers(self) -> dict[str, str]: ...
+
+    def body(self, request: ModelRequest) -> bytes: ...
+
+    def decoder(self, request: ModelRequest) -> Decoder: ...
+
+
+def dump(value: Any) -> bytes:
+    """Compact JSON. Half of a surrogate pair, which no UTF-8 can hold, becomes ``?``."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+class KeptBytes:
+    """The JSON of messages, kept by identity: a message is frozen, so it is serialised once in its life."""
+
+    def __init__(self, write: Callable[[Message], bytes]) -> None:
+        self._write = write
+        self._kept: dict[int, tuple[Message, bytes]] = {}
+        self._size = 0
+
+    def __call__(self, message: Message) -> bytes:
+        kept = self._kept.get(id(message))
+        # The message is held, so its id cannot come to mean another one.
+        if kept is not None:
+            return kept[1]
+        written = self._write(message)
+        self._kept[id(message)] = (message, written)
+        self._size += len(written)
+        while self._size > LONGEST_KEPT_BYTES and len(self._kept) > 1:
+            self._size -= len(self._kept.pop(next(iter(self._kept)))[1])
+        return written
+
+
+class KeptValue:
+    """The JSON of the newest ``tools`` or ``system``, which stay the same object for a session."""
+
+    def __init__(self) -> None:
+        self._source: object = self
+        self._bytes = b""
+
+    def get(self, source: object, write: Callable[[], bytes]) -> bytes:
+        if source is not self._source:
+            self._bytes = write()
+            self._source = source
+        return self._bytes
+
+
+def read_tool_call(call_id: str, name: str, arguments: str) -> ToolCall:
+    """Only one complete JSON object is an input; no arguments at all are an empty one; the rest is ``malformed``."""
+    if not arguments.strip():
+        return ToolCall(call_id, name, {})
+    try:
+        value = json.loads(arguments)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        return ToolCall(call_id, name, value)
+    return ToolCall(call_id, name, {}, malformed=arguments)
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """What goes back to the model for a call: its input. Malformed text goes back wrapped, because every provider wants
+    an object there and the model should see what it wrote."""
+    return {"malformed_arguments": call.malformed} if call.malformed else call.input
+
+
+def fit_id(call_id: str, *, longest: int = 64, is_short: bool = False) -> str:
+    """``call_id``, or a stand-in that depends on it alone where the server would refuse it. Anthropic takes letters, digits,
+    ``_`` and ``-`` up to 64; Responses up to 64; Mistral exactly nine letters and digits (``is_short``)."""
+    if is_short:
+        if len(call_id) == 9 and call_id.isascii() and call_id.isalnum():
+            return call_id
+        return hashlib.blake2s(call_id.encode("utf-8", "replace")).hexdigest()[:9]
+    if 0 < len(call_id) <= longest and call_id.isascii() and call_id.replace("_", "a").replace("-", "a").isalnum():
+        return call_id
+    return "call_" + hashlib.blake2s(call_id.encode("utf-8", "replace")).hexdigest()[:24]

@@ -1,0 +1,353 @@
+"""Chat Completions (https://platform.openai.com/docs/api-reference/chat) and what its many servers make of it.
+
+How requests differ is data (``Dialect``); how responses differ is borne by the decoder for every server alike.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any, assert_never
+
+from claw_kernel.messages import (
+    AssistantBlock,
+    ImageBlock,
+    Message,
+    MessageFinished,
+    ModelRequest,
+    ModelStop,
+    ProviderEvent,
+    TextBlock,
+    TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
+from claw_kernel.providers import _faults
+from claw_kernel.providers._faults import Server
+from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, read_tool_call
+from claw_kernel.providers.known import Dialect
+from claw_kernel.providers.settings import Api
+
+_STOPS: dict[str, ModelStop] = {
+    "stop": "end_turn",
+    "end_turn": "end_turn",
+    "eos": "end_turn",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "length": "max_tokens",
+    "max_tokens": "max_tokens",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+}
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
+"""Where servers put the reasoning; some send two of them with the same text, so the first that comes is kept to."""
+
+
+class OpenAIChat:
+    """The wire format in one dialect. The prefix of a session's requests is byte-stable: these servers cache by prefix."""
+
+    api: Api = "openai-chat"
+    path = "/chat/completions"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._dialect = server.known.dialect
+        self._messages = KeptBytes(self._write_message)
+        self._tools = KeptValue()
+        self._system = KeptValue()
+
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._server.key}"} if self._server.key else {}
+
+    def body(self, request: ModelRequest) -> bytes:
+        dialect = self._dialect
+        parts = [
+            b'{"model":%s,"%s":%d,"stream":true'
+            % (dump(request.model), dialect.max_tokens_field.encode(), request.max_tokens)
+        ]
+        if dialect.asks_usage:
+            parts.append(b',"stream_options":{"include_usage":true}')
+        if request.tools:
+            parts.append(b',"tools":' + self._tools.get(request.tools, lambda: _write_tools(request)))
+        messages = [self._messages(message) for message in request.messages]
+        if request.system:
+            system = self._system.get(request.system, lambda: dump({"role": "system", "content": request.system}))
+            messages.insert(0, system)
+        parts += [b',"messages":[', b",".join([message for message in messages if message]), b"]}"]
+        return b"".join(parts)
+
+    def decoder(self, request: ModelRequest) -> _Decoder:
+        return _Decoder(self._server, request.model)
+
+    def _write_message(self, message: Message) -> bytes:
+        """The one or more messages of the format that say the same, joined by commas."""
+        written = (
+            self._write_assistant(message.content)
+            if message.role == "assistant"
+            else _write_user(message.content, self._dialect)
+        )
+        return b",".join([dump(part) for part in written])
+
+    def _write_assistant(self, content: tuple[Any, ...]) -> list[dict[str, Any]]:
+        dialect = self._dialect
+        text = "".join(block.text for block in content if isinstance(block, TextBlock))
+        calls = [
+            {
+                "id": fit_id(block.id, is_short=dialect.call_ids == "short"),
+                "type": "function",
+                "function": {"name": block.name, "arguments": dump(arguments_of(block)).decode()},
+            }
+            for block in content
+            if isinstance(block, ToolCall)
+        ]
+        if not text and not calls:
+            return []
+        written: dict[str, Any] = {"role": "assistant", "content": text or None}
+        if dialect.reasoning_field and calls:
+            reasoning = "".join(block.text for block in content if isinstance(block, ThinkingBlock))
+            if reasoning:
+                written[dialect.reasoning_field] = reasoning
+        if calls:
+            written["tool_calls"] = calls
+        return [written]
+
+
+def _write_tools(request: ModelRequest) -> bytes:
+    return dump(
+        [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.input_schema},
+            }
+            for tool in request.tools
+        ]
+    )
+
+
+def _write_user(content: tuple[Any, ...], dialect: Dialect) -> list[dict[str, Any]]:
+    """Tool messages first; a tool message takes only text, so the images of results follow in a user message."""
+    tools: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
+    for block in content:
+        match block:
+            case TextBlock():
+                if block.text:
+                    parts.append({"type": "text", "text": block.text})
+            case ImageBlock():
+                parts.append(_write_image(block))
+            case ToolResult():
+                images = [part for part in block.content if isinstance(part, ImageBlock)]
+                text = "\n".join(part.text for part in block.content if isinstance(part, TextBlock))
+                tools.append(
+                    {
+                        "role": "tool",
+                        "tool_call_id": fit_id(block.call_id, is_short=dialect.call_ids == "short"),
+                        "content": text or ("(see the image below)" if images else "(no output)"),
+                    }
+                )
+                parts += [_write_image(image) for image in images]
+            case ThinkingBlock() | ToolCall():  # never in a user message
+                pass
+            case _:
+                assert_never(block)
+    if not parts:
+        return tools
+    if tools and dialect.is_bridged:
+        tools.append({"role": "assistant", "content": "I have the results."})
+    is_text = all(part["type"] == "text" for part in parts)  # plain text is what every server takes
+    return [*tools, {"role": "user", "content": "\n\n".join(part["text"] for part in parts) if is_text else parts}]
+
+
+def _write_image(image: ImageBlock) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
+
+
+class _OpenCall:
+    __slots__ = ("arguments", "call_id", "index", "name", "sent_id")
+
+    def __init__(self, index: Any, sent_id: str, call_id: str) -> None:
+        self.index = index
+        self.sent_id = sent_id
+        self.call_id = call_id
+        self.name = ""
+        self.arguments: list[str] = []
+
+
+class _Decoder:
+    def __init__(self, server: Server, model: str) -> None:
+        self.is_whole = False
+        self.is_ended = False
+        self._server = server
+        self._asked = model
+        self._model = model
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._calls: list[_OpenCall] = []
+        self._refusals: list[str] = []
+        self._stop = ""
+        self._usage: dict[str, Any] = {}
+        self._reasoning_field = ""
+
+    @property
+    def has_completed_block(self) -> bool:
+        # There is no end mark: text is complete when a call begins, a call when the next one does.
+        return bool(self._calls) and (len(self._calls) > 1 or bool(self._texts))
+
+    def end(self) -> None:
+        self.is_ended = True
+        # Some servers send no finish_reason; an end mark after content says as much.
+        self.is_whole = True
+
+    def feed(self, frames: list[tuple[bytes, dict[str, Any]]]) -> list[ProviderEvent]:
+        events: list[ProviderEvent] = []
+        texts: list[str] = []
+        for name, frame in frames:
+            if not isinstance(frame, dict):
+                continue
+            if frame.get("error") or name == b"error":
+                raise _faults.read_error_object(self._server, self._asked, frame)
+            choices = frame.get("choices")
+            if choices:
+                choice = choices[0]
+                delta = choice.get("delta") or choice.get("message")
+                if delta:
+                    content = delta.get("content")
+                    if content and type(content) is str and len(delta) <= 2:  # what 99 of 100 frames are
+                        texts.append(content)
+                    else:
+                        self._read_delta(delta, content, texts, events)
+                if choice.get("finish_reason"):
+                    self._stop = choice["finish_reason"]
+                    self.is_whole = True
+                if choice.get("usage"):
+                    self._usage = choice["usage"]
+            if frame.get("usage"):
+                self._usage = frame["usage"]
+            if frame.get("model"):
+                self._model = frame["model"]
+        self._flush(texts, events)
+        return events
+
+    def _flush(self, texts: list[str], events: list[ProviderEvent]) -> None:
+        if texts:
+            text = "".join(texts)
+            self._texts.append(text)
+            events.append(TextDelta(text))
+            texts.clear()
+
+    def _read_delta(self, delta: dict[str, Any], content: Any, texts: list[str], events: list[ProviderEvent]) -> None:
+        for field in (self._reasoning_field,) if self._reasoning_field else _REASONING_FIELDS:
+            thought = delta.get(field)
+            if thought and isinstance(thought, str):
+                self._reasoning_field = field
+                self._flush(texts, events)
+                self._thoughts.append(thought)
+                last = events[-1] if events else None
+                if isinstance(last, ThinkingDelta):
+                    events[-1] = ThinkingDelta(last.text + thought)
+                else:
+                    events.append(ThinkingDelta(thought))
+                break
+        if isinstance(content, list):  # parts, as in requests
+            content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+        if content and isinstance(content, str):
+            texts.append(content)
+        refusal = delta.get("refusal")
+        if refusal and isinstance(refusal, str):
+            self._refusals.append(refusal)
+            texts.append(refusal)
+        for fragment in delta.get("tool_calls") or ():
+            if isinstance(fragment, dict):
+                self._flush(texts, events)
+                self._read_call(fragment, events)
+        if delta.get("function_call"):  # the form before tools
+            self._flush(texts, events)
+            self._read_call({"index": 0, "function": delta["function_call"]}, events)
+
+    def _read_call(self, fragment: dict[str, Any], events: list[ProviderEvent]) -> None:
+        function = fragment.get("function") or {}
+        name = function.get("name") or ""
+        call = self._find_call(fragment, name)
+        is_new = not call.name
+        if name and is_new:
+            call.name = name
+        elif name and name != call.name and not call.arguments:  # a name sent in pieces
+            call.name += name
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict | list):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        arguments = arguments if isinstance(arguments, str) else ""
+        if arguments:
+            call.arguments.append(arguments)
+        last = events[-1] if events else None
+        if isinstance(last, ToolCallDelta) and last.call_id == call.call_id:
+            events[-1] = ToolCallDelta(call.call_id, last.name, last.arguments + arguments)
+        elif is_new or arguments:
+            events.append(ToolCallDelta(call.call_id, call.name if is_new else "", arguments))
+
+    def _find_call(self, fragment: dict[str, Any], name: str) -> _OpenCall:
+        """The call a fragment belongs to. Its index may be missing or always 0, its id only on the first fragment, on
+        every one, or empty; so a new id, a new index, or a name after complete arguments begins a new call."""
+        index, sent_id = fragment.get("index"), fragment.get("id") or ""
+        calls = self._calls
+        if sent_id:
+            for call in calls:
+                if call.sent_id == sent_id and (index is None or call.index is None or call.index == index):
+                    return call
+        same_index = [call for call in calls if call.index == index] if index is not None else calls[-1:]
+        if same_index:
+            call = same_index[-1]
+            begins_anew = name and call.name and _is_complete("".join(call.arguments))
+            is_other = bool(sent_id and call.sent_id and sent_id != call.sent_id)
+            if not is_other and not (begins_anew and not (sent_id and sent_id == call.sent_id)):
+                call.sent_id = call.sent_id or sent_id
+                return call
+        taken = {call.call_id for call in calls}
+        call_id = sent_id if sent_id and sent_id not in taken else f"call_{uuid.uuid4().hex[:24]}"
+        call = _OpenCall(index, sent_id, call_id)
+        calls.append(call)
+        return call
+
+    def finish(self, incomplete: str = "") -> MessageFinished:
+        calls = self._calls
+        if incomplete and calls:
+            calls = calls[:-1]  # the one that was being written
+        content: list[AssistantBlock] = []
+        if self._thoughts and not incomplete:
+            content.append(ThinkingBlock("".join(self._thoughts)))
+        if self._texts:
+            content.append(TextBlock("".join(self._texts)))
+        found = [read_tool_call(call.call_id, call.name, "".join(call.arguments)) for call in calls if call.name]
+        stop: ModelStop = _STOPS.get(self._stop, "other" if self._stop or incomplete else "end_turn")
+        if found and stop in {"end_turn", "other"}:
+            stop = "tool_use"
+        elif not found and stop == "tool_use":
+            stop = "end_turn"
+        if self._refusals:
+            stop = "refusal"
+        message = Message("assistant", (*content, *found))
+        return MessageFinished(message, self._read_usage(), stop, self._model, incomplete)
+
+    def _read_usage(self) -> Usage:
+        usage = self._usage
+        details = usage.get("prompt_tokens_details") or {}
+        # ``prompt_tokens`` counts cached ones too; DeepSeek names its hits in its own field.
+        cached = _count(details.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens"))
+        prompt = _count(usage.get("prompt_tokens"))
+        return Usage(max(prompt - cached, 0), _count(usage.get("completion_tokens")), cached, 0)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _is_complete(arguments: str) -> bool:
+    try:
+        json.loads(arguments)
+    except ValueError:
+        return False
+    return True

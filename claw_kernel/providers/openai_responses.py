@@ -1,0 +1,309 @@
+"""The OpenAI Responses API (https://platform.openai.com/docs/api-reference/responses-streaming), without storage at the
+provider: each request carries the whole conversation, reasoning goes along encrypted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, assert_never
+
+from claw_kernel.errors import ProviderError
+from claw_kernel.messages import (
+    AssistantBlock,
+    ImageBlock,
+    Message,
+    MessageFinished,
+    ModelRequest,
+    ModelStop,
+    ProviderEvent,
+    TextBlock,
+    TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
+from claw_kernel.providers import _faults
+from claw_kernel.providers._faults import Server
+from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, read_tool_call
+from claw_kernel.providers.settings import Api
+
+
+class OpenAIResponses:
+    """The wire format."""
+
+    api: Api = "openai-responses"
+    path = "/responses"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._messages = KeptBytes(_write_message)
+        self._tools = KeptValue()
+        self._system = KeptValue()
+
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._server.key}"} if self._server.key else {}
+
+    def body(self, request: ModelRequest) -> bytes:
+        parts = [
+            b'{"model":%s,"max_output_tokens":%d,"stream":true,"store":false'
+            % (dump(request.model), request.max_tokens),
+            b',"include":["reasoning.encrypted_content"]',
+        ]
+        if request.tools:
+            parts.append(b',"tools":' + self._tools.get(request.tools, lambda: _write_tools(request)))
+        if request.system:
+            parts.append(b',"instructions":' + self._system.get(request.system, lambda: dump(request.system)))
+        items = [self._messages(message) for message in request.messages]
+        parts += [b',"input":[', b",".join([item for item in items if item]), b"]}"]
+        return b"".join(parts)
+
+    def decoder(self, request: ModelRequest) -> _Decoder:
+        return _Decoder(self._server, request.model)
+
+
+def _write_tools(request: ModelRequest) -> bytes:
+    return dump(
+        [
+            {
+                "type": "function",
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.input_schema,
+                "strict": False,  # strict schemas know no optional properties
+            }
+            for tool in request.tools
+        ]
+    )
+
+
+def _write_message(message: Message) -> bytes:
+    """The input items that say the same, joined by commas."""
+    items: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
+    is_user = message.role == "user"
+    for block in message.content:
+        match block:
+            case TextBlock():
+                if block.text and is_user:
+                    parts.append({"type": "input_text", "text": block.text})
+                elif block.text:
+                    items.append({"role": "assistant", "content": [{"type": "output_text", "text": block.text}]})
+            case ImageBlock():
+                parts.append(_write_image(block))
+            case ThinkingBlock():
+                item = _read_reasoning(block.signature)
+                if item is not None:
+                    items.append(item)
+            case ToolCall():
+                items.append(
+                    {
+                        "type": "function_call",
+                        "call_id": fit_id(block.id),
+                        "name": block.name,
+                        "arguments": dump(arguments_of(block)).decode(),
+                    }
+                )
+            case ToolResult():
+                output: list[dict[str, Any]] = []
+                for part in block.content:
+                    match part:
+                        case TextBlock():
+                            output.append({"type": "input_text", "text": part.text})
+                        case ImageBlock():
+                            output.append(_write_image(part))
+                        case _:
+                            assert_never(part)
+                is_text = all(part["type"] == "input_text" for part in output)
+                text = "\n".join(part["text"] for part in output) if is_text else ""
+                items.append(
+                    {
+                        "type": "function_call_output",
+                        "call_id": fit_id(block.call_id),
+                        "output": (text or "(no output)") if is_text else output,
+                    }
+                )
+            case _:
+                assert_never(block)
+    if parts:
+        items.append({"role": "user", "content": parts})
+    return b",".join([dump(item) for item in items])
+
+
+def _write_image(image: ImageBlock) -> dict[str, Any]:
+    return {"type": "input_image", "image_url": f"data:{image.media_type};base64,{image.data}"}
+
+
+def _read_reasoning(signature: str) -> dict[str, Any] | None:
+    """The reasoning item a signature holds; None for a signature of another provider."""
+    if not signature.startswith('{"type":"reasoning"'):
+        return None
+    try:
+        item = json.loads(signature)
+    except ValueError:
+        return None
+    return item if isinstance(item, dict) else None
+
+
+class _Item:
+    """An output item while it is being written."""
+
+    __slots__ = ("call_id", "is_complete", "item", "kind", "name", "parts")
+
+    def __init__(self, item: dict[str, Any]) -> None:
+        self.item = item
+        self.kind: str = item.get("type", "")
+        self.call_id: str = item.get("call_id") or item.get("id") or ""
+        self.name: str = item.get("name") or ""
+        self.parts: list[str] = []
+        self.is_complete = False
+
+    def block(self) -> AssistantBlock | None:
+        match self.kind:
+            case "message":
+                text = "".join(self.parts) or "".join(
+                    part.get("text") or part.get("refusal") or "" for part in self.item.get("content") or ()
+                )
+                return TextBlock(text) if text else None
+            case "function_call":
+                return read_tool_call(self.call_id, self.name, self.item.get("arguments") or "".join(self.parts))
+            case "reasoning":
+                item = self.item
+                text = "".join(self.parts) or "\n".join(part.get("text", "") for part in item.get("summary") or ())
+                if not item.get("encrypted_content"):
+                    return ThinkingBlock(text) if text else None
+                kept = {name: item.get(name) for name in ("type", "id", "summary", "encrypted_content")}
+                kept["summary"] = kept["summary"] or []
+                return ThinkingBlock(text, dump(kept).decode())
+            case _:
+                return None
+
+
+class _Decoder:
+    def __init__(self, server: Server, model: str) -> None:
+        self.is_whole = False
+        self.is_ended = False
+        self._server = server
+        self._asked = model
+        self._model = model
+        self._items: dict[int, _Item] = {}
+        self._stop: ModelStop = "end_turn"
+        self._has_refusal = False
+        self._usage: dict[str, Any] = {}
+
+    @property
+    def has_completed_block(self) -> bool:
+        kinds = {"message", "function_call"}
+        return any(item.is_complete and item.kind in kinds and item.block() for item in self._items.values())
+
+    def end(self) -> None:
+        self.is_ended = True
+
+    def feed(self, frames: list[tuple[bytes, dict[str, Any]]]) -> list[ProviderEvent]:
+        events: list[ProviderEvent] = []
+        texts: list[str] = []
+        for name, frame in frames:
+            kind = frame.get("type") or name.decode("utf-8", "replace")
+            if kind == "response.output_text.delta":
+                text = frame.get("delta") or ""
+                self._item(frame, "message").parts.append(text)
+                texts.append(text)
+                continue
+            if texts:
+                events.append(TextDelta("".join(texts)))
+                texts = []
+            self._read(kind, frame, events)
+        if texts:
+            events.append(TextDelta("".join(texts)))
+        return events
+
+    def _item(self, frame: dict[str, Any], kind: str) -> _Item:
+        index = frame.get("output_index", 0)
+        item = self._items.get(index)
+        if item is None:
+            item = self._items[index] = _Item({"type": kind})
+        return item
+
+    def _read(self, kind: str, frame: dict[str, Any], events: list[ProviderEvent]) -> None:
+        match kind:
+            case "response.created" | "response.in_progress":
+                self._model = (frame.get("response") or {}).get("model") or self._model
+            case "response.output_item.added":
+                item = self._items[frame.get("output_index", len(self._items))] = _Item(frame.get("item") or {})
+                if item.kind == "function_call":
+                    events.append(ToolCallDelta(item.call_id, item.name, ""))
+            case "response.function_call_arguments.delta":
+                item = self._item(frame, "function_call")
+                fragment = frame.get("delta") or ""
+                item.parts.append(fragment)
+                last = events[-1] if events else None
+                if isinstance(last, ToolCallDelta) and last.call_id == item.call_id:
+                    events[-1] = ToolCallDelta(item.call_id, last.name, last.arguments + fragment)
+                else:
+                    events.append(ToolCallDelta(item.call_id, "", fragment))
+            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+                text = frame.get("delta") or ""
+                self._item(frame, "reasoning").parts.append(text)
+                last = events[-1] if events else None
+                if isinstance(last, ThinkingDelta):
+                    events[-1] = ThinkingDelta(last.text + text)
+                else:
+                    events.append(ThinkingDelta(text))
+            case "response.reasoning_summary_part.added":
+                parts = self._item(frame, "reasoning").parts
+                if parts:
+                    parts.append("\n\n")
+                    events.append(ThinkingDelta("\n\n"))
+            case "response.refusal.delta":
+                text = frame.get("delta") or ""
+                self._has_refusal = True
+                self._item(frame, "message").parts.append(text)
+                events.append(TextDelta(text))
+            case "response.output_item.done":
+                item = self._item(frame, "")
+                done = frame.get("item") or {}
+                item.item = done or item.item
+                item.kind = done.get("type") or item.kind
+                item.call_id = done.get("call_id") or item.call_id
+                item.name = done.get("name") or item.name
+                item.is_complete = True
+            case "response.completed" | "response.incomplete":
+                self._finish_response(frame.get("response") or {}, is_incomplete=kind == "response.incomplete")
+            case "response.failed" | "error":
+                raise self._error(frame)
+            case _:  # parts and marks that say nothing more
+                pass
+
+    def _finish_response(self, response: dict[str, Any], *, is_incomplete: bool) -> None:
+        self._usage = response.get("usage") or {}
+        self._model = response.get("model") or self._model
+        if is_incomplete:
+            reason = (response.get("incomplete_details") or {}).get("reason")
+            self._stop = "refusal" if reason == "content_filter" else "max_tokens"
+        if not self._items:  # servers that send no items before the end
+            for index, item in enumerate(response.get("output") or ()):
+                self._items[index] = _Item(item)
+        self.is_whole = self.is_ended = True
+
+    def _error(self, frame: dict[str, Any]) -> ProviderError:
+        error = (frame.get("response") or {}).get("error") or frame.get("error") or frame
+        return _faults.read_error_object(self._server, self._asked, {"error": error})
+
+    def finish(self, incomplete: str = "") -> MessageFinished:
+        items = [item for _, item in sorted(self._items.items())]
+        if incomplete:
+            items = [item for item in items if item.is_complete or item.kind == "message"]
+        content = tuple(block for block in (item.block() for item in items) if block is not None)
+        has_calls = any(isinstance(block, ToolCall) for block in content)
+        stop = self._stop
+        if has_calls and stop == "end_turn":
+            stop = "tool_use"
+        elif self._has_refusal:
+            stop = "refusal"
+        elif incomplete:
+            stop = "other"
+        usage = self._usage
+        cached = (usage.get("input_tokens_details") or {}).get("cached_tokens") or 0
+        counted = Usage(max((usage.get("input_tokens") or 0) - cached, 0), usage.get("output_tokens") or 0, cached, 0)
+        return MessageFinished(Message("assistant", content), counted, stop, self._model, incomplete)
