@@ -1,0 +1,122 @@
+"""One ``%%claw`` cell from its text to a reader of its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from claw_kernel.messages import TurnRecord
+from claw_magics import frontend
+from claw_magics.approvals import Approvals, CellFacts, Way, detect_ways
+from claw_magics.errors import ClawUsageError, TurnFailed, TurnInterrupted, TurnStopped
+from claw_magics.options import USAGE, CellOptions, parse_options
+from claw_magics.prompt import expand_prompt
+from claw_magics.pump import can_pump, comms_open
+from claw_magics.reader import Reader
+from claw_magics.screen import CellScreen, ConsoleScreen, Screen
+from claw_magics.stdin import KernelPrompt, Prompt, TerminalPrompt
+from claw_magics.view import TurnView
+
+if TYPE_CHECKING:
+    from claw_kernel.agent import Agent
+    from claw_magics.host import DrawnTurn, Host
+
+
+def check_cell(line: str, body: str) -> CellOptions:
+    """The cell's options. Raises ClawUsageError where there is nothing to send."""
+    options = parse_options(line)
+    if not body.strip():
+        raise ClawUsageError(f"There is no request in this cell. Usage: {USAGE}.")
+    return options
+
+
+async def run_cell(host: Host, options: CellOptions, body: str) -> TurnRecord:
+    """Run the cell's turn while the kernel's loop goes on. Raises ClawError."""
+    with _mode(host.agent, options.mode):
+        reader, ways = _begin(host, options, body, is_blocking=False)
+        if "widget" not in ways:
+            return await reader.read()
+        async with comms_open(host.kernel):
+            return await reader.read()
+
+
+def run_cell_blocking(host: Host, options: CellOptions, body: str) -> TurnRecord:
+    """Run the cell's turn where the cell cannot await. Raises ClawError."""
+    with _mode(host.agent, options.mode):
+        reader, _ = _begin(host, options, body, is_blocking=True)
+        return reader.read_blocking()
+
+
+def end_cell(record: TurnRecord) -> None:
+    """Raise the CellError that fits the turn's end; return where the turn did what was asked."""
+    match record.stop_reason:
+        case "error":
+            raise TurnFailed(record.error.message if record.error else "The turn ended with an error.")
+        case "max_turns" | "max_cost":
+            raise TurnStopped(f"The turn met its limit ({record.stop_reason}) before its end.")
+        case "interrupted":
+            raise TurnInterrupted("The turn was interrupted.")
+        case _:
+            return
+
+
+def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) -> tuple[Reader, tuple[Way, ...]]:
+    agent, ip = host.agent, host.ip
+    facts = CellFacts(
+        has_extension=host.frontend.has_extension,
+        has_cells=frontend.has_cells(ip),
+        allows_stdin=frontend.allows_stdin(ip),
+        can_pump=can_pump(host.kernel),
+        is_blocking=is_blocking,
+    )
+    ways = detect_ways(agent.settings.approvals, facts)
+    prompt = body.strip("\n")
+    expanded = expand_prompt(prompt, ip.user_ns, agent.settings.cwd)
+    turn = agent.start(
+        prompt,
+        content=expanded.content,
+        cell_id=frontend.cell_id_of(host.kernel),
+        ways=ways,
+        model=options.model,
+        max_turns=options.max_turns,
+        max_cost_usd=options.max_cost_usd,
+        notices=(*expanded.problems, *host.take_warnings()),
+    )
+    drawn = host.remember(turn, frontend.cell_id_of(host.kernel))
+    post: Callable[[Callable[[], Any]], Any] = (
+        (lambda function: function()) if is_blocking else asyncio.get_running_loop().call_soon_threadsafe
+    )
+    approvals = Approvals(ip, agent.gate, ways, _prompt(host, ways), post, drawn.note_answer)
+    view = TurnView(turn.record, host.kernel_id, agent.gate.core.redact)
+    return Reader(turn, view, _screen(host, drawn), approvals, host.namespace), ways
+
+
+def _prompt(host: Host, ways: tuple[Way, ...]) -> Prompt | None:
+    if "stdin" not in ways:
+        return None
+    return TerminalPrompt() if host.kernel is None else KernelPrompt(host.kernel)
+
+
+def _screen(host: Host, drawn: DrawnTurn) -> Screen:
+    is_console = host.kernel is None or (not frontend.has_cells(host.ip) and frontend.allows_stdin(host.ip))
+    if is_console:
+        return ConsoleScreen(host.ip, drawn.take, has_kernel=host.kernel is not None)
+    return CellScreen(host.ip, drawn.turn_id, drawn.take, has_extension=host.frontend.has_extension)
+
+
+@contextmanager
+def _mode(agent: Agent, mode: str | None) -> Iterator[None]:
+    """``--mode`` holds for one cell."""
+    before = agent.permission_mode
+    if mode is None or mode == before:
+        yield
+        return
+    agent.set_permission_mode(mode, "%%claw --mode")
+    try:
+        yield
+    finally:
+        # What the person changed meanwhile (%claw permissions in another cell) is left alone.
+        if agent.permission_mode == mode:
+            agent.set_permission_mode(before, "%%claw --mode")

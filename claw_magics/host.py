@@ -1,0 +1,286 @@
+"""Claw in one kernel: its session, its agent, the front ends that said hello, the turns it drew."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from claw_magics.errors import CellError, ClawSettingsError, ClawUsageError, TurnInterrupted
+from claw_magics.frontend import Frontend, connection_of, guess_frontend, has_cells, is_vscode
+
+if TYPE_CHECKING:
+    from claw_kernel.agent import Agent, Turn
+    from claw_kernel.gate import Gate
+    from claw_kernel.messages import AnsweredBy
+    from claw_kernel.session import Session
+    from claw_magics.control import Control
+    from claw_magics.namespace import LiveNamespace
+
+HELLO_SECONDS = 1.0
+"""How long after Claw began the first turn waits for the extension, which needs some milliseconds to say hello."""
+TURNS_KEPT = 20
+"""Drawn turns that ``sync`` can restore after a page was reloaded (docs/protocol.md)."""
+FRONTENDS_KEPT = 16
+
+
+@dataclass(slots=True)
+class DrawnTurn:
+    """The last drawing of one turn, for a page that was reloaded."""
+
+    turn: Turn
+    cell_id: str
+    bundle: dict[str, Any] | None = None
+    answers: dict[str, AnsweredBy] = field(default_factory=dict)
+
+    @property
+    def turn_id(self) -> str:
+        return self.turn.turn_id
+
+    def take(self, bundle: dict[str, Any]) -> None:
+        """Called with each bundle that is drawn."""
+        self.bundle = bundle
+
+    def note_answer(self, request_id: str, by: AnsweredBy) -> None:
+        """Called when a request was answered or has lapsed."""
+        self.answers[request_id] = by
+
+    def document(self) -> dict[str, Any]:
+        """As docs/protocol.md has it."""
+        return {
+            "turn_id": self.turn_id,
+            "cell_id": self.cell_id,
+            "display_id": f"claw-{self.turn_id}",
+            "is_running": not self.turn.is_finished,
+            "bundle": self.bundle or {},
+        }
+
+
+class Host:
+    """One per kernel process. What the control thread calls is thread-safe; the rest belongs to the main thread."""
+
+    def __init__(self, ip: Any) -> None:
+        self.ip = ip
+        self.kernel_id = f"k_{uuid.uuid4().hex[:16]}"
+        self.is_claw_kernel = False
+        self.current_turn: Turn | None = None
+        self._agent: Agent | None = None
+        self._session: Session | None = None
+        self._namespace: LiveNamespace | None = None
+        self._control: Control | None = None
+        self._comm: Any = None
+        self._lock = threading.RLock()
+        self._frontends: OrderedDict[str, Frontend] = OrderedDict()
+        self._turns: OrderedDict[str, DrawnTurn] = OrderedDict()
+        self._warnings: list[str] = []
+        self._began_at = time.monotonic()
+        self._on_greeted: Callable[[], object] | None = None
+        self._is_busy = False
+        self._expected: str | None = None
+
+    # --- its parts ---
+
+    @property
+    def kernel(self) -> Any:
+        """The Jupyter kernel, or None in IPython without one."""
+        return getattr(self.ip, "kernel", None)
+
+    @property
+    def namespace(self) -> LiveNamespace:
+        if self._namespace is None:
+            from claw_magics.namespace import LiveNamespace
+
+            self._namespace = LiveNamespace(self.ip)
+        return self._namespace
+
+    @property
+    def session(self) -> Session:
+        """The conversation; there before the agent, because a front end may bring a notebook's records first."""
+        with self._lock:
+            if self._session is None:
+                from claw_kernel.session import Session
+
+                self._session = Session()
+            return self._session
+
+    @property
+    def agent(self) -> Agent:
+        """Made on first use. Raises SettingsError."""
+        with self._lock:
+            if self._agent is None:
+                from claw_kernel.agent import Agent
+                from claw_kernel.settings import load_settings
+
+                self._agent = Agent(load_settings(), session=self.session, namespace=self.namespace)
+            return self._agent
+
+    @property
+    def gate(self) -> Gate | None:
+        """None while there is no agent, and so nothing to ask."""
+        return self._agent.gate if self._agent is not None else None
+
+    @property
+    def frontend(self) -> Frontend:
+        """The front end whose cell runs now."""
+        with self._lock:
+            known = self._frontends.get(connection_of(self.kernel))
+        return known or guess_frontend(self.ip)
+
+    def connect(self) -> None:
+        """Make Claw known to front ends: the control request, and the comm by which the extension learns of us."""
+        from claw_magics.control import VERSION, Control
+
+        self._control = Control(self)
+        self._control.install(self.kernel)
+        try:
+            from comm import create_comm
+
+            self._comm = create_comm(target_name="claw", data={"version": VERSION, "kernel_id": self.kernel_id})
+        except Exception:  # a kernel without comms: there is no extension to greet then
+            self._comm = None
+
+    def close(self) -> None:
+        """Take back what ``connect`` did and stop what runs; the host is not used afterwards."""
+        if self._control is not None:
+            self._control.uninstall(self.kernel)
+        if self._comm is not None:
+            self._comm.close()
+        if self._agent is not None:
+            self._agent.close()
+            self._agent = None
+
+    # --- the control thread's side ---
+
+    def greet(self, connection: str, frontend: Frontend, header: Mapping[str, Any] | None, records: list[Any]) -> None:
+        """A page with the extension has opened (or reloaded) the notebook and brings the records it holds."""
+        warnings = self.session.merge(records, header) if records else []
+        with self._lock:
+            self._warnings.extend(warning for warning in warnings if warning not in self._warnings)
+            self._frontends[connection] = frontend
+            self._frontends.move_to_end(connection)
+            while len(self._frontends) > FRONTENDS_KEPT:
+                self._frontends.popitem(last=False)
+        if (on_greeted := self._on_greeted) is not None:
+            on_greeted()
+
+    def drawn_turns(self) -> list[dict[str, Any]]:
+        """The last turns of this kernel as they were drawn, oldest first."""
+        with self._lock:
+            return [drawn.document() for drawn in self._turns.values()]
+
+    def answered_by(self, request_id: str) -> str:
+        """Who answered a request of a turn that is still remembered, or empty."""
+        with self._lock:
+            return next((d.answers[request_id] for d in self._turns.values() if request_id in d.answers), "")
+
+    # --- cells ---
+
+    def expect_cell(self, code: str) -> None:
+        """The next cell that is transformed was typed into a notebook of the Claw kernel."""
+        self._expected = code
+
+    def take_expected_cell(self, text: str) -> str | None:
+        """The announced cell, once, where ``text`` is it."""
+        expected, self._expected = self._expected, None
+        return expected if expected is not None and text.rstrip("\r\n") == expected.rstrip("\r\n") else None
+
+    async def run_cell(self, line: str, body: str) -> None:
+        """Run one ``%%claw`` cell in a cell that awaits. Raises CellError."""
+        with self._at_work():
+            from claw_magics import cell
+
+            options = cell.check_cell(line, body)
+            await self._wait_for_hello()
+            cell.end_cell(await cell.run_cell(self, options, body))
+
+    def run_cell_blocking(self, line: str, body: str) -> None:
+        """The same where the cell cannot await: nested in another cell magic, or in IPython without a kernel."""
+        with self._at_work():
+            from claw_magics import cell
+
+            options = cell.check_cell(line, body)
+            cell.end_cell(cell.run_cell_blocking(self, options, body))
+
+    def run_command(self, line: str) -> None:
+        """One ``%claw`` command. Raises CellError where it is none, so that "Run All" stops."""
+        with _one_line_errors():
+            from claw_magics.commands import run_command
+            from claw_magics.screen import publish
+
+            output = run_command(self, line)
+            if output.is_error:
+                raise ClawUsageError(output.plain)
+            publish(self.ip, {"text/markdown": output.markdown, "text/plain": output.plain})
+
+    def take_warnings(self) -> list[str]:
+        """What could not be read of the notebook's records, once."""
+        with self._lock:
+            found, self._warnings = self._warnings, []
+        return found
+
+    def remember(self, turn: Turn, cell_id: str) -> DrawnTurn:
+        """Keep the turn's drawings for ``sync``."""
+        drawn = DrawnTurn(turn, cell_id)
+        with self._lock:
+            self.current_turn = turn
+            self._turns[turn.turn_id] = drawn
+            while len(self._turns) > TURNS_KEPT:
+                self._turns.popitem(last=False)
+        return drawn
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """One cell at a time: a second one (code of a tool that calls Claw) would wait for the first for ever."""
+        if self._is_busy:
+            raise ClawUsageError("Claw is already at work in this kernel: wait for its cell to end, or interrupt it.")
+        self._is_busy = True
+        try:
+            with _one_line_errors():
+                yield
+        finally:
+            self._is_busy = False
+            self.current_turn = None
+
+    async def _wait_for_hello(self) -> None:
+        """Only where the extension may be at work and the kernel has just begun: else it has answered, or never will."""
+        if not has_cells(self.ip) or is_vscode(self.ip) or self.frontend.has_extension:
+            return
+        patience = self._began_at + HELLO_SECONDS - time.monotonic()
+        if patience <= 0:
+            return
+        greeted = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._on_greeted = lambda: loop.call_soon_threadsafe(greeted.set)
+        if self.frontend.has_extension:  # it came in between
+            return
+        try:
+            async with asyncio.timeout(patience):
+                await greeted.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._on_greeted = None
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """What a person can mend becomes one line; only a bug in Claw shows a traceback."""
+    try:
+        yield
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise TurnInterrupted("Interrupted before the request was sent.") from None
+    except CellError as error:
+        # Without the context that led here: it is ours, not the person's.
+        raise error from None
+    except Exception as error:
+        errors = sys.modules.get("claw_kernel.errors")
+        if errors is not None and isinstance(error, errors.ClawError):
+            raise ClawSettingsError(str(error)) from None
+        raise

@@ -1,0 +1,85 @@
+"""The input transform: a ``%%claw`` cell becomes a cell that awaits its turn.
+
+A cell magic is a synchronous call: while it runs, no widget message reaches the kernel. An awaiting cell leaves the
+kernel's loop free. Where a cell cannot await (inside ``%%time``, in IPython without a kernel) the registered cell magic
+of the same name runs the turn synchronously.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from claw_magics.host import Host
+
+_FIRST_LINE = re.compile(r"%%claw(?:[ \t]+(?P<options>[^\r\n]*))?[\r\n]*\Z")
+_COMMAND = re.compile(r"/(?P<command>[A-Za-z][\w-]*(?:[ \t][^\r\n]*)?)\Z")
+_PYTHON = re.compile(r"\s*%%python[ \t]*(?:\r?\n|\Z)")
+_NEWLINE = "\n"
+
+
+class ClawCellTransform:
+    """First of all transforms: a cell that the Claw kernel announced is a prompt, whatever its text looks like to IPython."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        cell = self._host.take_expected_cell("".join(lines))
+        return lines if cell is None else _claw_kernel_cell(cell)
+
+
+class CellTransform:
+    """Behind what strips blank lines and indentation, before IPython's own ``cell_magic``: rewrites ``%%claw`` cells."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        first = _FIRST_LINE.match(lines[0]) if lines else None
+        # Inside another cell magic the code is compiled for a synchronous run: there the registered magic is used.
+        if first is None or self._host.kernel is None or _is_inside_cell_magic():
+            return lines
+        return [_awaiting_cell(first["options"] or "", "".join(lines[1:]))]
+
+
+def _claw_kernel_cell(cell: str) -> list[str]:
+    """``/command``, ``%%python`` and IPython's own ``%`` and ``!`` forms; everything else is a prompt."""
+    text = cell.strip()
+    if (command := _COMMAND.match(text)) is not None:
+        return [f"get_ipython().claw_host.run_command({command['command']!r}){_NEWLINE}"]
+    if (python := _PYTHON.match(cell)) is not None:
+        return cell[python.end() :].splitlines(keepends=True)
+    if not text or text[0] in "%!":
+        return cell.splitlines(keepends=True)
+    return [_awaiting_cell("", cell)]
+
+
+def _awaiting_cell(options: str, body: str) -> str:
+    # repr keeps quotes, backslashes and line ends of the prompt on one logical line.
+    return f"await get_ipython().claw_host.run_cell({options!r}, {body!r}){_NEWLINE}"
+
+
+def _is_inside_cell_magic() -> bool:
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "run_cell_magic":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def install(ip: Any, host: Host) -> None:
+    """Put both transforms where they belong; call ``uninstall`` to take them out."""
+    cleanup = ip.input_transformers_cleanup
+    cleanup.insert(0, ClawCellTransform(host))
+    names = [getattr(item, "__name__", "") for item in cleanup]
+    cleanup.insert(names.index("cell_magic") if "cell_magic" in names else len(cleanup), CellTransform(host))
+
+
+def uninstall(ip: Any) -> None:
+    """Take every transform of ours out again."""
+    cleanup = ip.input_transformers_cleanup
+    cleanup[:] = [item for item in cleanup if not isinstance(item, ClawCellTransform | CellTransform)]
