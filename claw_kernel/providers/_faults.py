@@ -30,25 +30,21 @@ from claw_kernel.providers.known import KnownProvider
 
 _LONGEST_MESSAGE = 300
 
-_OVERFLOW = re.compile(
-    "|".join(
-        (
-            r"prompt is too long",  # Anthropic
-            r"input is too long",  # Bedrock
-            r"request_too_large|request exceeds the maximum size",  # Anthropic 413
-            r"context_length_exceeded|maximum context length|exceeds? the context window",  # OpenAI, vLLM, OpenRouter
-            r"input token count .* exceeds the maximum",  # Gemini
-            r"maximum prompt length is \d+",  # xAI
-            r"reduce the length of the (messages|prompt)",  # Groq
-            r"exceed_context_size_error|exceeds the available context size",  # llama.cpp
-            r"greater than the context length|context length of only",  # LM Studio
-            r"exceeds? (the )?(model'?s? )?(context|token) (limit|length|window)",  # Kimi, MiniMax, Together
-            r"too large for model with \d+ maximum context",  # Mistral
-            r"context (window|length) (exceeded|exceeds)|too many (input )?tokens in",  # common forms
-        )
-    ),
-    re.IGNORECASE,
+_OVERFLOW_PHRASES = (
+    r"prompt is too long",  # Anthropic
+    r"input is too long",  # Bedrock
+    r"request_too_large|request exceeds the maximum size",  # Anthropic 413
+    r"context_length_exceeded|maximum context length|exceeds? the context window",  # OpenAI, vLLM, OpenRouter
+    r"input token count .* exceeds the maximum",  # Gemini
+    r"maximum prompt length is \d+",  # xAI
+    r"reduce the length of the (messages|prompt)",  # Groq
+    r"exceed_context_size_error|exceeds the available context size",  # llama.cpp
+    r"greater than the context length|context length of only",  # LM Studio
+    r"exceeds? (the )?(model'?s? )?(context|token) (limit|length|window)",  # Kimi, MiniMax, Together
+    r"too large for model with \d+ maximum context",  # Mistral
+    r"context (window|length) (exceeded|exceeds)|too many (input )?tokens in",  # common forms
 )
+_OVERFLOW = re.compile("|".join(_OVERFLOW_PHRASES), re.IGNORECASE)
 _QUOTA = re.compile(
     r"insufficient_quota|exceeded your current quota|credit balance|insufficient (balance|credits?|funds)|billing"
     r"|payment required|spend(ing)? limit|usage limit",

@@ -1,0 +1,470 @@
+"""A model's server on 127.0.0.1 for tests and benchmarks: real HTTP, answers made of bytes written beforehand.
+
+In a test::
+
+    with ModelServer() as server:
+        server.answer(anthropic_frames([text("Hello"), tool_call("t1", "Bash", {"command": "ls"})]))
+        server.answer(Response(429, {"retry-after": "1"}, [b"{}"]))
+        ...
+        assert server.requests[0].json["model"] == "m"
+
+Each POST takes the next answer. ``server.check()`` (and the end of the ``with``) checks in every request that each
+tool result has its call and each call its result, that no id is empty, and that the roles are legal.
+
+From the command line it serves a script again and again, one answer per request, and prints its address first::
+
+    python tests/model_server.py --api anthropic --script answers.json [--port 0]
+
+where answers.json is ``[[{"type": "text", "text": "…", "deltas": 20000}], [{"type": "tool_call", "name": …, "input": …}]]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import socketserver
+import struct
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8"}
+JSON = {"content-type": "application/json"}
+
+
+class Drop:
+    """In a response's parts: cut the connection here (``is_reset``: with RST, else by closing it)."""
+
+    def __init__(self, *, is_reset=True):
+        self.is_reset = is_reset
+
+
+@dataclass
+class Response:
+    """``parts``: bytes (one HTTP chunk each), seconds to wait, or ``Drop``. ``is_raw``: the parts are all there is, head included."""
+
+    status: int = 200
+    headers: dict = field(default_factory=lambda: dict(EVENT_STREAM))
+    parts: list = field(default_factory=list)
+    is_chunked: bool = True
+    is_raw: bool = False
+
+    @cached_property
+    def wire(self):
+        """What is sent: neighbouring bytes joined."""
+        parts, joined = [], bytearray()
+        if not self.is_raw:
+            head = f"HTTP/1.1 {self.status} X\r\n" + "".join(
+                f"{name}: {value}\r\n" for name, value in self.headers.items()
+            )
+            head += "transfer-encoding: chunked\r\n\r\n" if self.is_chunked else "connection: close\r\n\r\n"
+            joined += head.encode()
+        is_framed = self.is_chunked and not self.is_raw
+        for part in self.parts:
+            if isinstance(part, bytes):
+                joined += b"%x\r\n%s\r\n" % (len(part), part) if is_framed and part else part
+            else:
+                parts += [bytes(joined), part]
+                joined = bytearray()
+        if is_framed:
+            joined += b"0\r\n\r\n"
+        return [*parts, bytes(joined)]
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict
+    body: bytes
+    received_at: float
+    """time.perf_counter() when the head was read."""
+
+    @cached_property
+    def json(self):
+        return json.loads(self.body)
+
+
+class ModelServer:
+    """``base_url`` has no path. ``models``: what ``/v1/models`` lists. ``repeat``: answers are served in a circle."""
+
+    def __init__(self, *, port=0, models=(), repeat=False, is_checking=True):
+        self.requests = []
+        self.models = list(models)
+        self._answers = deque()
+        self._repeat = repeat
+        self._is_checking = is_checking
+        self._lock = threading.Lock()
+        self.connections = 0
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True
+            rbufsize = 1024 * 1024
+
+            def handle(self):
+                with outer._lock:
+                    outer.connections += 1
+                try:
+                    while outer._serve(self.rfile, self.connection):
+                        pass
+                except OSError:
+                    pass  # the client went away
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+            block_on_close = False
+            request_queue_size = 64
+
+        self._server = Server(("127.0.0.1", port), Handler)
+        self.port = self._server.server_address[1]
+        self.base_url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.close()
+        if kind is None and self._is_checking:
+            self.check()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, *answers):
+        """Each a ``Response`` or the list of parts of a 200 event stream."""
+        for answer in answers:
+            response = answer if isinstance(answer, Response) else Response(parts=list(answer))
+            _ = response.wire
+            self._answers.append(response)
+
+    def check(self):
+        for request in self.requests:
+            if request.method == "POST":
+                check_request(request)
+
+    def _serve(self, reader, connection):
+        line = reader.readline()
+        if not line:
+            return False
+        received_at = time.perf_counter()
+        method, path, _ = line.decode("latin-1").split(" ", 2)
+        headers = {}
+        while (line := reader.readline()) not in (b"\r\n", b""):
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.lower()] = value.strip()
+        body = reader.read(int(headers.get("content-length", 0)))
+        with self._lock:
+            self.requests.append(Request(method, path, headers, body, received_at))
+            if method == "GET":
+                response = self._list_models(path)
+            elif self._answers:
+                response = self._answers.popleft()
+                if self._repeat:
+                    self._answers.append(response)
+            else:
+                response = Response(400, JSON, [b'{"error":{"message":"the test server has no answer left"}}'])
+        for part in response.wire:
+            if isinstance(part, bytes):
+                connection.sendall(part)
+            elif isinstance(part, Drop):
+                if part.is_reset:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                else:
+                    connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
+                return False
+            else:
+                time.sleep(part)
+        if not response.is_chunked or response.is_raw or headers.get("connection", "").lower() == "close":
+            connection.shutdown(socket.SHUT_RDWR)
+            return False
+        return True
+
+    def _list_models(self, path):
+        if self.models and path == "/v1/models":
+            listed = {"object": "list", "data": [{"id": model, "object": "model"} for model in self.models]}
+        elif self.models and path == "/api/tags":
+            listed = {"models": [{"name": model} for model in self.models]}
+        else:
+            return Response(404, JSON, [b"{}"], is_chunked=False)
+        return Response(200, JSON, [json.dumps(listed).encode()], is_chunked=False)
+
+
+# --- what every request must hold -------------------------------------------------------------------------------------
+
+
+def check_request(request):
+    """Raises AssertionError naming what is illegal in a request of any of the three wire formats."""
+    if request.path.endswith("/messages"):
+        _check_anthropic(request.json)
+    elif request.path.endswith("/chat/completions"):
+        _check_chat(request.json)
+    elif request.path.endswith("/responses"):
+        _check_responses(request.json)
+
+
+def _check_anthropic(body):
+    open_calls = set()
+    seen = set()
+    assert body["messages"], "no messages"
+    assert body["messages"][0]["role"] == "user", "the first message is not the user's"
+    for message in body["messages"]:
+        assert message["role"] in {"user", "assistant"}, message["role"]
+        blocks = message["content"]
+        assert blocks, "an empty message"
+        results = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
+        kinds = [block["type"] for block in blocks]
+        assert kinds[: len(results)] == ["tool_result"] * len(results), "tool results do not come first"
+        assert len(set(results)) == len(results), "two results for one call"
+        assert set(results) == open_calls, f"calls {open_calls} were answered by {results}"
+        open_calls = set()
+        for block in blocks:
+            if block["type"] == "text":
+                assert block["text"].strip(), "an empty text block"
+            if block["type"] == "tool_use":
+                assert message["role"] == "assistant"
+                assert block["id"], "an empty id"
+                assert block["id"] not in seen, "an id used twice"
+                assert isinstance(block["input"], dict)
+                seen.add(block["id"])
+                open_calls.add(block["id"])
+    assert not open_calls, f"calls without results: {open_calls}"
+    assert body["messages"][-1]["role"] == "user", "the last message is not the user's"
+    marks = json.dumps(body).count('"cache_control": {"type": "ephemeral"}')
+    assert marks <= 4, f"{marks} cache breakpoints"
+
+
+def _check_chat(body):
+    open_calls = set()
+    messages = body["messages"]
+    assert [m["role"] for m in messages].count("system") <= 1, "several system messages"
+    for message in messages:
+        role = message["role"]
+        assert role in {"system", "user", "assistant", "tool"}, role
+        if role == "tool":
+            assert message["tool_call_id"] in open_calls, f"a result without its call: {message['tool_call_id']!r}"
+            open_calls.discard(message["tool_call_id"])
+            continue
+        assert not open_calls, f"calls without results: {open_calls}"
+        for call in message.get("tool_calls", ()):
+            assert call["id"], "an empty id"
+            assert isinstance(json.loads(call["function"]["arguments"]), dict)
+            open_calls.add(call["id"])
+        assert message.get("content") or message.get("tool_calls"), "an empty message"
+    assert not open_calls, f"calls without results: {open_calls}"
+    assert messages[-1]["role"] in {"user", "tool"}
+
+
+def _check_responses(body):
+    calls, results = [], []
+    for item in body["input"]:
+        if item.get("type") == "function_call":
+            assert item["call_id"], "an empty id"
+            assert isinstance(json.loads(item["arguments"]), dict)
+            calls.append(item["call_id"])
+        elif item.get("type") == "function_call_output":
+            assert item["call_id"] in calls, "a result without its call"
+            results.append(item["call_id"])
+    assert sorted(calls) == sorted(results), f"calls {calls} were answered by {results}"
+    assert body["store"] is False
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def text(value, *, deltas=None):
+    """``deltas``: how many frames the text comes in (default: one per 5 characters)."""
+    return {"type": "text", "text": value, "deltas": deltas}
+
+
+def thinking(value, signature="sig=="):
+    return {"type": "thinking", "thinking": value, "signature": signature}
+
+
+def tool_call(call_id, name, value):
+    return {"type": "tool_call", "id": call_id, "name": name, "input": value}
+
+
+def _dump(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _pieces(value, count=None):
+    if count:
+        value = value or "token "
+        size = len(value) / count
+        return [value[int(i * size) : int((i + 1) * size)] for i in range(count)] if size >= 1 else [value] * count
+    return [value[i : i + 5] for i in range(0, len(value), 5)]
+
+
+def _stop(blocks, stop, with_calls, without):
+    return stop or (with_calls if any(block["type"] == "tool_call" for block in blocks) else without)
+
+
+def _event(value):
+    return b"event: %s\ndata: %s\n\n" % (value["type"].encode(), _dump(value))
+
+
+def anthropic_frames(blocks, *, stop=None, usage=None, model="claude-test"):
+    """A Messages stream: one SSE frame per item."""
+    usage = usage or {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "usage": {**usage, "output_tokens": 1},
+    }
+    values = [{"type": "message_start", "message": message}]
+    for index, block in enumerate(blocks):
+        kind = block["type"]
+        start = {
+            "text": {"type": "text", "text": ""},
+            "thinking": {"type": "thinking", "thinking": "", "signature": ""},
+            "redacted_thinking": {"type": "redacted_thinking", "data": block.get("data")},
+            "tool_call": {
+                "type": "tool_use",
+                "id": block.get("id") or f"toolu_{index}",
+                "name": block.get("name"),
+                "input": {},
+            },
+        }[kind]
+        deltas = {
+            "text": lambda block=block: [
+                {"type": "text_delta", "text": piece} for piece in _pieces(block["text"], block.get("deltas"))
+            ],
+            "thinking": lambda block=block: [
+                *({"type": "thinking_delta", "thinking": piece} for piece in _pieces(block["thinking"])),
+                {"type": "signature_delta", "signature": block["signature"]},
+            ],
+            "redacted_thinking": list,
+            "tool_call": lambda block=block: [
+                {"type": "input_json_delta", "partial_json": piece}
+                for piece in ("", *_pieces(_dump(block["input"]).decode()))
+            ],
+        }[kind]()
+        values.append({"type": "content_block_start", "index": index, "content_block": start})
+        values.append({"type": "ping"})
+        values += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        values.append({"type": "content_block_stop", "index": index})
+    delta = {"stop_reason": _stop(blocks, stop, "tool_use", "end_turn"), "stop_sequence": None}
+    values.append({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 20}})
+    values.append({"type": "message_stop"})
+    return [_event(value) for value in values]
+
+
+def chat_chunk(delta, finish=None, **more):
+    """One frame of a Chat Completions stream."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return b"data: %s\n\n" % _dump(
+        {"id": "c1", "object": "chat.completion.chunk", "model": "gpt-test", "choices": [choice], **more}
+    )
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def chat_frames(blocks, *, stop=None, usage=None):
+    frames = [chat_chunk({"role": "assistant", "content": ""})]
+    calls = 0
+    for block in blocks:
+        if block["type"] == "text":
+            frames += [chat_chunk({"content": piece}) for piece in _pieces(block["text"], block.get("deltas"))]
+        elif block["type"] == "thinking":
+            frames += [chat_chunk({"reasoning_content": piece}) for piece in _pieces(block["thinking"])]
+        else:
+            first = {
+                "index": calls,
+                "id": block.get("id") or f"call_{calls}",
+                "type": "function",
+                "function": {"name": block["name"], "arguments": ""},
+            }
+            frames.append(chat_chunk({"tool_calls": [first]}))
+            for piece in _pieces(_dump(block["input"]).decode()):
+                frames.append(chat_chunk({"tool_calls": [{"index": calls, "function": {"arguments": piece}}]}))
+            calls += 1
+    frames.append(chat_chunk({}, _stop(blocks, stop, "tool_calls", "stop")))
+    usage = usage or {"prompt_tokens": 15, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 5}}
+    frames.append(b"data: %s\n\n" % _dump({"id": "c1", "model": "gpt-test", "choices": [], "usage": usage}))
+    return [*frames, DONE]
+
+
+def responses_frames(blocks, *, status="completed", usage=None, reason="max_output_tokens"):
+    values = [{"type": "response.created", "response": {"id": "r1", "model": "gpt-test", "status": "in_progress"}}]
+    output = []
+    for index, block in enumerate(blocks):
+        kind = block["type"]
+        if kind == "text":
+            item = {"type": "message", "id": f"m{index}", "role": "assistant", "content": []}
+            values.append({"type": "response.output_item.added", "output_index": index, "item": item})
+            values += [
+                {"type": "response.output_text.delta", "output_index": index, "content_index": 0, "delta": piece}
+                for piece in _pieces(block["text"], block.get("deltas"))
+            ]
+            item = {**item, "content": [{"type": "output_text", "text": block["text"]}]}
+        elif kind == "thinking":
+            item = {"type": "reasoning", "id": f"rs{index}", "summary": []}
+            values.append({"type": "response.output_item.added", "output_index": index, "item": item})
+            values += [
+                {
+                    "type": "response.reasoning_summary_text.delta",
+                    "output_index": index,
+                    "summary_index": 0,
+                    "delta": piece,
+                }
+                for piece in _pieces(block["thinking"])
+            ]
+            summary = [{"type": "summary_text", "text": block["thinking"]}]
+            item = {**item, "summary": summary, "encrypted_content": block["signature"]}
+        else:
+            item = {
+                "type": "function_call",
+                "id": f"fc{index}",
+                "call_id": block.get("id") or f"call_{index}",
+                "name": block["name"],
+                "arguments": "",
+            }
+            values.append({"type": "response.output_item.added", "output_index": index, "item": item})
+            arguments = _dump(block["input"]).decode()
+            values += [
+                {"type": "response.function_call_arguments.delta", "output_index": index, "delta": piece}
+                for piece in _pieces(arguments)
+            ]
+            item = {**item, "arguments": arguments}
+        values.append({"type": "response.output_item.done", "output_index": index, "item": item})
+        output.append(item)
+    usage = usage or {"input_tokens": 15, "output_tokens": 20, "input_tokens_details": {"cached_tokens": 5}}
+    last = {"id": "r1", "model": "gpt-test", "status": status, "output": output, "usage": usage}
+    if status == "incomplete":
+        last["incomplete_details"] = {"reason": reason}
+    values.append({"type": f"response.{status}", "response": last})
+    return [_event({**value, "sequence_number": number}) for number, value in enumerate(values)]
+
+
+FRAMES = {"anthropic": anthropic_frames, "openai-chat": chat_frames, "openai-responses": responses_frames}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Serve written answers in a wire format.")
+    parser.add_argument("--api", choices=sorted(FRAMES), default="anthropic")
+    parser.add_argument("--script", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    options = parser.parse_args()
+    server = ModelServer(port=options.port, repeat=True, models=["test"])
+    server.answer(*(FRAMES[options.api](blocks) for blocks in json.loads(options.script.read_text())))
+    with server:
+        print(server.base_url, flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
