@@ -92,7 +92,7 @@ demo: $(STAMPS)/core
 	@.venv/bin/claw demo --output demo-output
 
 lab: $(STAMPS)/installed
-	@cd notebooks && ../.venv/bin/claw lab
+	@cd notebooks && ../.venv/bin/claw lab $$([ "$$(id -u)" -ne 0 ] || echo --allow-root)
 
 test: $(STAMPS)/installed $(STAMPS)/tools dist/stamp
 	@$(STEP) cargo-build 'Compiling the tests of the native core (Rust)' cargo test --manifest-path rust_core/Cargo.toml --locked --no-run

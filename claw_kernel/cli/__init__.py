@@ -1,0 +1,135 @@
+"""``claw`` on the command line: ``claw COMMAND …``. Each command is one module here, imported when it is run."""
+
+from __future__ import annotations
+
+import sys
+
+COMMANDS = {
+    "prompt": "run one prompt without a notebook and print the answer",
+    "doctor": "check the installation and say how to mend it",
+    "lab": "open JupyterLab (arguments are passed on)",
+    "demo": "run the quickstart notebook headless on a scripted model",
+    "version": "print the version",
+    "help": "show this page, or that of a command",
+}
+"""Name and purpose of each command, in the order of the help page."""
+
+DONE, FAILED, USAGE, LIMITED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+"""Exit codes: done · provider or turn failed · usage or settings error · a limit was reached · SIGINT · SIGTERM."""
+
+
+class UsageError(Exception):
+    """A mistake on the command line; the text is one sentence for the person."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit code. A person's mistake is one line on stderr, never a traceback."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return _run(arguments)
+    except UsageError as error:
+        _say(str(error))
+        return USAGE
+    except KeyboardInterrupt:
+        _say("interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_stdout()
+        return FAILED
+    except ImportError as error:
+        if error.name != "claw_kernel._core":
+            raise
+        _say("the native core claw_kernel._core is missing; install claw-jupyter again (in a clone: make setup).")
+        return FAILED
+    except Exception as error:
+        from claw_kernel.errors import ClawError, SettingsError
+
+        if not isinstance(error, ClawError):
+            raise
+        _say(str(error))
+        return USAGE if isinstance(error, SettingsError) else FAILED
+
+
+def _run(arguments: list[str]) -> int:
+    match arguments:
+        case [] | ["help" | "-h" | "--help"]:
+            print(help_page())
+            return DONE
+        case ["help", name, *_]:
+            return _run([_known(name), "--help"])
+        case ["version" | "--version" | "-V"]:
+            from claw_kernel import __version__
+
+            print(f"claw {__version__}")
+            return DONE
+        case ["version", "-h" | "--help"]:
+            print("usage: claw version\n\nPrint the version.")
+            return DONE
+        case ["version", extra, *_]:
+            raise UsageError(f"claw version takes no arguments, but was given {extra!r}.")
+        case [name, *rest]:
+            return _command(_known(name), rest)
+        case _:
+            raise AssertionError(arguments)
+
+
+def _command(name: str, rest: list[str]) -> int:
+    match name:
+        case "prompt":
+            from claw_kernel.cli import prompt
+
+            return prompt.run(rest)
+        case "doctor":
+            from claw_kernel.cli import doctor
+
+            return doctor.run(rest)
+        case "lab":
+            from claw_kernel.cli import lab
+
+            return lab.run(rest)
+        case "demo":
+            from claw_kernel.cli import demo
+
+            return demo.run(rest)
+        case _:
+            raise AssertionError(name)
+
+
+def _known(name: str) -> str:
+    """``name`` where it is a command. Raises UsageError with the nearest name."""
+    if name in COMMANDS:
+        return name
+    kind = "option" if name.startswith("-") else "command"
+    if " " in name.strip():
+        raise UsageError(f"unknown command {name!r}; to send it to a model write: claw prompt {name!r}")
+    raise UsageError(f"unknown {kind} {name!r}{nearest(name, [*COMMANDS, '--help', '--version'])} See claw --help.")
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """``; did you mean '…'?``, or a full stop where nothing is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else "."
+
+
+def help_page() -> str:
+    """What ``claw --help`` prints."""
+    rows = "\n".join(f"  {name:<9} {purpose}" for name, purpose in COMMANDS.items())
+    return (
+        "usage: claw COMMAND …\n\n"
+        "Claw for Jupyter: a coding agent in the notebook, and here on the command line.\n\n"
+        f"{rows}\n\n"
+        'In a notebook: %load_ext claw_magics, then a cell that starts with %%claw. "claw help COMMAND" says more.'
+    )
+
+
+def _say(text: str) -> None:
+    print(f"claw: {text}", file=sys.stderr)
+
+
+def _drop_stdout() -> None:
+    """Whoever read stdout is gone: the interpreter must not fail again when it flushes at exit."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

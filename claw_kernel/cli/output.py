@@ -1,0 +1,256 @@
+"""What ``claw prompt`` writes: the answer, one JSON object, or one event per line. One class per ``--output-format``."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, assert_never
+
+from claw_kernel.messages import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Event,
+    MessageFinished,
+    ProviderNotice,
+    StepFinished,
+    StepStarted,
+    StreamRestarted,
+    TextBlock,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolOutput,
+    ToolStarted,
+    TurnFinished,
+    TurnRecord,
+    TurnStarted,
+)
+from claw_kernel.question import printable
+
+Redact = Callable[[str], str]
+
+
+def open_output(output_format: str, redact: Redact) -> Output:
+    """``text``, ``json`` or ``stream-json``."""
+    # JSON is UTF-8 whatever the locale says; half a surrogate pair from a model must not end the turn.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=None if output_format == "text" else "utf-8", errors="replace")
+    match output_format:
+        case "json":
+            return JsonOutput(redact)
+        case "stream-json":
+            return StreamOutput(redact)
+        case _:
+            return TerminalOutput(redact) if sys.stdout.isatty() else TextOutput(redact)
+
+
+class Output:
+    """Takes the turn's events in batches. ``redact`` removes the secrets of this process from what is written."""
+
+    def __init__(self, redact: Redact) -> None:
+        self._redact = redact
+
+    def write(self, batch: list[Event]) -> None:
+        raise NotImplementedError
+
+    def say(self, text: str) -> None:
+        """One line for the person, on stderr."""
+        sys.stdout.flush()
+        print("claw:", " ".join(printable(text).split()), file=sys.stderr)
+
+
+class TextOutput(Output):
+    """stdout gets the final answer when the turn ends; stderr one line per tool call, notices and a footer."""
+
+    def __init__(self, redact: Redact) -> None:
+        super().__init__(redact)
+        self._titles: dict[str, str] = {}
+
+    def write(self, batch: list[Event]) -> None:
+        for event in batch:
+            match event:
+                case ToolStarted():
+                    self._titles[event.call_id] = event.title
+                case ToolFinished():
+                    self._tool_finished(event)
+                case ProviderNotice():
+                    self._note(event.text)
+                case TurnStarted():
+                    for notice in event.record.notices:
+                        self._note(notice)
+                case TurnFinished():
+                    self._finish(event.record)
+                case TextDelta():
+                    self._text(event.text)
+                case StreamRestarted():
+                    self._restart(event.reason)
+                case StepFinished():
+                    self._step_finished()
+                case StepStarted() | ThinkingDelta() | ToolCallDelta() | MessageFinished() | ToolOutput():
+                    pass
+                case ApprovalRequested() | ApprovalResolved():
+                    pass
+                case _:
+                    assert_never(event)
+
+    def _text(self, text: str) -> None:
+        """More of an answer that may still be taken back."""
+
+    def _restart(self, reason: str) -> None:
+        """What came of this answer is void."""
+
+    def _step_finished(self) -> None:
+        """What came is final."""
+
+    def _finish(self, record: TurnRecord) -> None:
+        if text := answer(record):
+            sys.stdout.write(self._redact(text) + "\n")
+            sys.stdout.flush()
+        self._footer(record)
+
+    def _footer(self, record: TurnRecord) -> None:
+        if record.error is None:
+            self._aside(footer(record))
+
+    def _tool_finished(self, event: ToolFinished) -> None:
+        details = event.result.details
+        title = str(details.get("title") or self._titles.get(event.result.call_id) or event.result.call_id)
+        outcome = ""
+        if event.result.is_error:
+            outcome = f"  {details.get('status') or 'failed'}: {_first_line(event.result.content)}"
+        seconds = details.get("duration_seconds")
+        took = f"  {seconds:.1f} s" if isinstance(seconds, int | float) and seconds >= 0.1 else ""
+        self._aside(f"{'✗' if event.result.is_error else '✓'} {_one_line(title, 100)}{took}{outcome}")
+
+    def _note(self, text: str) -> None:
+        self._aside(f"· {_one_line(text, 300)}")
+
+    def _aside(self, line: str) -> None:
+        sys.stdout.flush()
+        print(self._redact(printable(line)), file=sys.stderr, flush=True)
+
+
+class TerminalOutput(TextOutput):
+    """The same where a person watches: the answer appears as it is written."""
+
+    def __init__(self, redact: Redact) -> None:
+        super().__init__(redact)
+        self._is_line_open = False
+
+    def write(self, batch: list[Event]) -> None:
+        super().write(batch)
+        sys.stdout.flush()
+
+    def _text(self, text: str) -> None:
+        text = self._redact(printable(text))
+        if text:
+            sys.stdout.write(text)
+            self._is_line_open = not text.endswith("\n")
+
+    def _restart(self, reason: str) -> None:
+        self._aside(f"· {_one_line(reason, 300)}: the answer starts again")
+
+    def _step_finished(self) -> None:
+        self._close_line()
+
+    def _finish(self, record: TurnRecord) -> None:
+        self._close_line()
+        self._footer(record)
+
+    def _aside(self, line: str) -> None:
+        self._close_line()
+        super()._aside(line)
+
+    def _close_line(self) -> None:
+        if self._is_line_open:
+            sys.stdout.write("\n")
+            self._is_line_open = False
+
+    def say(self, text: str) -> None:
+        self._close_line()
+        super().say(text)
+
+
+class JsonOutput(Output):
+    """One object when the turn ends."""
+
+    def write(self, batch: list[Event]) -> None:
+        if isinstance(batch[-1], TurnFinished):
+            _write_lines([json.dumps(summary(batch[-1].record), ensure_ascii=False)], self._redact)
+
+
+class StreamOutput(Output):
+    """One JSON object per event and line, in the form of docs/record.md; the last is ``turn_finished`` with the record."""
+
+    def write(self, batch: list[Event]) -> None:
+        from claw_kernel.session.record import write_record, write_value
+
+        lines = []
+        for event in batch:
+            if isinstance(event, TurnStarted | TurnFinished):
+                document: dict[str, Any] = {"type": event.type, "record": write_record(event.record)}
+            else:
+                document = write_value(event)
+            lines.append(json.dumps(document, ensure_ascii=False))
+        _write_lines(lines, self._redact)
+
+
+def answer(record: TurnRecord) -> str:
+    """The text of the last step: what the model said in the end."""
+    if not record.steps:
+        return ""
+    return "".join(block.text for block in record.steps[-1].content if isinstance(block, TextBlock)).strip("\n")
+
+
+def summary(record: TurnRecord) -> dict[str, Any]:
+    """The object of ``--output-format json``. ``cost_usd`` is null where the price is unknown."""
+    from claw_kernel.session.record import write_value
+
+    usage = record.usage
+    return {
+        "answer": answer(record),
+        "stop_reason": record.stop_reason,
+        "session_id": record.session_id,
+        "turn_id": record.turn_id,
+        "model": record.model,
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "cost_usd": record.cost_usd,
+        "duration_seconds": record.duration_seconds,
+        "steps": len(record.steps),
+        "tool_calls": sum(len(step.results) for step in record.steps),
+        "error": write_value(record.error) if record.error else None,
+    }
+
+
+def footer(record: TurnRecord) -> str:
+    """Model, tokens, cost and time in one line."""
+    usage = record.usage
+    read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    cost = "cost unknown" if record.cost_usd is None else f"${record.cost_usd:.4f}"
+    return f"— {record.model} · {read:,} in, {usage.output_tokens:,} out · {cost} · {record.duration_seconds:.1f} s"
+
+
+def _write_lines(lines: list[str], redact: Redact) -> None:
+    # One write and one flush per batch: a pipe's reader sees each batch as soon as it is there.
+    sys.stdout.write(redact("\n".join(lines)) + "\n")
+    sys.stdout.flush()
+
+
+def _first_line(content: Any) -> str:
+    for block in content:
+        if isinstance(block, TextBlock) and block.text.strip():
+            return _one_line(block.text.strip().split("\n")[0], 200)
+    return ""
+
+
+def _one_line(text: str, width: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"

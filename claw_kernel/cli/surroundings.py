@@ -1,0 +1,160 @@
+"""What ``claw doctor`` looks at around Claw: settings, the state directory, model providers, what confines a process."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from claw_kernel.cli.doctor import Finding
+
+if TYPE_CHECKING:
+    from claw_kernel.settings import Settings
+
+_PROBE_SECONDS = 0.5
+
+
+def settings(loaded: list[Settings]) -> Iterator[Finding]:
+    """The settings files are readable and every rule is one. What was loaded is appended to ``loaded``."""
+    from claw_kernel.agent import Agent
+    from claw_kernel.settings import load_settings
+
+    found = load_settings()
+    Agent(found).close()
+    loaded.append(found)
+    files = [
+        path
+        for path in (Path(found.home) / "settings.json", Path(found.cwd) / ".claw" / "settings.json")
+        if path.is_file()
+    ]
+    where = ", ".join(str(path) for path in files) or f"no file; yours would be {Path(found.home) / 'settings.json'}"
+    yield Finding("settings", "ok", f"mode {found.permission_mode}, {len(found.rules)} rules ({where})")
+    for notice in found.notices:
+        yield Finding("settings", "warn", notice)
+
+
+def state_directory(found: Settings) -> Iterator[Finding]:
+    """The audit log and long outputs can be written."""
+    place = Path(found.state_dir)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        message = f"{place} cannot be written: {error.strerror}."
+        yield Finding("state", "fail", message, "Mend its rights, or set CLAW_HOME to a directory of yours.")
+        return
+    yield Finding("state", "ok", f"{place} is writable")
+
+
+def providers(found: Settings) -> Iterator[Finding]:
+    """Which keys are set (by name), which servers on this machine answer, and which model would be used."""
+    from claw_kernel.providers.known import KNOWN
+
+    keys = [
+        f"{known.name} ({variable})"
+        for known in KNOWN.values()
+        for variable in [next((name for name in known.key_variables if found.env.get(name)), "")]
+        if variable and not known.is_local
+    ]
+    if keys:
+        yield Finding("model", "ok", f"keys set: {', '.join(keys)}")
+    servers = [
+        f"{known.name} on port {known.port} ({', '.join(models[:3]) or 'no model loaded'})"
+        for known in KNOWN.values()
+        if known.is_local and (models := _local_models(known.port)) is not None
+    ]
+    if servers:
+        yield Finding("model", "ok", f"servers on this machine: {', '.join(servers)}")
+    if found.model is not None:
+        yield _chosen_model(found)
+    elif not keys and not servers:
+        hints = ", ".join(f"{known.name}: {known.start_hint}" for known in KNOWN.values() if known.is_local)
+        yield Finding(
+            "model",
+            "warn",
+            "no key is set and no server on this machine answers; only scripted models work.",
+            f"Set ANTHROPIC_API_KEY or another provider's key, or start a local server ({hints}).",
+        )
+
+
+def _chosen_model(found: Settings) -> Finding:
+    from claw_kernel.providers.known import KNOWN
+
+    source = found.sources.get("model", "default")
+    if found.base_url:
+        return Finding("model", "ok", f"{found.model} at {found.base_url} is chosen ({source})")
+    known = KNOWN.get(str(found.model).partition("/")[0])
+    if known is not None and not known.is_local and not any(found.env.get(name) for name in known.key_variables):
+        remedy = f"Set {known.key_variables[0]}; keys are made at {known.keys_url}"
+        return Finding("model", "warn", f"{found.model} is chosen ({source}), but no key for it is set.", remedy)
+    return Finding("model", "ok", f"{found.model} is chosen ({source})")
+
+
+def _local_models(port: int) -> list[str] | None:
+    """The models a server on this machine offers; None where none of that kind listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", "/v1/models")
+        response = connection.getresponse()
+        document = json.loads(response.read(1_000_000))
+        return [str(model["id"]) for model in document["data"]] if response.status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return None
+    finally:
+        connection.close()
+
+
+def sandbox() -> Iterator[Finding]:
+    """What confines a command today, and what this machine could give."""
+    yield Finding(
+        "sandbox",
+        "warn",
+        "commands run with your rights: in a process group of their own, without the secrets of the environment, and "
+        "not confined by the operating system. File tools cannot leave the workspace.",
+        "Keep allow rules narrow; what no rule allows is asked. For more, run Jupyter itself in a container.",
+    )
+    yield Finding(
+        "sandbox",
+        "ok",
+        f"this machine could give: {', '.join(_facilities()) or 'none that Claw knows'}; none is in use",
+    )
+
+
+def _facilities() -> list[str]:
+    found = []
+    if sys.platform == "linux":
+        if (version := _landlock_version()) > 0:
+            found.append(f"Landlock (version {version})")
+        if "\nSeccomp:" in Path("/proc/self/status").read_text("utf-8"):
+            found.append("seccomp")
+        if _has_user_namespaces():
+            found.append("user namespaces")
+    if shutil.which("bwrap"):
+        found.append("bubblewrap")
+    if sys.platform == "darwin" and shutil.which("sandbox-exec"):
+        found.append("Seatbelt")
+    return found
+
+
+def _landlock_version() -> int:
+    """The kernel's answer to landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION); -1 where it has none."""
+    import ctypes
+
+    create_ruleset = 444  # the same number on every architecture (include/uapi/asm-generic/unistd.h)
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    return int(call(ctypes.c_long(create_ruleset), None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
+
+
+def _has_user_namespaces() -> bool:
+    """By trying, in a child: settings of the kernel and of AppArmor both may forbid it."""
+    import subprocess
+
+    code = "import ctypes, sys; sys.exit(0 if ctypes.CDLL(None).unshare(0x10000000) == 0 else 1)"  # CLONE_NEWUSER
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=False)
+    return done.returncode == 0
