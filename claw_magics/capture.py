@@ -1,0 +1,419 @@
+"""What code run for the agent prints, displays and raises, collected without disturbing the cell around it.
+
+A :class:`Capture` is installed for one run and holds for the tasks of that run only: a context variable says "this task
+captures", so what other tasks print meanwhile reaches the cell as usual. Threads that the code starts have no such mark
+and programs that write straight to the file descriptor are not seen: both show up in the cell, not in the capture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import builtins
+import contextlib
+import getpass
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+Output: TypeAlias = dict[str, Any]
+
+MAX_CHARS = 5_000_000
+"""Characters of output kept of one run; a program that prints forever must not fill the kernel's memory."""
+FLUSH_SECONDS = 0.05
+"""Printed text is passed on at most this often."""
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_NO_INPUT = (
+    "input() is not available to code that the agent runs: nobody can answer it. Put the value in a variable instead."
+)
+_NO_EXIT = "exit() is not available to code that the agent runs: it would end the user's kernel."
+
+IN_AGENT_CODE = "Code that the agent runs cannot call Claw again: do the work here, or with the other tools."
+"""The refusal of ``%claw`` and ``%%claw`` in the agent's code: a turn would wait for itself, or set its own rights."""
+
+_current: ContextVar[Capture | None] = ContextVar("claw_capture", default=None)
+
+
+def current_capture() -> Capture | None:
+    """The capture of the task that calls, or None where no code of the agent is running in it."""
+    return _current.get()
+
+
+def strip_ansi(text: str) -> str:
+    """``text`` without terminal escape sequences."""
+    return _ANSI.sub("", text) if "\x1b" in text else text
+
+
+class Capture:
+    """The outputs of one run, in order. ``on_output`` is called on ``loop``, whichever thread printed."""
+
+    def __init__(
+        self, on_output: Callable[[Output], None] | None = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self._on_output = on_output
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._items: list[Output | tuple[str, list[str]]] = []
+        self._pending: list[Output] = []
+        self._displays: dict[str, Output] = {}
+        self._is_flush_due = False
+        self._flushed_at = 0.0
+        self._chars = 0
+        self._is_full = False
+        self._is_clear_waiting = False
+        self.is_quiet = False
+        """The code ends in ``;``: the value of its last expression is not shown."""
+
+    # --- what the patched streams and hooks call ----------------------------------------------------------------------
+
+    def write(self, name: str, text: str) -> None:
+        """Text for the stream ``stdout`` or ``stderr``."""
+        if text:
+            self._add({"output_type": "stream", "name": name, "text": text}, len(text))
+
+    def display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str | None) -> None:
+        output: Output = {"output_type": "display_data", "data": _to_json(data), "metadata": _to_json(metadata)}
+        if display_id is not None:
+            with self._lock:
+                self._displays[display_id] = output
+        self._add(output, _count_chars(output["data"]))
+
+    def update_display(self, data: dict[str, Any], metadata: dict[str, Any], display_id: str | None) -> bool:
+        """False where the display is not one of this run's (then it is in an earlier cell)."""
+        with self._lock:
+            shown = self._displays.get(display_id or "")
+            if shown is None:
+                return False
+            shown.update({"data": _to_json(data), "metadata": _to_json(metadata)})
+            return True
+
+    def show_value(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        output: Output = {"output_type": "execute_result", "data": _to_json(data), "metadata": _to_json(metadata)}
+        self._add(output, _count_chars(output["data"]))
+
+    def show_error(self, name: str, value: str, traceback: list[str]) -> None:
+        lines = [line for part in traceback for line in strip_ansi(part).splitlines()]
+        if len(lines) > 400:  # a recursion error repeats itself
+            lines = [*lines[:200], f"… {len(lines) - 300} lines left out …", *lines[-100:]]
+        output = {"output_type": "error", "ename": name, "evalue": strip_ansi(value)[:20_000], "traceback": lines}
+        self._add(output, sum(map(len, lines)))
+
+    def clear(self, *, wait: bool) -> None:
+        """``clear_output``: forget what was shown so far, with ``wait`` only once something new comes."""
+        with self._lock:
+            self._is_clear_waiting = wait
+            if not wait:
+                self._forget()
+
+    # --- what the owner of the run calls ------------------------------------------------------------------------------
+
+    def outputs(self) -> tuple[Output, ...]:
+        """All outputs so far, text of one stream joined."""
+        with self._lock:
+            found: list[Output] = []
+            for item in self._items:
+                if not isinstance(item, tuple):
+                    found.append(item)
+                elif text := "".join(item[1]):
+                    found.append({"output_type": "stream", "name": item[0], "text": text})
+            return tuple(found)
+
+    def flush(self) -> None:
+        """Pass on what is pending. On ``loop`` only."""
+        with self._lock:
+            pending, self._pending = self._pending, []
+            self._is_flush_due = False
+            self._flushed_at = time.monotonic()
+        if self._on_output is not None:
+            for output in _join_streams(pending):
+                self._on_output(output)
+
+    def close(self) -> None:
+        """Pass on nothing more: the run has ended, what it left behind may still print."""
+        self._on_output = None
+
+    def _add(self, output: Output, chars: int) -> None:
+        with self._lock:
+            if self._is_clear_waiting:
+                self._is_clear_waiting = False
+                self._forget()
+            if self._is_full:
+                return
+            self._chars += chars
+            if self._chars > MAX_CHARS:
+                self._is_full = True
+                if output["output_type"] == "stream":
+                    cut = {**output, "text": output["text"][: chars - (self._chars - MAX_CHARS)]}
+                    self._keep(cut)
+                limit = f"\n[more than {MAX_CHARS:,} characters of output: the rest is not kept]\n"
+                output = {"output_type": "stream", "name": "stderr", "text": limit}
+            self._keep(output)
+            is_due, self._is_flush_due = self._is_flush_due, True
+        if not is_due and self._loop is not None:
+            # The loop may be gone when a task outlives its turn; nobody listens then.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._arm)
+
+    def _arm(self) -> None:
+        wait = self._flushed_at + FLUSH_SECONDS - time.monotonic()
+        if wait <= 0 or self._loop is None:
+            self.flush()
+        else:
+            self._loop.call_later(wait, self.flush)
+
+    def _keep(self, output: Output) -> None:
+        self._pending.append(output)
+        if output["output_type"] != "stream":
+            self._items.append(output)
+            return
+        last = self._items[-1] if self._items else None
+        if isinstance(last, tuple) and last[0] == output["name"]:
+            last[1].append(output["text"])
+        else:
+            self._items.append((output["name"], [output["text"]]))
+
+    def _forget(self) -> None:
+        self._items.clear()
+        self._displays.clear()
+        self._chars, self._is_full = 0, False
+
+
+def _join_streams(outputs: list[Output]) -> list[Output]:
+    joined: list[Output] = []
+    parts: list[str] = []
+
+    def close() -> None:
+        if parts:
+            joined[-1]["text"] = "".join(parts)
+            parts.clear()
+
+    for output in outputs:
+        if output["output_type"] != "stream":
+            close()
+            joined.append(output)
+            continue
+        if not (parts and joined[-1]["name"] == output["name"]):
+            close()
+            joined.append(dict(output))
+        parts.append(output["text"])
+    close()
+    return joined
+
+
+def _to_json(bundle: dict[str, Any]) -> dict[str, Any]:
+    """A MIME bundle as JSON: bytes (images) as base64, what JSON cannot hold as text."""
+    if all(type(value) is str for value in bundle.values()):
+        return dict(bundle)
+    encoded = {
+        str(kind): base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+        for kind, value in bundle.items()
+    }
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(encoded, default=lambda value: f"<{type(value).__name__}>"))
+    except (ValueError, TypeError):  # circular, or keys that are not text
+        found = {kind: value for kind, value in encoded.items() if type(value) is str}
+    return found
+
+
+def _count_chars(data: dict[str, Any]) -> int:
+    return sum(len(value) if type(value) is str else len(json.dumps(value)) for value in data.values())
+
+
+class _Patches:
+    """Attributes set for a while; ``undo`` puts back what was there, unless somebody else has changed it since."""
+
+    def __init__(self) -> None:
+        self._undos: list[Callable[[], None]] = []
+
+    def set(self, owner: Any, name: str, value: Any) -> None:
+        """Raises AttributeError or TypeError where the object takes no attributes."""
+        own = vars(owner)
+        had, old = name in own, own.get(name)
+        setattr(owner, name, value)
+
+        def undo() -> None:
+            if vars(owner).get(name) is not value:
+                return
+            if had:
+                setattr(owner, name, old)
+            else:
+                delattr(owner, name)
+
+        self._undos.append(undo)
+
+    def set_trait(self, owner: Any, name: str, value: Any) -> None:
+        """The same for a trait, which always has a value of its own."""
+        old = getattr(owner, name)
+        setattr(owner, name, value)
+        self._undos.append(lambda: setattr(owner, name, old))
+
+    def undo(self) -> None:
+        while self._undos:
+            with contextlib.suppress(Exception):  # one owner's refusal must not keep the others patched
+                self._undos.pop()()
+
+
+class _Stream:
+    """Stands in for a ``sys.stdout`` that takes no attributes."""
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self._stream = stream
+        self._name = name
+
+    def write(self, text: str) -> int:
+        capture = _current.get()
+        if capture is None:
+            written: int = self._stream.write(text)
+            return written
+        capture.write(self._name, text)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def capturing(ip: Any, capture: Capture) -> Iterator[Capture]:
+    """Collect what the calling task (and tasks it starts) gives through the shell ``ip``, until the block ends.
+
+    One block at a time per shell. Nothing of it reaches history, ``_``, ``Out`` or the cell.
+    """
+    patches = _Patches()
+    token = _current.set(capture)
+    try:
+        _patch_streams(patches)
+        _patch_display(patches, ip)
+        _patch_questions(patches, ip)
+        yield capture
+    finally:
+        patches.undo()
+        _current.reset(token)
+
+
+def _patch_streams(patches: _Patches) -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            continue
+
+        def write(text: str, original: Any = stream.write, name: str = name) -> int:
+            capture = _current.get()
+            if capture is None:
+                written: int = original(text)
+                return written
+            if type(text) is not str:
+                raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+            capture.write(name, text)
+            return len(text)
+
+        try:
+            # On the stream itself rather than in ``sys``: log handlers made earlier hold the stream.
+            patches.set(stream, "write", write)
+        except (AttributeError, TypeError):
+            patches.set(sys, name, _Stream(stream, name))
+
+
+def _patch_display(patches: _Patches, ip: Any) -> None:
+    publish, clear_output = ip.display_pub.publish, ip.display_pub.clear_output
+
+    def captured_publish(
+        data: dict[str, Any], metadata: dict[str, Any] | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        capture = _current.get()
+        if capture is None:
+            return publish(data, metadata, *args, **kwargs)
+        display_id = (kwargs.get("transient") or {}).get("display_id")
+        if not kwargs.get("update"):
+            capture.display(data, metadata or {}, display_id)
+        elif not capture.update_display(data, metadata or {}, display_id):
+            return publish(data, metadata, *args, **kwargs)
+        return None
+
+    def captured_clear_output(wait: bool = False) -> Any:
+        capture = _current.get()
+        return clear_output(wait) if capture is None else capture.clear(wait=wait)
+
+    patches.set(ip.display_pub, "publish", captured_publish)
+    patches.set(ip.display_pub, "clear_output", captured_clear_output)
+
+    displayhook = ip.displayhook
+
+    def captured_displayhook(value: Any) -> Any:
+        capture = _current.get()
+        if capture is None:
+            return displayhook(value)
+        if value is not None and not capture.is_quiet:
+            data, metadata = ip.display_formatter.format(value)
+            if data:
+                capture.show_value(data, metadata or {})
+        return None
+
+    patches.set_trait(ip.display_trap, "hook", captured_displayhook)
+    if sys.displayhook is displayhook:  # the cell around us has set the trap already
+        patches.set(sys, "displayhook", captured_displayhook)
+
+    show = ip._showtraceback
+
+    def captured_showtraceback(etype: Any, evalue: Any, stb: Any) -> Any:
+        capture = _current.get()
+        if capture is None:
+            return show(etype, evalue, stb)
+        try:
+            text = str(evalue)
+        except Exception:
+            text = "<the exception cannot be shown>"
+        capture.show_error(getattr(etype, "__name__", str(etype)), text, [str(line) for line in stb])
+        return None
+
+    patches.set(ip, "_showtraceback", captured_showtraceback)
+
+
+def _patch_questions(patches: _Patches, ip: Any) -> None:
+    """What would ask the user, open a pager on the page or end the kernel."""
+    refuse_exit = _guard(getattr(ip, "ask_exit", lambda: None), _NO_EXIT)
+    patches.set(builtins, "input", _guard(builtins.input, _NO_INPUT))
+    patches.set(getpass, "getpass", _guard(getpass.getpass, _NO_INPUT))
+    patches.set(ip, "ask_exit", refuse_exit)
+    if (payloads := getattr(ip, "payload_manager", None)) is not None:
+        write_payload = payloads.write_payload
+
+        def captured_payload(payload: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            capture = _current.get()
+            if capture is None or payload.get("source") != "page":
+                return write_payload(payload, *args, **kwargs)
+            text = (payload.get("data") or {}).get("text/plain", "")
+            capture.write("stdout", strip_ansi(str(text)) + "\n")
+            return None
+
+        patches.set(payloads, "write_payload", captured_payload)
+
+    for name in ("find_magic", "find_line_magic", "find_cell_magic"):
+        patches.set(ip, name, _guard_claw(getattr(ip, name)))
+
+
+def _guard_claw(find: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(magic: str, *args: Any, **kwargs: Any) -> Any:
+        if magic == "claw" and _current.get() is not None:
+            raise RuntimeError(IN_AGENT_CODE)
+        return find(magic, *args, **kwargs)
+
+    return guarded
+
+
+def _guard(function: Callable[..., Any], message: str) -> Callable[..., Any]:
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if _current.get() is not None:
+            raise RuntimeError(message)
+        return function(*args, **kwargs)
+
+    return guarded
