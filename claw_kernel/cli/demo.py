@@ -114,6 +114,7 @@ def _client(notebook: NotebookNode, workspace: Path, conversation: Conversation)
         notebook,
         timeout=_CELL_SECONDS,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: what it warns of does not concern a demo
         resources={"metadata": {"path": str(workspace)}},
         on_cell_executed=finished,
     )

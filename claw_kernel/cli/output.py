@@ -87,11 +87,11 @@ class TextOutput(Output):
                     self._text(event.text)
                 case StreamRestarted():
                     self._restart(event.reason)
-                case StepFinished():
-                    self._step_finished()
+                case StepFinished() | ApprovalRequested():
+                    self._close_line()
                 case StepStarted() | ThinkingDelta() | ToolCallDelta() | MessageFinished() | ToolOutput():
                     pass
-                case ApprovalRequested() | ApprovalResolved():
+                case ApprovalResolved():
                     pass
                 case _:
                     assert_never(event)
@@ -102,8 +102,8 @@ class TextOutput(Output):
     def _restart(self, reason: str) -> None:
         """What came of this answer is void."""
 
-    def _step_finished(self) -> None:
-        """What came is final."""
+    def _close_line(self) -> None:
+        """Something else follows on the screen."""
 
     def _finish(self, record: TurnRecord) -> None:
         if text := answer(record):
@@ -153,9 +153,6 @@ class TerminalOutput(TextOutput):
     def _restart(self, reason: str) -> None:
         self._aside(f"· {_one_line(reason, 300)}: the answer starts again")
 
-    def _step_finished(self) -> None:
-        self._close_line()
-
     def _finish(self, record: TurnRecord) -> None:
         self._close_line()
         self._footer(record)
@@ -167,6 +164,7 @@ class TerminalOutput(TextOutput):
     def _close_line(self) -> None:
         if self._is_line_open:
             sys.stdout.write("\n")
+            sys.stdout.flush()
             self._is_line_open = False
 
     def say(self, text: str) -> None:

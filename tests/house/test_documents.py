@@ -1,0 +1,65 @@
+"""What README, CONTRIBUTING and the guide say can be done."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "notebooks" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+def code_of(page: Path) -> str:
+    """Fenced and indented blocks and inline code of a page."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
+    return "\n".join([*blocks, *lines, *re.findall(r"`([^`\n]+)`", text)])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_make_target_of_a_page_exists(page):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:^|\n|: |; )make ([a-z]+)", code_of(page)))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_claw_command_and_option_of_a_page_exists(page):
+    from claw_kernel.cli import COMMANDS
+
+    for command, rest in re.findall(r"(?:^|\n)claw ([a-z]+)([^\n#]*)", code_of(page)):
+        assert command in COMMANDS
+        if options := re.findall(r"(?<!\S)--[a-z-]+", rest):
+            asked = [sys.executable, "-m", "claw_kernel.cli", command, "--help"]
+            shown = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout
+            assert [option for option in options if option not in shown] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_every_relative_link_of_a_page_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8"))
+    files = [link for link in links if "://" not in link and not link.startswith("mailto:")]
+    assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_is_short_and_shows_a_picture():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.split("\n")) < 150
+    assert re.search(r"!\[[^\]]+\]\([^)]+\.png\)", text)
+
+
+def test_lock_files_name_no_address():
+    """A lock file with addresses would tie every clone to the mirror of the machine it was written on."""
+    text = (ROOT / "labextension" / "package-lock.json").read_text("utf-8")
+    assert '"resolved": "http' not in text
