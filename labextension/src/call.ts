@@ -1,0 +1,295 @@
+import { type IRenderMimeRegistry, MimeModel } from '@jupyterlab/rendermime';
+
+import { ApprovalCard } from './card';
+import type { KernelClient, Liveness } from './client';
+import { el, formatSeconds, icon, type IconName, plainText, setHidden, setText } from './dom';
+import type { FreeLayout } from './layout';
+import { diffBlock, previewBlock } from './preview';
+import {
+  type Approval,
+  type ApprovalRequest,
+  type LiveCall,
+  type MimeBundle,
+  type Preview,
+  textOf,
+  type ToolCall,
+  type ToolResult
+} from './protocol';
+
+/** All that is known of one call: from the step under way or from a finished step. */
+export interface CallFacts {
+  id: string;
+  call: ToolCall | null;
+  live: LiveCall | null;
+  request: ApprovalRequest | null;
+  result: ToolResult | null;
+  approval: Approval | null;
+}
+
+interface Surroundings {
+  layout: FreeLayout;
+  rendermime: IRenderMimeRegistry;
+  findClient: () => KernelClient | null;
+}
+
+/** One tool call: a compact row, and below it, when opened or asked about, what it would do and what it gave. */
+export class CallView {
+  readonly node = el('div', 'claw-Call');
+
+  constructor(private readonly around: Surroundings) {
+    this.summary.append(this.iconSlot, this.title, this.glimpse, this.meta);
+    this.details.append(this.summary, this.body);
+    this.node.append(this.details, this.outputs);
+    this.details.addEventListener('toggle', () => this.drawBody());
+    this.title.setAttribute('dir', 'ltr');
+  }
+
+  update(facts: CallFacts, liveness: Liveness, trusted: boolean): void {
+    this.facts = facts;
+    const state = stateOf(facts, liveness);
+    if (state !== this.state) {
+      this.state = state;
+      this.node.dataset.state = state;
+      this.iconSlot.replaceChildren(icon(state));
+    }
+    setText(this.title, titleOf(facts));
+    setText(this.glimpse, this.details.open ? '' : glimpseOf(facts, state));
+    this.tick();
+    this.updateCard(facts, liveness);
+    this.drawBody();
+    this.drawOutputs(facts.result?.details?.outputs ?? [], trusted);
+  }
+
+  /** Show the time that passed, once a second while the call runs. */
+  tick(): void {
+    if (this.facts) {
+      setText(this.meta, metaOf(this.facts, this.state));
+    }
+  }
+
+  private updateCard(facts: CallFacts, liveness: Liveness): void {
+    if (facts.request) {
+      if (!this.card) {
+        this.card = new ApprovalCard(this.around.findClient);
+        this.body.prepend(this.card.heading);
+        this.previewSlot.after(this.card.actions);
+        // Stays open when the tool runs, so that the page does not jump away under the reader.
+        this.details.open = true;
+      }
+      this.card.ask(facts.request, liveness);
+    } else {
+      this.card?.settle(facts.approval);
+    }
+  }
+
+  private drawBody(): void {
+    const facts = this.facts;
+    if (!facts || !this.details.open) {
+      return;
+    }
+    setText(this.glimpse, '');
+    const preview = previewOf(facts);
+    const diff = textOf(facts.result?.details?.diff);
+    this.fill(this.previewSlot, JSON.stringify(preview), () => previewBlock(preview));
+    this.fill(this.diffSlot, preview.kind === 'diff' ? '' : diff, () => (diff ? diffBlock(diff) : null));
+    this.fill(this.approvalSlot, this.card ? '' : approvalText(facts.approval), text => el('div', 'claw-Where', text));
+    const text = outputOf(facts);
+    setHidden(this.output, text === '');
+    const isAtEnd = this.output.scrollTop + this.output.clientHeight >= this.output.scrollHeight - 4;
+    setText(this.output, text);
+    if (isAtEnd && this.state === 'running') {
+      this.output.scrollTop = this.output.scrollHeight;
+    }
+    const spill = textOf(facts.result?.details?.spill_path);
+    this.fill(this.noteSlot, spill, () => el('div', 'claw-Where', 'All of the output is in ', el('code', '', spill)));
+  }
+
+  /** Draw a slot anew only when what it is drawn from changed. */
+  private fill(slot: HTMLElement, source: string, draw: (source: string) => HTMLElement | null): void {
+    if (this.sources.get(slot) !== source) {
+      this.sources.set(slot, source);
+      const content = source === '' ? null : draw(source);
+      slot.replaceChildren(...(content ? [content] : []));
+    }
+  }
+
+  /** Figures and tables of the call: they are results, so they are seen without opening the row. */
+  private drawOutputs(bundles: MimeBundle[], trusted: boolean): void {
+    const rich = bundles.filter(isRich);
+    const images = rich.length === 0 ? imagesOf(this.facts?.result ?? null) : [];
+    const shown = [...rich, ...images];
+    if (shown.length === this.outputCount) {
+      return;
+    }
+    for (const bundle of shown.slice(this.outputCount)) {
+      const model = new MimeModel({ data: bundle as never, trusted });
+      const mimeType = this.around.rendermime.preferredMimeType(model.data, trusted ? 'any' : 'ensure');
+      if (mimeType) {
+        const renderer = this.around.rendermime.createRenderer(mimeType);
+        const host = el('div', 'claw-Call-output');
+        this.outputs.append(host);
+        this.around.layout.addWidget(renderer, host);
+        renderer.renderModel(model).catch((error: unknown) => {
+          setText(host, `This output could not be drawn: ${String(error)}`);
+        });
+      }
+    }
+    this.outputCount = shown.length;
+  }
+
+  private facts: CallFacts | null = null;
+  private state: IconName = 'writing';
+  private card: ApprovalCard | null = null;
+  private outputCount = 0;
+  private readonly sources = new Map<HTMLElement, string>();
+  private readonly details = el('details', 'claw-Call-details');
+  private readonly summary = el('summary', 'claw-Call-row');
+  private readonly iconSlot = el('span', 'claw-Call-icon', icon('writing'));
+  private readonly title = el('span', 'claw-Call-title');
+  private readonly glimpse = el('span', 'claw-Call-glimpse');
+  private readonly meta = el('span', 'claw-Call-meta');
+  private readonly previewSlot = el('div', 'claw-Slot');
+  private readonly diffSlot = el('div', 'claw-Slot');
+  private readonly approvalSlot = el('div', 'claw-Slot');
+  private readonly output = el('pre', 'claw-Output');
+  private readonly noteSlot = el('div', 'claw-Slot');
+  private readonly body = el(
+    'div',
+    'claw-Call-body',
+    this.previewSlot,
+    this.approvalSlot,
+    this.diffSlot,
+    this.output,
+    this.noteSlot
+  );
+  private readonly outputs = el('div', 'claw-Call-outputs');
+}
+
+function stateOf({ live, request, result, approval }: CallFacts, liveness: Liveness): IconName {
+  if (result) {
+    if (approval?.answer === 'deny' || approval?.decision === 'deny') {
+      return 'denied';
+    }
+    return result.details?.status === 'cancelled' ? 'unfinished' : result.is_error ? 'failed' : 'done';
+  }
+  if (!live || liveness === 'expired') {
+    return 'unfinished';
+  }
+  if (request) {
+    return 'waiting';
+  }
+  // A call that waits for its turn, not for an answer, looks like one that is being written.
+  return live.state === 'running' || live.state === 'done' ? live.state : 'writing';
+}
+
+function titleOf({ call, live, request, result }: CallFacts): string {
+  const title = textOf(result?.details?.title) || textOf(live?.title) || textOf(request?.title);
+  if (title) {
+    return title;
+  }
+  const subject = Object.values(call?.input ?? {}).find(value => typeof value === 'string');
+  const name = textOf(call?.name) || textOf(live?.tool) || 'Tool';
+  return subject === undefined ? name : `${name} ${textOf(subject).split('\n', 1)[0] ?? ''}`;
+}
+
+/** The last line of a running call's output, or the first of a failure: what a closed row says of its inside. */
+function glimpseOf({ live, result, approval }: CallFacts, state: IconName): string {
+  if (state === 'running') {
+    return lastLine(plainText(textOf(live?.output).slice(-2000)));
+  }
+  if (state === 'denied') {
+    return textOf(approval?.message) || textOf(approval?.reason);
+  }
+  return state === 'failed' ? lastLine(resultText(result)) : '';
+}
+
+function metaOf({ live, result }: CallFacts, state: IconName): string {
+  const details = result?.details;
+  const parts: string[] = [];
+  if (typeof details?.exit_code === 'number' && details.exit_code !== 0) {
+    parts.push(`exit ${details.exit_code}`);
+  }
+  if (details?.signal) {
+    parts.push(`signal ${details.signal}`);
+  }
+  if (details?.status === 'timed_out') {
+    parts.push('timed out');
+  }
+  if (state === 'denied') {
+    parts.push('denied');
+  } else if (typeof details?.duration_seconds === 'number') {
+    parts.push(formatSeconds(details.duration_seconds));
+  } else if (state === 'running' && live?.started_at) {
+    const seconds = (Date.now() - Date.parse(live.started_at)) / 1000;
+    if (seconds >= 1) {
+      parts.push(formatSeconds(Math.floor(seconds)).replace('.0', ''));
+    }
+  } else if (state === 'unfinished') {
+    parts.push('not finished');
+  }
+  return parts.join(' · ');
+}
+
+/** The kernel's preview, else one made of the stored input. */
+function previewOf({ call, live, request, result }: CallFacts): Preview {
+  const preview = request?.preview ?? live?.preview;
+  if (preview && preview.kind !== 'none') {
+    return preview;
+  }
+  const input = call?.input ?? {};
+  if (call?.malformed) {
+    return { kind: 'code', code: call.malformed };
+  }
+  if (typeof input.command === 'string') {
+    return { kind: 'command', command: input.command };
+  }
+  if (typeof input.code === 'string') {
+    return { kind: 'code', code: input.code };
+  }
+  if (result?.details?.diff) {
+    return { kind: 'diff', diff: result.details.diff, path: textOf(input.path) || textOf(input.file_path) };
+  }
+  return Object.keys(input).length > 0 ? { kind: 'code', code: JSON.stringify(input, null, 2) } : { kind: 'none' };
+}
+
+function approvalText(approval: Approval | null): string {
+  if (!approval?.answer && approval?.decision !== 'deny') {
+    return '';
+  }
+  const answer =
+    approval.answer === 'allow_once'
+      ? 'Allowed once'
+      : approval.answer === 'allow_always'
+        ? 'Allowed always'
+        : 'Denied';
+  const by = approval.answered_by === 'policy' || !approval.answer ? ' by the policy' : '';
+  const why = textOf(approval.message) || (by && textOf(approval.reason));
+  return answer + by + (why ? `: ${why}` : '');
+}
+
+function resultText(result: ToolResult | null): string {
+  return (result?.content ?? [])
+    .map(block => (block.type === 'text' ? textOf(block.text) : ''))
+    .filter(text => text !== '')
+    .join('\n');
+}
+
+function outputOf({ live, result }: CallFacts): string {
+  return plainText(result ? resultText(result) : textOf(live?.output)).replace(/\s+$/, '');
+}
+
+function lastLine(text: string): string {
+  return text.trimEnd().split('\n').pop() ?? '';
+}
+
+function isRich(bundle: MimeBundle): boolean {
+  return Object.keys(bundle).some(type => type !== 'text/plain');
+}
+
+function imagesOf(result: ToolResult | null): MimeBundle[] {
+  return (result?.content ?? []).flatMap(block =>
+    block.type === 'image' && /^image\/(?:png|jpeg|gif|webp)$/.test(block.media_type)
+      ? [{ [block.media_type]: block.data }]
+      : []
+  );
+}

@@ -1,0 +1,345 @@
+import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import type { Kernel, KernelMessage } from '@jupyterlab/services';
+import { UUID } from '@lumino/coreutils';
+import { type ISignal, Signal } from '@lumino/signaling';
+
+import { collectRecords, hasTraces, headerOf } from './notebook';
+import {
+  type AnswerName,
+  COMM_TARGET,
+  type DrawnTurn,
+  isDrawnTurn,
+  isObject,
+  type JSONRecord,
+  type MimeBundle,
+  PROTOCOL_VERSION,
+  type ResolveReply,
+  type SyncReply,
+  textOf,
+  TURN_MIME
+} from './protocol';
+
+export type NotebookContext = NotebookPanel['context'];
+
+const REPLY_TIMEOUT_SECONDS = 4;
+
+/** Who we are, as told to the kernel. */
+export interface FrontEnd {
+  ui: 'jupyterlab' | 'notebook';
+  ui_version: string;
+}
+
+/** `connecting`: nothing is known yet · `live`: Claw answered · `absent`: there is no kernel, or no Claw in it. */
+export type ClientState = 'connecting' | 'live' | 'absent';
+
+/** A turn's bundle that came over iopub. `isOurs`: this page ran the cell, so JupyterLab itself puts it there. */
+export interface BundleArrival {
+  displayId: string;
+  bundle: MimeBundle;
+  isFirst: boolean;
+  isOurs: boolean;
+}
+
+/**
+ * The way to Claw in the kernel of one notebook: requests go over the control channel, which the kernel answers also
+ * while a cell blocks its main thread.
+ */
+export class KernelClient {
+  constructor(
+    readonly context: NotebookContext,
+    private readonly frontEnd: FrontEnd
+  ) {
+    const session = context.sessionContext;
+    session.kernelChanged.connect((_, change) => this.attach(change.newValue));
+    context.pathChanged.connect(() => {
+      if (this.state === 'live') {
+        void this.hello(1);
+      }
+    });
+    void context.ready.then(() => this.attach(session.session?.kernel ?? null));
+  }
+
+  /** Claw's id of the kernel process, or empty. */
+  get kernelId(): string {
+    return this._kernelId;
+  }
+
+  get state(): ClientState {
+    return this._state;
+  }
+
+  get changed(): ISignal<this, undefined> {
+    return this._changed;
+  }
+
+  /** The kernel's answer to each hello. */
+  get greeted(): ISignal<this, SyncReply> {
+    return this._greeted;
+  }
+
+  get bundleArrived(): ISignal<this, BundleArrival> {
+    return this._bundleArrived;
+  }
+
+  /** Ask the kernel. Rejects with one clear sentence where it does not answer in time or answers with an error. */
+  request(op: string, fields: JSONRecord = {}): Promise<JSONRecord> {
+    const kernel = this.kernel;
+    if (!kernel) {
+      return Promise.reject(new Error('The notebook has no kernel.'));
+    }
+    const message = {
+      header: {
+        msg_id: UUID.uuid4(),
+        msg_type: 'claw_request',
+        session: kernel.clientId,
+        username: kernel.username,
+        date: new Date().toISOString(),
+        version: '5.3'
+      },
+      parent_header: {},
+      metadata: {},
+      content: { version: PROTOCOL_VERSION, op, ...fields },
+      channel: 'control',
+      buffers: []
+    } as unknown as KernelMessage.IControlMessage;
+    return new Promise((resolve, reject) => {
+      const future = kernel.sendControlMessage(message, true, true);
+      const timer = window.setTimeout(() => {
+        reject(new Error('The kernel did not answer.'));
+        future.dispose();
+      }, REPLY_TIMEOUT_SECONDS * 1000);
+      // onReply, not done: done also waits for the kernel's idle message, which comes later.
+      future.onReply = reply => {
+        window.clearTimeout(timer);
+        const content: unknown = reply.content;
+        if (isObject(content) && content.status === 'ok') {
+          resolve(content);
+        } else {
+          reject(new Error(textOf(isObject(content) ? content.message : '') || 'The kernel refused the request.'));
+        }
+      };
+      future.done.catch(() => {
+        window.clearTimeout(timer);
+        reject(new Error('The kernel was restarted.'));
+      });
+    });
+  }
+
+  async resolve(requestId: string, answer: AnswerName, message: string): Promise<ResolveReply> {
+    const reply = await this.request('resolve', {
+      request_id: requestId,
+      answer,
+      ...(message ? { message } : {})
+    });
+    return {
+      is_accepted: reply.is_accepted === true,
+      answered_by: (textOf(reply.answered_by) || null) as ResolveReply['answered_by'] & string
+    };
+  }
+
+  async interruptTurns(): Promise<void> {
+    const reply = await this.request('sync');
+    const running = drawnTurns(reply).filter(turn => turn.is_running);
+    await Promise.all(running.map(turn => this.request('interrupt', { turn_id: turn.turn_id })));
+  }
+
+  private attach(kernel: Kernel.IKernelConnection | null): void {
+    if (kernel === this.kernel) {
+      return;
+    }
+    if (this.kernel) {
+      this.kernel.statusChanged.disconnect(this.onStatus, this);
+      this.kernel.iopubMessage.disconnect(this.onIopub, this);
+    }
+    this.kernel = kernel;
+    this.greetings++;
+    if (!kernel) {
+      this.set('absent');
+      return;
+    }
+    kernel.registerCommTarget(COMM_TARGET, () => {
+      void this.hello(1);
+    });
+    kernel.statusChanged.connect(this.onStatus, this);
+    kernel.iopubMessage.connect(this.onIopub, this);
+    void this.lookForClaw(kernel);
+  }
+
+  /** After a reload nothing opens the comm again: ask a kernel that showed Claw before, or whose notebook does. */
+  private async lookForClaw(kernel: Kernel.IKernelConnection): Promise<void> {
+    const greeting = this.greetings;
+    this.set('connecting');
+    await this.context.ready;
+    if (greeting !== this.greetings) {
+      return; // another kernel, or the comm was opened meanwhile
+    }
+    if (isRemembered(kernel.id)) {
+      await this.hello(3); // a busy kernel answers nothing to a new page for its first 3 s
+    } else if (kernel.name === 'claw' || hasTraces(this.context.model)) {
+      await this.hello(1);
+    } else {
+      this.set('absent');
+    }
+  }
+
+  private async hello(attempts: number): Promise<void> {
+    const greeting = ++this.greetings;
+    const kernel = this.kernel;
+    for (let attempt = 0; kernel && attempt < attempts; attempt++) {
+      try {
+        const reply = await this.request('hello', {
+          ...this.frontEnd,
+          path: this.context.localPath,
+          header: headerOf(this.context.model),
+          records: collectRecords(this.context.model)
+        });
+        if (greeting !== this.greetings) {
+          return;
+        }
+        remember(kernel.id);
+        const kernelId = textOf(reply.kernel_id);
+        this.set('live', kernelId);
+        this._greeted.emit({ kernel_id: kernelId, turns: drawnTurns(reply) });
+        return;
+      } catch {
+        if (greeting !== this.greetings || kernel.isDisposed) {
+          return;
+        }
+      }
+    }
+    if (this.state === 'connecting') {
+      this.set('absent');
+    }
+  }
+
+  private onStatus(kernel: Kernel.IKernelConnection, status: Kernel.Status): void {
+    if (['restarting', 'autorestarting', 'terminating', 'dead'].includes(status)) {
+      this.greetings++;
+      forget(kernel.id);
+      this.set('absent');
+    }
+  }
+
+  private onIopub(kernel: Kernel.IKernelConnection, message: KernelMessage.IIOPubMessage): void {
+    const type = message.header.msg_type;
+    if (type !== 'display_data' && type !== 'update_display_data') {
+      return;
+    }
+    const { data, transient } = (message as KernelMessage.IDisplayDataMsg).content;
+    const displayId = transient?.display_id;
+    if (!(TURN_MIME in data) || !displayId) {
+      return;
+    }
+    const parent = message.parent_header;
+    this._bundleArrived.emit({
+      displayId,
+      bundle: data,
+      isFirst: type === 'display_data',
+      isOurs: 'session' in parent && parent.session === kernel.clientId
+    });
+  }
+
+  private set(state: ClientState, kernelId = ''): void {
+    if (state !== this._state || kernelId !== this._kernelId) {
+      this._state = state;
+      this._kernelId = kernelId;
+      this._changed.emit(undefined);
+    }
+  }
+
+  private kernel: Kernel.IKernelConnection | null = null;
+  private greetings = 0;
+  private _state: ClientState = 'connecting';
+  private _kernelId = '';
+  private readonly _changed = new Signal<this, undefined>(this);
+  private readonly _greeted = new Signal<this, SyncReply>(this);
+  private readonly _bundleArrived = new Signal<this, BundleArrival>(this);
+}
+
+/** `live`: can be answered here · `connecting`: not known yet · `expired`: its kernel is gone · `elsewhere`: no notebook. */
+export type Liveness = 'live' | 'connecting' | 'expired' | 'elsewhere';
+
+/** The clients of all open notebooks. */
+export class KernelClients {
+  constructor(
+    private readonly tracker: INotebookTracker,
+    private readonly frontEnd: FrontEnd
+  ) {}
+
+  get changed(): ISignal<this, undefined> {
+    return this._changed;
+  }
+
+  /** The client of `context`: several views of one notebook share it. `start` is called where it is new. */
+  open(context: NotebookContext, start: (client: KernelClient) => void): void {
+    if (this.byContext.has(context)) {
+      return;
+    }
+    const client = new KernelClient(context, this.frontEnd);
+    this.byContext.set(context, client);
+    client.changed.connect(() => this._changed.emit(undefined));
+    context.disposed.connect(() => {
+      this.byContext.delete(context);
+      this._changed.emit(undefined);
+    });
+    start(client);
+  }
+
+  get(context: NotebookContext): KernelClient | null {
+    return this.byContext.get(context) ?? null;
+  }
+
+  /** The client whose kernel process has this id of Claw's. */
+  find(kernelId: string): KernelClient | null {
+    return kernelId ? ([...this.byContext.values()].find(client => client.kernelId === kernelId) ?? null) : null;
+  }
+
+  /** What a card of `kernelId` drawn at `node` can still do. */
+  liveness(kernelId: string, node: HTMLElement): Liveness {
+    if (this.find(kernelId)) {
+      return 'live';
+    }
+    if (!node.isConnected) {
+      return 'connecting';
+    }
+    const panel = this.tracker.find(candidate => candidate.node.contains(node));
+    const client = panel && this.get(panel.context);
+    if (!client) {
+      return 'elsewhere';
+    }
+    return client.state === 'connecting' ? 'connecting' : 'expired';
+  }
+
+  private readonly byContext = new Map<NotebookContext, KernelClient>();
+  private readonly _changed = new Signal<this, undefined>(this);
+}
+
+function drawnTurns(reply: JSONRecord): DrawnTurn[] {
+  return Array.isArray(reply.turns) ? reply.turns.filter(isDrawnTurn) : [];
+}
+
+// The tab's own memory: it survives a reload, and a page without it (private mode) only loses the short cut.
+
+function isRemembered(kernelId: string): boolean {
+  try {
+    return sessionStorage.getItem(`claw:kernel:${kernelId}`) !== null;
+  } catch {
+    return false;
+  }
+}
+
+function remember(kernelId: string): void {
+  try {
+    sessionStorage.setItem(`claw:kernel:${kernelId}`, '1');
+  } catch {
+    // storage is switched off
+  }
+}
+
+function forget(kernelId: string): void {
+  try {
+    sessionStorage.removeItem(`claw:kernel:${kernelId}`);
+  } catch {
+    // storage is switched off
+  }
+}

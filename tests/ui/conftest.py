@@ -1,0 +1,63 @@
+"""Servers are shared by the tests of a module, the browser by all; each test has notebooks and pages of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ui.lab import CHROMIUM, CHROMIUM_ARGUMENTS, EXTENSION, LabPage, LabServer
+from tests.ui.overlay import build_overlay
+
+playwright_api = pytest.importorskip("playwright.sync_api")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[playwright_api.Browser]:
+    if not Path(CHROMIUM).exists():
+        pytest.fail("These tests need Chromium: install the package `chromium`, or set CLAW_TEST_CHROMIUM to its path.")
+    if not (EXTENSION / "package.json").exists():
+        pytest.fail("The labextension is not built: run `npm ci && npm run build` in labextension/.")
+    with playwright_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+StartServer = Callable[..., LabServer]
+
+
+@pytest.fixture(scope="module")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """``start_server(version="installed", **options of LabServer)``: the same server for the same options."""
+    servers: dict[str, LabServer] = {}
+
+    def start(version: str = "installed", **options: object) -> LabServer:
+        key = repr((version, sorted(options.items())))
+        if key not in servers:
+            home = tmp_path_factory.mktemp("jupyter")
+            servers[key] = LabServer(home, overlay=build_overlay(version), **options)  # type: ignore[arg-type]
+        return servers[key]
+
+    yield start
+    for server in servers.values():
+        server.close()
+
+
+@pytest.fixture
+def open_page(browser: playwright_api.Browser) -> Iterator[Callable[..., LabPage]]:
+    """``open_page(server, name, **options of LabPage.open)``: a new browser window."""
+    pages: list[LabPage] = []
+
+    def open_one(server: LabServer, name: str, **options: bool) -> LabPage:
+        page = LabPage(browser, server)
+        pages.append(page)
+        page.open(name, **options)
+        return page
+
+    yield open_one
+    for page in pages:
+        page.close()
+    for server in {id(page.server): page.server for page in pages}.values():
+        server.stop_kernels()
