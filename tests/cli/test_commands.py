@@ -1,0 +1,135 @@
+"""Commands, options and the mistakes people make with them: one line each, no traceback, never a model call."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.model_server import ModelServer
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line of a mistake."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().split("\n")
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("claw: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["promt", "hello"], "did you mean 'prompt'"),
+        (["docter"], "did you mean 'doctor'"),
+        (["--verison"], "did you mean '--version'"),
+        (["help", "lap"], "did you mean 'lab'"),
+        (["prompt", "hello", "--modle", "m"], "did you mean '--model'"),
+        (["prompt", "hello", "--model"], "--model"),
+        (["prompt", "hello", "--permission-mode", "paln"], "did you mean plan"),
+        (["prompt", "hello", "--api", "openai"], "openai-chat"),
+        (["prompt", "hello", "--max-turns", "none"], "--max-turns"),
+        (["prompt", "hello", "--max-cost", "-1"], "--max-cost"),
+        (["prompt", "hello", "--output-format", "xml"], "stream-json"),
+        (["prompt", "hello", "--cwd", "nowhere"], "nowhere is not a directory"),
+        (["prompt", "hello", "--allow", "Bash(git"], "--allow"),
+        (["prompt", ""], "prompt is empty"),
+        (["doctor", "--jsno"], "did you mean '--json'"),
+        (["version", "now"], "no arguments"),
+    ],
+)
+def test_a_mistake_on_the_command_line_names_the_remedy(claw, arguments, said):
+    with ModelServer() as server:
+        done = claw.run(*arguments, CLAW_BASE_URL=f"{server.base_url}/v1", CLAW_MODEL="local/m")
+        assert said in assert_one_line(done, 2)
+        assert server.requests == []
+
+
+def test_a_prompt_in_the_place_of_a_command_is_not_sent(claw):
+    assert "claw prompt 'fix the bug'" in assert_one_line(claw.run("fix the bug"), 2)
+
+
+@pytest.mark.parametrize("content", ["{bad", "[]", '{"modle": "x"}', '{"permissions": {"allow": ["Bash(git"]}}'])
+def test_a_broken_settings_file_is_named(claw, content):
+    (claw.home / "settings.json").write_text(content)
+    assert str(claw.home / "settings.json") in assert_one_line(claw.run("prompt", "hello"), 2)
+
+
+def test_help_names_every_command(claw):
+    done = claw.run("--help")
+    assert done.returncode == 0
+    for name in ("prompt", "doctor", "lab", "demo", "version"):
+        assert f"\n  {name} " in done.stdout
+        page = claw.run(name, "--help")
+        assert (page.returncode, page.stderr) == (0, "")
+        assert page.stdout.startswith(f"usage: claw {name}")
+
+
+def test_version(claw):
+    from claw_kernel import __version__
+
+    assert claw.run("version").stdout == claw.run("--version").stdout == f"claw {__version__}\n"
+
+
+def test_help_and_version_load_nothing_heavy():
+    code = (
+        "import sys; from claw_kernel.cli import main; main(['version']); main(['--help']);"
+        "print([name for name in ('argparse', 'asyncio', 'httpx', 'pydantic', 'claw_kernel._core') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split("\n")[-2] == "[]"
+
+
+def test_doctor_reports_every_topic(claw):
+    done = claw.run("doctor", "--json")
+    report = json.loads(done.stdout)
+    assert {"packages", "native core", "settings", "state", "kernels", "labextension", "sandbox"} <= {
+        finding["topic"] for finding in report["findings"]
+    }
+    assert done.returncode == (0 if report["ok"] else 1)
+    assert all(finding["remedy"] for finding in report["findings"] if finding["state"] == "fail")
+
+
+def test_doctor_names_keys_without_showing_them(claw):
+    done = claw.run("doctor", ANTHROPIC_API_KEY="sk-very-secret-value")
+    assert "ANTHROPIC_API_KEY" in done.stdout
+    assert "very-secret" not in done.stdout + done.stderr
+
+
+def test_doctor_says_what_is_wrong_with_the_settings_and_goes_on(claw):
+    (claw.home / "settings.json").write_text('{"permissions": {"deny": ["Read("]}}')
+    done = claw.run("doctor")
+    assert done.returncode == 1
+    line = next(line for line in done.stdout.split("\n") if line.startswith("FAIL  settings"))
+    assert "Read(" in line
+    assert "sandbox" in done.stdout
+
+
+def test_doctor_is_honest_about_confinement(claw):
+    report = json.loads(claw.run("doctor", "--json").stdout)
+    sandbox = [finding for finding in report["findings"] if finding["topic"] == "sandbox"]
+    assert sandbox[0]["state"] == "warn"
+    assert "not confined" in sandbox[0]["message"]
+
+
+def test_lab_passes_its_arguments_on(claw):
+    done = claw.run("lab", "--version")
+    assert done.returncode == 0
+    assert done.stdout.strip().split(".")[0] == "4"
+
+
+def test_interrupt_before_anything_is_one_line(claw):
+    """A prompt that is still being read from a pipe can be given up."""
+    import signal
+
+    running = claw.start("prompt", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1)  # it waits for its prompt then
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=10)
+    assert running.returncode == 130
+    assert "Traceback" not in stderr
