@@ -64,6 +64,7 @@ labextension/node_modules/.stamp: labextension/package.json labextension/package
 	@touch $@
 
 $(OUTPUT)/package.json: $(WEB) labextension/node_modules/.stamp
+	@rm -rf $(OUTPUT)
 	@$(STEP) labextension 'Building the JupyterLab extension' npm run build --prefix labextension
 	@touch $@
 

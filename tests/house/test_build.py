@@ -106,6 +106,36 @@ def test_a_shim_that_does_not_start_is_no_python(bare_machine):
     assert preflight(bare_machine, "python").returncode == 1
 
 
+def test_as_root_on_debian_the_archive_is_asked_once_and_used(bare_machine):
+    """Node 18 of the archive will not do, so nothing is installed; Chromium alone is."""
+    if "debian" not in (Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""):
+        pytest.skip("Debian and its children only")
+    log = bare_machine / "log"
+    scripts = {
+        "id": "echo 0",
+        "apt-cache": "printf '%s:\\n  Candidate: 18.20.4+dfsg-1\\n' \"$2\"",
+        "apt-get": f'echo "$*" >> {log}\n[ "$1" = update ] || printf "#!/bin/sh\\necho Chromium 140.0.1\\n" > {bare_machine}/chromium\n'
+        f"[ ! -f {bare_machine}/chromium ] || chmod +x {bare_machine}/chromium",
+    }
+    (bare_machine / "chmod").symlink_to(shutil.which("chmod"))
+    for name, body in scripts.items():
+        (bare_machine / name).unlink(missing_ok=True)
+        (bare_machine / name).write_text(f"#!/bin/sh\n{body}\n")
+        (bare_machine / name).chmod(0o755)
+
+    done = preflight(bare_machine, "node", "chromium")
+    assert done.returncode == 1
+    assert "nodejs.org" in done.stderr
+    assert "apt-get install -y chromium" in done.stderr
+    assert [line.split()[0] for line in log.read_text().splitlines()] == ["update"]
+
+    log.unlink()
+    done = preflight(bare_machine, "chromium")
+    assert done.returncode == 0, done.stderr
+    assert "Chromium 140.0.1" in done.stdout
+    assert [line.split()[0] for line in log.read_text().splitlines()] == ["update", "install"]
+
+
 def test_make_stops_before_it_builds(bare_machine, tmp_path):
     clone = tmp_path / "clone"
     for name in ("Makefile", "pyproject.toml", ".ci", "rust_core/Cargo.toml"):
