@@ -145,6 +145,10 @@ class ModelServer:
             _ = response.wire
             self._answers.append(response)
 
+    def clear(self):
+        """Forget the answers that were not asked for."""
+        self._answers.clear()
+
     def check(self):
         for request in self.requests:
             if request.method == "POST":

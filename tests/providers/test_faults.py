@@ -1,0 +1,423 @@
+"""What a server can do wrong: the outcome, how many requests were sent, and the line the person reads."""
+
+import json
+import re
+import socket
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+
+from claw_kernel.errors import (
+    AuthError,
+    ContextOverflowError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NetworkError,
+    OverloadedError,
+    ProtocolError,
+    QuotaError,
+    RateLimitError,
+    ServerError,
+    StreamError,
+)
+from claw_kernel.messages import TextBlock, ToolCall
+from claw_kernel.providers import Retries, Timeouts
+from tests.model_server import EVENT_STREAM, FRAMES, JSON, Drop, ModelServer, Response, text, thinking, tool_call
+from tests.providers.conftest import HELLO, QUICK, ask, ask_all
+
+KEY = "sk-very-secret-0123456789"
+
+
+def refusal(status, message, kind="invalid_request_error", headers=None, **more):
+    error = {"type": kind, "message": message, **more}
+    return Response(status, {**JSON, **(headers or {})}, [json.dumps({"type": "error", "error": error}).encode()])
+
+
+def good(api, said="fine"):
+    return FRAMES[api]([text(said)])
+
+
+def one_line(error):
+    line = str(error)
+    assert "\n" not in line
+    assert len(line) < 600
+    assert error.remedy, "no remedy"
+    assert KEY not in line
+    return line
+
+
+# --- refused for good: one request ------------------------------------------------------------------------------------
+
+FINAL = {
+    "401": (
+        refusal(401, f"invalid x-api-key {KEY}", "authentication_error"),
+        AuthError,
+        r"refused the key in \w+ \(401\)",
+    ),
+    "403": (refusal(403, "not for you", "permission_error"), AuthError, r"does not allow this"),
+    "404 model": (refusal(404, "model: m", "not_found_error"), ModelNotFoundError, r"does not know the model 'm'"),
+    "400 model": (refusal(400, "The model `m` does not exist", code="model_not_found"), ModelNotFoundError, "'m'"),
+    "404 path": (
+        Response(404, {"content-type": "text/html"}, [b"<html>Not Found</html>"]),
+        InvalidRequestError,
+        "base URL",
+    ),
+    "400": (refusal(400, "messages: wrong\nin two lines"), InvalidRequestError, r"messages: wrong in two lines\."),
+    "402": (refusal(402, "Payment required"), QuotaError, "no quota or credit"),
+    "429 quota": (refusal(429, "You exceeded your current quota", code="insufficient_quota"), QuotaError, "credit"),
+    "400 credit": (refusal(400, "Your credit balance is too low"), QuotaError, "Add credit"),
+    "redirect": (
+        Response(307, {"location": "http://example.invalid/v1"}, []),
+        InvalidRequestError,
+        "redirects to http://ex",
+    ),
+    "overflow": (
+        refusal(400, "prompt is too long: 210000 tokens > 200000 maximum"),
+        ContextOverflowError,
+        "longer than",
+    ),
+    "413": (refusal(413, "Request exceeds the maximum size", "request_too_large"), ContextOverflowError, "Clear"),
+    "should-retry false": (refusal(500, "no", headers={"x-should-retry": "false"}), ServerError, "failed"),
+}
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_refused_for_good(server, api, name):
+    answer, error, line = FINAL[name]
+    server.answer(answer)
+    exchange = ask(api, server.base_url, env={"CLAW_API_KEY": KEY})
+    assert type(exchange.error) is error
+    assert re.search(line, one_line(exchange.error))
+    assert exchange.notices == []
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_wants_a_key_names_the_variable(server, api):
+    server.answer(refusal(401, "no key"))
+    assert "Set CLAW_API_KEY" in one_line(ask(api, server.base_url).error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "prompt is too long: 213462 tokens > 200000 maximum",
+        "This model's maximum context length is 128000 tokens. However, your messages resulted in 130000 tokens.",
+        "Your input exceeds the context window of this model.",
+        "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).",
+        "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+        "Please reduce the length of the messages or completion.",
+        "the request exceeds the available context size, try increasing it",
+        "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096",
+        "Your request exceeded model token limit: 262144; it exceeds the model's token limit",
+        "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+        "input is too long for requested model",
+    ],
+)
+def test_overflow_of_each_provider_is_recognised(server, message):
+    server.answer(refusal(400, message))
+    assert type(ask("openai-chat", server.base_url).error) is ContextOverflowError
+
+
+# --- for a while: retried ---------------------------------------------------------------------------------------------
+
+PASSING = {
+    "429": (refusal(429, "slow down", "rate_limit_error"), "rate limited by local; trying again in"),
+    "529": (refusal(529, "Overloaded", "overloaded_error"), "local is overloaded; trying again in"),
+    "503": (
+        Response(503, {"content-type": "text/html"}, [b"<html>busy</html>"]),
+        "local is overloaded; trying again in",
+    ),
+    "500": (refusal(500, "oops", "api_error"), "local failed (500): oops; trying again in"),
+    "502 page": (
+        Response(502, {"content-type": "text/html"}, [b"<html>bad gateway</html>"]),
+        "local failed (502); trying",
+    ),
+    "408": (Response(408, JSON, [b"{}"]), "local failed (408)"),
+    "409": (Response(409, JSON, [b"{}"]), "local failed (409)"),
+    "reset before the first byte": (Response(parts=[Drop()], is_raw=True), "was lost"),
+    "closed before the first byte": (Response(parts=[Drop(is_reset=False)], is_raw=True), "was lost"),
+    "no HTTP": (Response(parts=[b"garbage\r\n\r\n"], is_raw=True), "was lost"),
+    "nothing in a stream": (Response(parts=[]), "ended its answer in the middle"),
+    "garbage in a stream": (Response(parts=[b"data: {not json}\n\n"]), "sent an event that is no JSON"),
+    "garbage that is no stream": (Response(parts=[b"\x00\x01\x02 hello"]), "in the middle"),
+    "web page": (Response(200, {"content-type": "text/html"}, [b"<html>login</html>"]), "answered with a web page"),
+    "other content": (Response(200, JSON, [b'{"ok": true}']), "answered with application/json"),
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_retried_and_then_fine(server, api, name):
+    answer, notice = PASSING[name]
+    server.answer(answer, good(api))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("fine"),)
+    assert len(exchange.notices) == 1
+    assert notice in exchange.notices[0]
+    assert re.search(r"; trying again in [\d.]+ s \(1/[14]\)$", exchange.notices[0])
+    assert len(server.requests) == 2
+    assert server.requests[0].body == server.requests[1].body
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "requests", "line"),
+    [
+        (refusal(429, "slow", "rate_limit_error"), RateLimitError, 5, "limits the rate of requests .429.: slow; gave up after 5 attempts"),
+        (refusal(529, "Overloaded"), OverloadedError, 5, "overloaded .529.; gave up after 5 attempts"),
+        (refusal(500, "oops"), ServerError, 5, "oops; gave up after 5 attempts"),
+        (Response(parts=[Drop()], is_raw=True), NetworkError, 5, "was lost .*; gave up after 5 attempts"),
+        (Response(parts=[]), StreamError, 5, "in the middle; gave up after 5 attempts"),
+        (Response(200, {"content-type": "text/html"}, [b"<html>"]), ProtocolError, 2, "web page .*; gave up after 2 attempts"),
+        (Response(parts=[b"data: {\n\n"]), ProtocolError, 2, "no JSON.*; gave up after 2 attempts"),
+    ],
+)  # fmt: skip
+def test_given_up_after_the_last_retry(server, api, answer, error, requests, line):
+    server.answer(*[answer] * 6)
+    exchange = ask(api, server.base_url)
+    assert type(exchange.error) is error
+    assert re.search(line, one_line(exchange.error))
+    assert len(server.requests) == requests
+    assert len(exchange.notices) == requests - 1
+
+
+@pytest.mark.parametrize(
+    "headers", [{"retry-after-ms": "250"}, {"retry-after": "0.25"}, {"retry-after-ms": "250", "retry-after": "9"}]
+)
+def test_retry_after_is_a_floor(server, api, headers):
+    server.answer(refusal(429, "slow", headers=headers), good(api))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("fine"),)
+    assert exchange.notices == ["rate limited by local; trying again in 0.25 s (1/4)"]
+    first, second = server.requests
+    assert second.received_at - first.received_at >= 0.25
+
+
+def test_retry_after_as_a_date(server, api):
+    server.answer(refusal(503, "soon", headers={"retry-after": formatdate(time.time() + 2, usegmt=True)}), good(api))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("fine"),)
+    first, second = server.requests
+    assert second.received_at - first.received_at > 0.5
+
+
+@pytest.mark.parametrize("value", ["soon", "", "-5", "nan"])
+def test_a_senseless_retry_after_is_passed_over(server, api, value):
+    server.answer(refusal(429, "slow", headers={"retry-after": value}), good(api))
+    assert ask(api, server.base_url).content == (TextBlock("fine"),)
+
+
+def test_a_long_retry_after_is_not_waited_for(server, api):
+    server.answer(refusal(429, "slow", headers={"retry-after": "900"}))
+    exchange = ask(api, server.base_url)
+    assert type(exchange.error) is RateLimitError
+    assert "it asks to wait 15 minutes." in one_line(exchange.error)
+    assert exchange.error.retry_after_seconds == 900
+    assert len(server.requests) == 1
+
+
+# --- the stream breaks ------------------------------------------------------------------------------------------------
+
+
+def cut(frames, at, drop=None):
+    """The frames up to the first that holds ``at``, then the connection is lost."""
+    place = next(i for i, frame in enumerate(frames) if at in frame) + 1
+    return Response(parts=[*frames[:place], 0.02, drop or Drop()])
+
+
+@pytest.mark.parametrize("drop", [Drop(), Drop(is_reset=False)])
+def test_cut_in_the_first_text(server, api, drop):
+    """Nothing was complete: the request is sent again and the screen told to forget."""
+    frames = FRAMES[api]([text("one two three four")])
+    server.answer(cut(frames, b"one t", drop), good(api, "whole"))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("whole"),)
+    assert exchange.shown[0] == "whole"
+    assert len(exchange.restarts) == 1
+    assert len(exchange.notices) == 1
+    assert len(server.requests) == 2
+
+
+def test_an_end_without_its_mark_is_a_cut(server, api):
+    """The connection ends properly but the message does not."""
+    frames = FRAMES[api]([text("one two three four")])
+    server.answer(Response(parts=frames[: len(frames) // 2]), good(api, "whole"))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("whole"),)
+    assert len(exchange.restarts) == 1
+
+
+def test_cut_in_thinking(server, api):
+    """Thinking alone is no answer."""
+    frames = FRAMES[api]([thinking("long thoughts"), text("x")])
+    server.answer(cut(frames, b"thoug"), good(api, "whole"))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("whole"),)
+    assert exchange.shown == ("whole", "", {})
+
+
+def test_cut_in_tool_arguments_of_the_first_block(server, api):
+    frames = FRAMES[api]([tool_call("c1", "Bash", {"command": "rm -rf build"})])
+    server.answer(cut(frames, b"rm"), good(api, "whole"))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("whole"),)
+    assert len(server.requests) == 2
+
+
+def test_cut_in_tool_arguments_after_text(server, api):
+    """The text is kept, the call is not: half of its arguments must never run."""
+    frames = FRAMES[api]([text("Let me look."), tool_call("c1", "Bash", {"command": "rm -rf build"})])
+    server.answer(cut(frames, b"rm"))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("Let me look."),)
+    assert "was lost" in exchange.finished.incomplete
+    assert exchange.finished.stop == "other"
+    assert len(server.requests) == 1
+
+
+def test_cut_after_a_completed_call(server, api):
+    """The completed call is kept and runs once; the one being written is dropped; nothing is asked again."""
+    calls = [tool_call("c1", "Bash", {"command": "ls"}), tool_call("c2", "Bash", {"command": "pwd; ls -la"})]
+    frames = FRAMES[api](calls)
+    server.answer(cut(frames, b"pwd"))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (ToolCall("c1", "Bash", {"command": "ls"}),)
+    assert "was lost" in exchange.finished.incomplete
+    assert exchange.finished.stop == "tool_use"
+    assert exchange.restarts == []
+    assert len(server.requests) == 1
+
+
+def test_an_error_object_after_a_completed_call(server, api):
+    frames = FRAMES[api]([tool_call("c1", "Bash", {"command": "ls"}), tool_call("c2", "Bash", {"command": "pwd"})])
+    place = next(i for i, frame in enumerate(frames) if b"pwd" in frame) + 1
+    error = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+    server.answer([*frames[:place], error])
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (ToolCall("c1", "Bash", {"command": "ls"}),)
+    assert exchange.finished.incomplete == "local is overloaded"
+
+
+def test_an_end_mark_that_never_comes(server, api):
+    """The message is whole when its stop reason is there: a server that then goes away or hangs loses nothing."""
+    frames = FRAMES[api]([text("all of it")])
+    last = {"anthropic": -1, "openai-chat": -2, "openai-responses": len(frames)}[api]
+    server.answer(Response(parts=[*frames[:last], 0.02, Drop()]))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("all of it"),)
+    assert exchange.finished.incomplete == ""
+    assert len(server.requests) == 1
+
+
+ERRORS_IN_STREAM = {
+    "overloaded": (b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}', "overloaded"),
+    "rate limit": (b'{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}', "rate limited"),
+    "status as code": (b'{"error":{"code":502,"message":"Provider returned error"}}', r"failed \(502\)"),
+    "text alone": (b'{"error":"something broke"}', "something broke"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS_IN_STREAM)
+def test_an_error_object_in_a_stream(server, api, name):
+    data, notice = ERRORS_IN_STREAM[name]
+    server.answer([b"event: error\ndata: %s\n\n" % data], good(api))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == (TextBlock("fine"),)
+    assert re.search(notice, exchange.notices[0])
+
+
+def test_a_final_error_object_in_a_stream(server, api):
+    data = b'{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 3 > 2"}}'
+    server.answer([b"event: error\ndata: %s\n\n" % data])
+    assert type(ask(api, server.base_url).error) is ContextOverflowError
+    assert len(server.requests) == 1
+
+
+def test_an_error_object_with_status_200(server, api):
+    server.answer(Response(200, JSON, [b'{"error":{"code":401,"message":"no"}}']))
+    assert type(ask(api, server.base_url).error) is AuthError
+
+
+def test_stall_before_the_first_byte(server, api):
+    timeouts = Timeouts(first_byte_seconds=0.1, local_first_byte_seconds=0.1)
+    server.answer(Response(parts=[1.0], is_raw=True), good(api))
+    exchange = ask(api, server.base_url, timeouts=timeouts)
+    assert exchange.content == (TextBlock("fine"),)
+    assert "sent nothing for 0.1 s" in exchange.notices[0]
+
+
+def test_stall_in_the_stream(server, api):
+    frames = FRAMES[api]([text("one two three")])
+    server.answer([*frames[:3], 1.0], good(api))
+    exchange = ask(api, server.base_url, timeouts=Timeouts(idle_seconds=0.1))
+    assert exchange.content == (TextBlock("fine"),)
+    assert "sent nothing for 0.1 s" in exchange.notices[0]
+    assert exchange.shown[0] == "fine"
+
+
+def test_pings_keep_a_stream_alive(server, api):
+    frames = FRAMES[api]([text("one two three")])
+    pings = [part for _ in range(8) for part in (b": ping\n\n", 0.05)]
+    server.answer([*frames[:4], *pings, *frames[4:]])
+    exchange = ask(api, server.base_url, timeouts=Timeouts(idle_seconds=0.2))
+    assert exchange.content == (TextBlock("one two three"),)
+    assert exchange.notices == []
+
+
+# --- no server --------------------------------------------------------------------------------------------------------
+
+
+def test_connection_refused(api):
+    with ModelServer() as server:
+        address = server.base_url
+    exchange = ask(api, address)
+    assert type(exchange.error) is NetworkError
+    assert not exchange.error.is_retryable
+    line = one_line(exchange.error)
+    assert address in line
+    assert "connection refused" in line
+    assert "Start the server" in line
+    assert exchange.notices == []
+
+
+def test_unknown_host(api):
+    exchange = ask(api, "http://no-such-host.invalid", retries=Retries(limit=1, first_seconds=0.01))
+    assert type(exchange.error) is NetworkError
+    assert "no-such-host.invalid cannot be found" in one_line(exchange.error)
+
+
+def test_a_server_without_tls(api):
+    """https to a plain server: said once, never retried."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer_plainly():
+            for _ in range(2):
+                connection, _ = listener.accept()
+                connection.recv(10)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer_plainly, daemon=True).start()
+        exchange = ask(api, f"https://127.0.0.1:{listener.getsockname()[1]}")
+    assert type(exchange.error) is NetworkError
+    assert "TLS" in one_line(exchange.error)
+    assert exchange.notices == []
+
+
+def test_a_broken_connection_is_replaced(server, api):
+    """The server closes a kept connection between two requests, as load balancers do."""
+    server.answer(good(api, "one"), Response(parts=[Drop()], is_raw=True), good(api, "two"))
+    first, second = ask_all(api, server.base_url, [{"messages": m} for m in (HELLO, HELLO)], retries=QUICK)
+    assert first.content == (TextBlock("one"),)
+    assert second.content == (TextBlock("two"),)
+
+
+def test_a_proxy_is_not_asked_for_this_machine(server, api):
+    server.answer(good(api))
+    env = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"}
+    assert ask(api, server.base_url, env=env).content == (TextBlock("fine"),)
+
+
+def test_a_wrong_content_type_that_streams(server, api):
+    """Servers that say text/plain over a proper stream are read."""
+    server.answer(Response(200, {**EVENT_STREAM, "content-type": "text/plain"}, FRAMES[api]([text("fine")])))
+    assert ask(api, server.base_url).content == (TextBlock("fine"),)
