@@ -88,16 +88,22 @@ export class CallView {
       return;
     }
     setText(this.glimpse, '');
-    const preview = previewOf(facts);
+    const known = facts.request?.preview ?? facts.live?.preview;
+    if (known && known.kind !== 'none') {
+      this.preview = known; // kept for the finished call: what was read stays where it was
+    }
+    const preview = this.preview ?? previewOf(facts);
     const diff = textOf(facts.result?.details?.diff);
     this.fill(this.previewSlot, JSON.stringify(preview), () => previewBlock(preview));
     this.fill(this.diffSlot, preview.kind === 'diff' ? '' : diff, () => (diff ? diffBlock(diff) : null));
     this.fill(this.approvalSlot, this.card ? '' : approvalText(facts.approval), text => el('div', 'claw-Where', text));
     const text = outputOf(facts);
     setHidden(this.output, text === '');
+    const isNew = this.output.textContent === '';
     const isAtEnd = this.output.scrollTop + this.output.clientHeight >= this.output.scrollHeight - 4;
     setText(this.output, text);
-    if (isAtEnd && this.state === 'running') {
+    // The end is what matters while it runs, and where it failed.
+    if ((isAtEnd && this.state === 'running') || (isNew && this.state === 'failed')) {
       this.output.scrollTop = this.output.scrollHeight;
     }
     const spill = textOf(facts.result?.details?.spill_path);
@@ -140,6 +146,7 @@ export class CallView {
   private facts: CallFacts | null = null;
   private state: IconName = 'writing';
   private card: ApprovalCard | null = null;
+  private preview: Preview | null = null;
   private outputCount = 0;
   private readonly sources = new Map<HTMLElement, string>();
   private readonly details = el('details', 'claw-Call-details');
@@ -218,7 +225,9 @@ function metaOf({ live, result }: CallFacts, state: IconName): string {
   if (state === 'denied') {
     parts.push('denied');
   } else if (typeof details?.duration_seconds === 'number') {
-    parts.push(formatSeconds(details.duration_seconds));
+    if (details.duration_seconds >= 0.05) {
+      parts.push(formatSeconds(details.duration_seconds));
+    }
   } else if (state === 'running' && live?.started_at) {
     const seconds = (Date.now() - Date.parse(live.started_at)) / 1000;
     if (seconds >= 1) {
@@ -230,12 +239,8 @@ function metaOf({ live, result }: CallFacts, state: IconName): string {
   return parts.join(' · ');
 }
 
-/** The kernel's preview, else one made of the stored input. */
-function previewOf({ call, live, request, result }: CallFacts): Preview {
-  const preview = request?.preview ?? live?.preview;
-  if (preview && preview.kind !== 'none') {
-    return preview;
-  }
+/** What a stored call did, from its input. */
+function previewOf({ call, result }: CallFacts): Preview {
   const input = call?.input ?? {};
   if (call?.malformed) {
     return { kind: 'code', code: call.malformed };

@@ -1,5 +1,5 @@
 import type { KernelClient, Liveness } from './client';
-import { el, icon, setHidden, setText } from './dom';
+import { el, setHidden, setText } from './dom';
 import { type AnsweredBy, type AnswerName, type Approval, type ApprovalRequest, textOf } from './protocol';
 
 const QUESTIONS: Record<string, string> = {
@@ -54,8 +54,11 @@ export class ApprovalCard {
     this.input.setAttribute('aria-label', 'Message to the model');
     this.messageRow.hidden = true;
     this.messageRow.append(this.input, this.send);
+    // Last, so that long rules wrap below the other buttons and not between them.
     this.always.append(this.allowAlways, this.rules);
-    this.buttonRow.append(this.allowOnce, this.always, this.deny, this.denyWithMessage);
+    this.buttonRow.append(this.allowOnce, this.deny, this.denyWithMessage, this.always);
+    this.rules.id = `${id}-rules`;
+    this.allowAlways.setAttribute('aria-describedby', this.rules.id);
     this.actions.append(this.buttonRow, this.messageRow, this.status);
 
     this.allowOnce.addEventListener('click', () => void this.answer('allow_once'));
@@ -79,6 +82,9 @@ export class ApprovalCard {
 
   /** The call waits for an answer. */
   ask(request: ApprovalRequest, liveness: Liveness): void {
+    if (this.isClosed) {
+      return; // answered here; the kernel's next frame will say so
+    }
     this.request = request;
     const tool = textOf(request.tool);
     setText(this.question, `Claw asks: ${QUESTIONS[tool] ?? `use ${tool || 'this tool'}?`}`);
@@ -87,19 +93,18 @@ export class ApprovalCard {
     setHidden(this.always, rules.length === 0);
     if (this.rules.childElementCount !== rules.length) {
       this.rules.replaceChildren(...rules.map(rule => el('code', 'claw-Rule', rule)));
-      this.rules.title = 'Allow always adds these rules to this session';
+      this.allowAlways.title = 'Adds these rules to the session: what they match is not asked again';
     }
     if (liveness === 'expired') {
       this.close('Expired: the kernel that asked is gone. Run the cell again to ask anew.');
       return;
     }
-    const isOpen = liveness === 'live' && !this.isSending && !this.hasAnswered;
-    this.setDisabled(!isOpen);
+    this.setDisabled(liveness !== 'live' || this.isSending);
     if (liveness === 'connecting') {
       setText(this.status, 'Connecting to the kernel…');
     } else if (liveness === 'elsewhere') {
       setText(this.status, 'This view has no kernel: answer in the notebook.');
-    } else if (!this.isSending && !this.hasAnswered && !this.hasFailed) {
+    } else if (!this.hasFailed) {
       setText(this.status, '');
     }
   }
@@ -112,10 +117,8 @@ export class ApprovalCard {
     }
     const by = approval.answered_by ?? 'extension';
     const wasElsewhere = by === 'extension' && this.request !== null && !this.hasAnswered;
-    const message = textOf(approval.message);
-    this.close(
-      ANSWERS[approval.answer] + (wasElsewhere ? ' in another window' : WAYS[by]) + (message ? `: “${message}”` : '')
-    );
+    const way = wasElsewhere ? ' in another window' : WAYS[by];
+    this.close(this.answerText(approval.answer, textOf(approval.message), way));
   }
 
   private async answer(answer: AnswerName, message = ''): Promise<void> {
@@ -126,16 +129,10 @@ export class ApprovalCard {
     this.isSending = true;
     this.hasFailed = false;
     this.setDisabled(true);
-    setText(this.status, 'Sending…');
     try {
       const reply = await client.resolve(this.request.request_id, answer, message);
       this.hasAnswered = reply.is_accepted;
-      if (reply.is_accepted) {
-        setText(this.status, ANSWERS[answer]);
-      } else {
-        setText(this.status, reply.answered_by ? 'Answered before.' : 'This question is no longer open.');
-        this.hasFailed = true;
-      }
+      this.close(reply.is_accepted ? this.answerText(answer, message) : 'This question was answered before.');
     } catch (error) {
       this.hasFailed = true;
       this.setDisabled(false);
@@ -145,20 +142,25 @@ export class ApprovalCard {
     }
   }
 
+  private answerText(answer: AnswerName, message: string, way = ''): string {
+    const rules = answer === 'allow_always' ? (this.request?.suggested_rules ?? []).map(textOf).join(', ') : '';
+    const more = rules || (message && `“${message}”`);
+    return ANSWERS[answer] + way + (more ? `: ${more}` : '');
+  }
+
+  /** The answer takes the place of the buttons. */
   private close(text: string): void {
     if (!this.isClosed) {
       this.isClosed = true;
-      if (this.actions.offsetHeight > 0) {
-        this.actions.style.minHeight = `${this.actions.offsetHeight}px`;
+      if (this.buttonRow.offsetHeight > 0) {
+        this.actions.style.minHeight = `${this.buttonRow.offsetHeight}px`;
       }
       this.actions.removeAttribute('role');
       setHidden(this.buttonRow, true);
       setHidden(this.messageRow, true);
+      setText(this.question, (this.question.textContent ?? '').replace('Claw asks', 'Claw asked'));
     }
     setText(this.status, text);
-    if (text.startsWith('Expired') && !this.actions.querySelector('.claw-Icon')) {
-      this.actions.prepend(icon('warning'));
-    }
   }
 
   private toggleMessage(isShown: boolean): void {

@@ -36,7 +36,15 @@ def _reply(content: dict[str, Any]) -> dict[str, Any]:
     if op == "interrupt":
         return {"is_running": True}
     turns = [turn_id for turn_id, turn in drawn.items() if not turn["is_running"]]
-    return {"header": {"format": 1, "session_id": "s_test", "created_at": "2026-11-21T10:00:00Z", "model": "test/model", "turns": turns}}
+    return {
+        "header": {
+            "format": 1,
+            "session_id": "s_test",
+            "created_at": "2026-11-21T10:00:00Z",
+            "model": "test/model",
+            "turns": turns,
+        }
+    }
 
 
 def start() -> None:

@@ -52,8 +52,10 @@ class LabServer:
         self.notebooks = home / "notebooks"
         self.is_lab = application == "lab"
         config = home / "config"
-        for folder in (self.notebooks, config / "labconfig", home / "user"):
+        notifications = home / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        for folder in (self.notebooks, config / "labconfig", home / "user", notifications.parent):
             folder.mkdir(parents=True, exist_ok=True)
+        notifications.write_text('{"fetchNews": "false"}')
         if not is_extension_enabled:
             page_config = {"disabledExtensions": {"claw-jupyter": True}}
             (config / "labconfig/page_config.json").write_text(json.dumps(page_config))
@@ -74,14 +76,21 @@ class LabServer:
             **(environment or {}),
         }
         command = [sys.executable, "-m", "jupyter", application, "--no-browser", f"--ServerApp.port={self.port}"]
-        command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.disable_check_xsrf=True", "--IdentityProvider.token=", "--ServerApp.password="]
+        command += [
+            "--ServerApp.ip=127.0.0.1",
+            "--ServerApp.disable_check_xsrf=True",
+            "--IdentityProvider.token=",
+            "--ServerApp.password=",
+        ]
         command += [f"--ServerApp.root_dir={self.notebooks}", "--ServerApp.open_browser=False"]
         command.append(f"--{'LabApp' if self.is_lab else 'JupyterNotebookApp'}.expose_app_in_browser=True")
         if os.name == "posix" and os.geteuid() == 0:
             command.append("--allow-root")
         self.log = home / "server.log"
         with self.log.open("w") as log:
-            self._process = subprocess.Popen(command, env=env, cwd=self.notebooks, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, env=env, cwd=self.notebooks, stdout=log, stderr=log, start_new_session=True
+            )
         self._wait()
 
     def _wait(self) -> None:
@@ -96,7 +105,9 @@ class LabServer:
             else:
                 return
         self.close()
-        raise RuntimeError(f"the Jupyter server did not start in {START_SECONDS:.0f} s:\n{self.log.read_text()[-3000:]}")
+        raise RuntimeError(
+            f"the Jupyter server did not start in {START_SECONDS:.0f} s:\n{self.log.read_text()[-3000:]}"
+        )
 
     def request(self, path: str, method: str = "GET") -> Any:
         """The server's JSON answer."""
@@ -105,12 +116,17 @@ class LabServer:
             body = response.read()
         return json.loads(body) if body else None
 
-    def write(self, name: str, cells: list[Any], *, kernel: str = "python3", metadata: dict[str, Any] | None = None) -> None:
+    def write(
+        self, name: str, cells: list[Any], *, kernel: str = "python3", metadata: dict[str, Any] | None = None
+    ) -> None:
         """Put a notebook there: each cell is source text or a whole nbformat cell."""
         spec = self.request("/api/kernelspecs")["kernelspecs"][kernel]["spec"]
         notebook = nbformat.v4.new_notebook()
         notebook.metadata = nbformat.from_dict(
-            {"kernelspec": {"name": kernel, "display_name": spec["display_name"], "language": spec["language"]}, **(metadata or {})}
+            {
+                "kernelspec": {"name": kernel, "display_name": spec["display_name"], "language": spec["language"]},
+                **(metadata or {}),
+            }
         )
         notebook.cells = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
         nbformat.write(notebook, self.notebooks / name)
@@ -171,7 +187,9 @@ class LabPage:
         )
         self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.context.ready; }")
         if not is_kernel_busy:
-            self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.info; }")
+            self.page.evaluate(
+                "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.info; }"
+            )
 
     def start_cell(self, index: int) -> None:
         """Run a cell and do not wait for it."""
@@ -194,7 +212,9 @@ class LabPage:
         self.wait_cell(index, seconds)
 
     def restart_kernel(self) -> None:
-        self.page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }")
+        self.page.evaluate(
+            "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }"
+        )
         self._wait_for_notebook(is_kernel_busy=False)
 
     def cell_text(self, index: int) -> str:
@@ -240,7 +260,9 @@ class LabPage:
                 "async theme => { await jupyterapp.commands.execute('apputils:change-theme', {theme}); }",
                 f"JupyterLab {theme}",
             )
-            self.page.wait_for_function("dark => document.body.dataset.jpThemeLight === String(!dark)", arg=theme == "Dark")
+            self.page.wait_for_function(
+                "dark => document.body.dataset.jpThemeLight === String(!dark)", arg=theme == "Dark"
+            )
             self.page.wait_for_timeout(400)
             self.page.screenshot(path=str(Path(folder) / f"{name}-{theme.lower()}.png"))
 

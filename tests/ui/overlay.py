@@ -23,6 +23,16 @@ def build_overlay(version: str) -> Path | None:
     folder = cache / f"ipykernel-{version}-py{sys.version_info.major}{sys.version_info.minor}"
     if not (folder / "ipykernel").is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), f"ipykernel=={version}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--target",
+            str(folder),
+            f"ipykernel=={version}",
+        ]
         subprocess.run(command, check=True, timeout=180)
     return folder

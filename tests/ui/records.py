@@ -72,15 +72,25 @@ def _result(call_id: str, text: str, *, is_error: bool = False, **details: Any) 
 
 def finished(turn_id: str = "t_1") -> dict[str, Any]:
     """A whole turn: thinking, a command that failed, an edit with its diff, code with a figure, a denied call, the answer."""
-    failing = "\x1b[31mF\x1b[0m.\n" + "\n".join(f"line {n}" for n in range(40)) + "\nAssertionError: 1.0 != 2.0\n1 failed, 1 passed"
+    failing = (
+        "\x1b[31mF\x1b[0m.\n"
+        + "\n".join(f"line {n}" for n in range(40))
+        + "\nAssertionError: 1.0 != 2.0\n1 failed, 1 passed"
+    )
     steps = [
         {
             "content": [
-                {"type": "thinking", "text": "The test compares with 2.0.\nSo I look at the test first.", "signature": "x"},
+                {
+                    "type": "thinking",
+                    "text": "The test compares with 2.0.\nSo I look at the test first.",
+                    "signature": "x",
+                },
                 {"type": "text", "text": "I run the tests first."},
                 _call("c_1", "Bash", {"command": "pytest -q"}),
             ],
-            "results": [_result("c_1", failing, is_error=True, title="$ pytest -q", exit_code=1, duration_seconds=1.84)],
+            "results": [
+                _result("c_1", failing, is_error=True, title="$ pytest -q", exit_code=1, duration_seconds=1.84)
+            ],
         },
         {
             "content": [
@@ -111,7 +121,13 @@ def finished(turn_id: str = "t_1") -> dict[str, Any]:
         "steps": steps,
         "approvals": [
             {"call_id": "c_2", "decision": "ask", "answer": "allow_always", "answered_by": "extension"},
-            {"call_id": "c_4", "decision": "ask", "answer": "deny", "answered_by": "widget", "message": "keep the build folder"},
+            {
+                "call_id": "c_4",
+                "decision": "ask",
+                "answer": "deny",
+                "answered_by": "widget",
+                "message": "keep the build folder",
+            },
         ],
         "notices": ["scripted model: these replies were written beforehand"],
         "stop_reason": "end_turn",
@@ -123,7 +139,14 @@ COMMAND = "pytest -q tests/test_stats.py"
 RULES = ["Bash(pytest:*)"]
 
 
-def pending(turn_id: str = "t_2", *, preview: dict[str, Any] | None = None, tool: str = "Bash", title: str = f"$ {COMMAND}", rules: list[str] | None = None) -> dict[str, Any]:
+def pending(
+    turn_id: str = "t_2",
+    *,
+    preview: dict[str, Any] | None = None,
+    tool: str = "Bash",
+    title: str = f"$ {COMMAND}",
+    rules: list[str] | None = None,
+) -> dict[str, Any]:
     """A turn that waits for an answer."""
     shown = preview or {"kind": "command", "command": COMMAND, "visible": COMMAND, "cwd": "/home/me/project"}
     call = {"call_id": "c_1", "tool": tool, "title": title, "preview": shown, "state": "waiting"}

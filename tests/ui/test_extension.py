@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import nbformat
 import pytest
 
 from tests.ui import records
@@ -67,7 +68,14 @@ def test_a_finished_record_is_drawn_and_stored(server, open_page) -> None:
 
 def test_saving_twice_changes_nothing(server, open_page) -> None:
     """The same finished bundle again (a second front end, a hello after a rename) does not touch the document."""
-    server.write("twice.ipynb", [START, "kernel_side.draw(records.finished())", "kernel_side.draw({**records.finished(), 'cell_id': kernel_side.drawn['t_1']['cell_id']})"])
+    server.write(
+        "twice.ipynb",
+        [
+            START,
+            "kernel_side.draw(records.finished())",
+            "kernel_side.draw({**records.finished(), 'cell_id': kernel_side.drawn['t_1']['cell_id']})",
+        ],
+    )
     page = open_page(server, "twice.ipynb")
     page.run_cell(0)
     page.run_cell(1)
@@ -109,7 +117,9 @@ kernel_side.draw(records.done())"""
 
 def test_a_click_reaches_a_blocked_kernel(server, open_page) -> None:
     """The answer goes over control while the main thread sleeps; the card, the running tool and the end keep their place."""
-    server.write("card.ipynb", [START, CARD_CELL, "print(kernel_side.answers['a_t_2']['answer'], len(kernel_side.answers))"])
+    server.write(
+        "card.ipynb", [START, CARD_CELL, "print(kernel_side.answers['a_t_2']['answer'], len(kernel_side.answers))"]
+    )
     page = open_page(server, "card.ipynb")
     page.run_cell(0)
     page.start_cell(1)
@@ -145,7 +155,7 @@ def test_the_keyboard_answers_with_a_message(server, open_page) -> None:
     page.run_cell(0)
     page.start_cell(1)
     page.button("Allow once").focus()
-    for _ in range(3):
+    for _ in range(2):
         page.page.keyboard.press("Tab")
     page.page.keyboard.press("Enter")
     page.page.keyboard.type("add b first, do not dd")
@@ -262,7 +272,10 @@ kernel_side.draw(records.finished("t_9"))"""
     )
     page.page.wait_for_timeout(700)
     page.shoot("streaming")
-    assert page.page.evaluate("() => marked.isConnected && getSelection().toString()") == "A first paragraph that is finished."
+    assert (
+        page.page.evaluate("() => marked.isConnected && getSelection().toString()")
+        == "A first paragraph that is finished."
+    )
     page.wait_cell(1)
     page.wait_text("9,120 in")
     assert page.page.locator(".claw-Call-details").nth(0).get_attribute("open") is not None
@@ -270,9 +283,84 @@ kernel_side.draw(records.finished("t_9"))"""
     assert not [error for error in page.errors if "claw" in error.lower()]
 
 
+MARKDOWN = """# A title
+
+Intro with $a_1$ and `code`.
+
+1. first
+
+   continued with an indented paragraph
+
+2. second
+   - nested
+
+   ```python
+   x = 1
+
+   y = 2
+   ```
+
+- other list
+
+~~~text
+a fence
+
+with a blank line and
+- no list
+~~~
+
+$$
+x = 1
+
+y = 2
+$$
+
+| a | b |
+| --- | --- |
+| 1 | 2 |
+
+> a quote
+>
+> goes on
+
+Last words."""
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "",
+        "\n\nsee [the docs][d]\n\n[d]: https://example.org\n",
+        "\n\n<details><summary>more</summary>\n\nhidden\n\n</details>\n",
+    ],
+)
+def test_streamed_markdown_ends_as_a_markdown_cell(server, open_page, tail) -> None:
+    """However the text was cut while it grew, its end reads as JupyterLab's own Markdown cell of the same text."""
+    text = MARKDOWN + tail
+    stream = f"""import time
+text = {text!r}
+base = records.base("t_m")
+for end in range(1, len(text), 7):
+    kernel_side.draw({{**base, "steps": [], "stop_reason": None, "live": {{"text": text[:end]}}}})
+    time.sleep(0.01)
+kernel_side.draw({{**base, "steps": [{{"content": [{{"type": "text", "text": text}}]}}], "stop_reason": "end_turn"}})"""
+    server.write("markdown.ipynb", [START, stream, nbformat.v4.new_markdown_cell(text)])
+    page = open_page(server, "markdown.ipynb")
+    page.run_cell(0)
+    page.run_cell(1)
+    page.wait_metadata(1)
+    page.page.wait_for_timeout(700)
+    words = "(selector) => document.querySelector(selector).innerText.replace(/[\\s\\u00b6]+/g, ' ').trim()"
+    expected = page.page.evaluate(words, ".jp-MarkdownCell .jp-MarkdownOutput")
+    assert page.page.evaluate(words, ".claw-Text") == expected
+    assert "Last words." in expected
+
+
 def test_notebook_7_draws_and_answers(start_server, open_page) -> None:
     server = start_server(application="notebook")
-    server.write("nb7.ipynb", [START, CARD_CELL, "print([r['ui'] for r in kernel_side.requests if r['op'] == 'hello'])"])
+    server.write(
+        "nb7.ipynb", [START, CARD_CELL, "print([r['ui'] for r in kernel_side.requests if r['op'] == 'hello'])"]
+    )
     page = open_page(server, "nb7.ipynb")
     page.run_cell(0)
     page.start_cell(1)
@@ -286,7 +374,10 @@ def test_notebook_7_draws_and_answers(start_server, open_page) -> None:
 
 def test_hello_comes_soon_after_the_comm(server, open_page) -> None:
     """The kernel waits at most one second for it before its first turn; it brings the notebook's path and records."""
-    cell = START + "\nimport time; begun = time.time()\nwhile not kernel_side.requests and time.time() < begun + 5: time.sleep(0.005)\nlatency = time.time() - begun\nprint(kernel_side.requests[0]['op'], kernel_side.requests[0]['path'], kernel_side.requests[0]['ui'], latency < 1)"
+    cell = (
+        START
+        + "\nimport time; begun = time.time()\nwhile not kernel_side.requests and time.time() < begun + 5: time.sleep(0.005)\nlatency = time.time() - begun\nprint(kernel_side.requests[0]['op'], kernel_side.requests[0]['path'], kernel_side.requests[0]['ui'], latency < 1)"
+    )
     server.write("hello.ipynb", [cell])
     page = open_page(server, "hello.ipynb")
     page.run_cell(0)
@@ -294,7 +385,10 @@ def test_hello_comes_soon_after_the_comm(server, open_page) -> None:
 
 
 def test_a_damaged_record_is_one_line(server, open_page) -> None:
-    bad = "from IPython.display import display\nfor value in ({'format': 2, 'turn_id': 'x'}, {'format': 1, 'turn_id': 't', 'session_id': 's', 'steps': [3]}, 'text', None):\n    display({'%s': value, 'text/plain': 'x'}, raw=True)" % TURN_MIME
+    bad = (
+        "from IPython.display import display\nfor value in ({'format': 2, 'turn_id': 'x'}, {'format': 1, 'turn_id': 't', 'session_id': 's', 'steps': [3]}, 'text', None):\n    display({'%s': value, 'text/plain': 'x'}, raw=True)"
+        % TURN_MIME
+    )
     server.write("damaged.ipynb", [bad])
     page = open_page(server, "damaged.ipynb")
     page.run_cell(0)
