@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from claw_kernel.gate import Gate
     from claw_kernel.messages import AnsweredBy
     from claw_kernel.session import Session
+    from claw_magics.completion import Completion
     from claw_magics.control import Control
     from claw_magics.namespace import LiveNamespace
 
@@ -83,6 +84,7 @@ class Host:
         self._began_at = time.monotonic()
         self._on_greeted: Callable[[], object] | None = None
         self._is_busy = False
+        self._has_recalled = False
         self._expected: str | None = None
 
     # --- its parts ---
@@ -208,6 +210,12 @@ class Host:
             options = cell.check_cell(line, body)
             cell.end_cell(cell.run_cell_blocking(self, options, body))
 
+    def complete(self, code: str, cursor_pos: int) -> Completion:
+        """Completions of a prompt, for the Claw kernel. ``cursor_pos`` counts characters."""
+        from claw_magics.completion import complete
+
+        return complete(self, code, cursor_pos)
+
     def run_command(self, line: str) -> None:
         """One ``%claw`` command. Raises CellError where it is none, so that "Run All" stops."""
         with _one_line_errors():
@@ -218,6 +226,21 @@ class Host:
             if output.is_error:
                 raise ClawUsageError(output.plain)
             publish(self.ip, {"text/markdown": output.markdown, "text/plain": output.plain})
+
+    def recall(self, environment: Mapping[str, str]) -> None:
+        """Where no extension brings the notebook's records: read them from its file, once, where the front end names it."""
+        if self._has_recalled:
+            return
+        self._has_recalled = True
+        path = self.frontend.path if is_vscode(self.ip) else environment.get("JPY_SESSION_NAME", "")
+        if self.frontend.has_extension or self.session.records or not path.endswith(".ipynb"):
+            return
+        from claw_kernel.errors import SessionError
+        from claw_kernel.session.notebook import read_notebook
+
+        with suppress(SessionError):  # a notebook that was never saved has nothing to recall
+            records, header = read_notebook(path)
+            self._warnings.extend(self.session.merge(records, header))
 
     def take_warnings(self) -> list[str]:
         """What could not be read of the notebook's records, once."""
