@@ -48,9 +48,9 @@ _MISSING: Any = object()
 _LIBRARIES = ("numpy", "pandas", "polars", "torch", "matplotlib", "PIL", "zoneinfo", "datetime", "pytz")
 
 
-def list_variables(user_ns: Mapping[str, Any], hidden: Mapping[str, Any]) -> tuple[Variable, ...]:
-    """The user's own variables, sorted by name. ``hidden``: IPython's own names (``user_ns_hidden``)."""
-    names = [
+def user_names(user_ns: Mapping[str, Any], hidden: Mapping[str, Any]) -> list[str]:
+    """Names of the user's own variables, sorted. ``hidden``: IPython's own names (``user_ns_hidden``)."""
+    return sorted(
         name
         for name, value in list(user_ns.items())
         if type(name) is str
@@ -58,8 +58,13 @@ def list_variables(user_ns: Mapping[str, Any], hidden: Mapping[str, Any]) -> tup
         and type(value) is not types.ModuleType
         and not (name in hidden and hidden[name] is value)
         and name not in ("In", "Out", "exit", "quit", "get_ipython")
-    ]
-    return tuple(_describe(name, user_ns[name], is_short=True) for name in sorted(names) if name in user_ns)
+    )
+
+
+def list_variables(user_ns: Mapping[str, Any], hidden: Mapping[str, Any]) -> tuple[Variable, ...]:
+    """The user's own variables, one line each; arguments as for :func:`user_names`."""
+    names = user_names(user_ns, hidden)
+    return tuple(_describe(name, user_ns[name], is_short=True) for name in names if name in user_ns)
 
 
 def describe(name: str, user_ns: Mapping[str, Any], *, with_repr: bool = False) -> Variable:

@@ -23,7 +23,7 @@ from claw_magics.capture import IN_AGENT_CODE, Capture, Output, capturing, curre
 RunOnMain: TypeAlias = Callable[[Callable[[], Awaitable[Any]]], "concurrent.futures.Future[Any]"]
 """Runs an async callable on the event loop of the thread that owns the namespace. Cancelling the future cancels it."""
 
-_CLAW_CALL = re.compile(r"\bget_ipython\(\)\.(?:run_(?:line|cell)_magic\(\s*['\"]claw['\"]|claw_run\b)")
+_CLAW_CALL = re.compile(r"\bget_ipython\(\)\.(?:run_(?:line|cell)_magic\(\s*['\"]claw['\"]|claw_host\b|claw_run\b)")
 """What ``%claw`` and ``%%claw`` become in transformed code."""
 _UNREACHABLE = "The notebook's variables cannot be reached now, because no cell is waiting for this turn."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+
+from tests.kernels import ROOT, VERSIONS, overlay
 
 SETUP = """
 import asyncio, json, os, signal, sys, threading, time
@@ -76,10 +79,14 @@ class Notebook:
         return shown
 
 
-@pytest.fixture(scope="module")
-def kernel() -> Iterator[Notebook]:
+@pytest.fixture(scope="module", params=VERSIONS)
+def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+    """One kernel for all tests, on each ipykernel that cells must work on."""
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel()
+    parts = (overlay(request.param, request.config.cache), str(ROOT), os.environ.get("PYTHONPATH", ""))
+    private = str(tmp_path_factory.mktemp("ipython"))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, parts)), "IPYTHONDIR": private}
+    manager.start_kernel(env=env)
     client = manager.client()
     client.start_channels()
     client.wait_for_ready(timeout=60)

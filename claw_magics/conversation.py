@@ -1,0 +1,126 @@
+"""``%claw session`` and ``%claw clear``: the conversation as a list, out to a file and in from a notebook."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from claw_kernel.errors import SessionError
+from claw_magics.report import CommandOutput, Report
+
+if TYPE_CHECKING:
+    from claw_magics.host import Host
+
+_PROMPT_CHARS = 80
+
+
+def show(host: Host) -> CommandOutput:
+    """The header and one line per turn."""
+    from claw_magics.commands import cost_text
+
+    session = host.session
+    report = Report()
+    records = session.records
+    turns = "1 turn" if len(records) == 1 else f"{len(records)} turns"
+    report.line(f"Session {session.session_id}, begun {session.created_at}, {turns}.")
+    if records:
+        rows = [
+            (
+                str(number),
+                record.started_at[:19].replace("T", " "),
+                _first_line(record.prompt),
+                str(len(record.steps)),
+                record.stop_reason or "running",
+                cost_text(record.cost_usd),
+            )
+            for number, record in enumerate(records, start=1)
+        ]
+        report.table(("Turn", "Began (UTC)", "Request", "Steps", "Ended", "Cost"), rows)
+    return report.output()
+
+
+def clear(host: Host) -> CommandOutput:
+    """Raises SessionError while a turn runs."""
+    _check_idle(host, "cleared")
+    count = len(host.session.records)
+    host.session.clear()
+    report = Report()
+    report.line(f"New conversation {host.session.session_id}: the model no longer sees the {count} earlier turns.")
+    report.line("Their records stay in the notebook, and rules that were granted stay in force.")
+    return report.output()
+
+
+def load(host: Host, path: str) -> CommandOutput:
+    """Take in the turns of a notebook, or of a file that ``export`` wrote. Raises SessionError."""
+    from claw_kernel.session import read_notebook
+
+    _check_idle(host, "changed")
+    place = _resolve(host, path)
+    records, header = _read_export(place) if place.suffix == ".json" else read_notebook(place)
+    session = host.session
+    before = {record.turn_id for record in session.records}
+    warnings = session.merge(records, header)
+    added = [record for record in session.records if record.turn_id not in before]
+    if not records:
+        raise SessionError(f"{place} holds no turns of Claw.", "Give the path of a notebook in which Claw ran.")
+    if not added and not warnings and before:
+        raise SessionError(
+            f"Nothing was taken from {place}: its turns are here already, or belong to another conversation.",
+            "Begin a new one with %claw clear, then load.",
+        )
+    report = Report()
+    report.line(f"{len(added)} turns taken from {place}; session {session.session_id} now has {len(session.records)}.")
+    for warning in warnings:
+        report.line(warning)
+    return report.output()
+
+
+def export(host: Host, path: str) -> CommandOutput:
+    """Write header and records as JSON, secrets replaced. Raises SessionError; an existing file is kept."""
+    from claw_kernel.session import write_record
+
+    place = _resolve(host, path)
+    redact = host.agent.gate.core.redact
+    document = {
+        "header": host.session.header(),
+        "records": [write_record(record, redact) for record in host.session.records],
+    }
+    try:
+        with place.open("x", encoding="utf-8") as file:
+            json.dump(document, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+    except FileExistsError:
+        raise SessionError(f"{place} exists already.", "Give another name.") from None
+    except OSError as error:
+        raise SessionError(f"{place} cannot be written: {error.strerror}.", "Give another path.") from None
+    report = Report()
+    report.line(f"{len(document['records'])} turns written to {place}")
+    return report.output()
+
+
+def _read_export(place: Path) -> tuple[list[object], dict[str, object] | None]:
+    try:
+        document = json.loads(place.read_text(encoding="utf-8"))
+        return list(document["records"]), document.get("header")
+    except FileNotFoundError:
+        raise SessionError(f"There is no file {place}.", "Give the path of a notebook.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise SessionError(
+            f"{place} was not written by %claw session export.", "Give the path of a notebook."
+        ) from None
+
+
+def _resolve(host: Host, path: str) -> Path:
+    return Path(host.agent.settings.cwd) / Path(path).expanduser()
+
+
+def _check_idle(host: Host, done: str) -> None:
+    turn = host.current_turn
+    if turn is not None and not turn.is_finished:
+        raise SessionError(f"The conversation cannot be {done} while a turn runs.", "Interrupt it first.")
+
+
+def _first_line(prompt: str) -> str:
+    first = next((line.strip() for line in prompt.splitlines() if line.strip()), "")
+    return first if len(first) <= _PROMPT_CHARS else first[: _PROMPT_CHARS - 1] + "…"
