@@ -103,4 +103,4 @@ def _print_output(output: Mapping[str, Any]) -> None:
             text = data.get("text/plain", "") if "text/plain" in data else f"[{', '.join(data)}]"
     text = printable("".join(text)).strip("\n")
     if text:
-        print("\n".join(f"       {line}" for line in text.split("\n")))
+        print("\n".join(f"       {line}".rstrip() for line in text.split("\n")))

@@ -127,7 +127,10 @@ def _report(notebook: NotebookNode, target: Path, conversation: Conversation, pr
     from claw_kernel.session import read_record
     from claw_kernel.session.record import MIME_TYPE
 
-    nbformat.validate(notebook)
+    try:
+        nbformat.validate(notebook)
+    except nbformat.ValidationError as error:
+        problem = problem or f"the notebook is not valid: {error}"
     nbformat.write(notebook, target)  # type: ignore[no-untyped-call]
     saved = nbformat.read(target, as_version=4)  # type: ignore[no-untyped-call]
     documents = [
@@ -143,7 +146,7 @@ def _report(notebook: NotebookNode, target: Path, conversation: Conversation, pr
     failed = [record for record in records if record.stop_reason != "end_turn"]
     if not records and not problem:
         problem = "no turn was recorded"
-    print(f"Saved and valid: {target}")
+    print(f"Saved: {target}")
     print(conversation.summary(records))
     for record in failed:
         said = f": {record.error.message} {record.error.remedy}" if record.error else ""

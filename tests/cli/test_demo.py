@@ -1,0 +1,84 @@
+"""``claw demo``: the quickstart notebook, headless, in any directory, without a trace elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    from tests.cli.conftest import CommandLine
+
+    claw = CommandLine(tmp_path_factory.mktemp("demo"))
+    # A person's own settings must neither help nor hinder the demo.
+    (claw.home / "settings.json").write_text('{"model": "local/none", "permissions": {"deny": ["Python", "Bash"]}}')
+    before = digests(ROOT / "notebooks")
+    done = claw.run("demo", "--output", "result", CLAW_PERMISSION_MODE="plan")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert digests(ROOT / "notebooks") == before
+    return claw, done.stdout
+
+
+def test_the_conversation_is_readable(demo):
+    _, shown = demo
+    order = [
+        "You: What is in",
+        "Claw:",
+        "✓ Edit penguin_stats.py",
+        "✓ $ python test_penguin_stats.py",
+        "Saved: ",
+        "3 turns",
+    ]
+    places = [shown.index(part) for part in order]
+    assert places == sorted(places)
+    assert "\x1b" not in shown
+
+
+def test_the_saved_notebook_is_valid_and_its_records_can_be_read(demo):
+    import nbformat
+
+    from claw_kernel.session import read_record
+    from claw_kernel.session.record import MIME_TYPE
+
+    claw, _ = demo
+    notebook = nbformat.read(claw.workspace / "result" / "quickstart.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    documents = [
+        output["data"][MIME_TYPE]
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if MIME_TYPE in output.get("data", {})
+    ]
+    records = [read_record(document) for document in documents]
+    assert [record.stop_reason for record in records] == ["end_turn"] * 3
+    assert all(
+        len(step.results) == sum(block.type == "tool_call" for block in step.content)
+        for r in records
+        for step in r.steps
+    )
+    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in _outputs(cell, MIME_TYPE))
+
+
+def _outputs(cell, mime_type):
+    """The cell's own outputs, and those its turn's tool calls made."""
+    for output in cell.get("outputs", ()):
+        yield output
+        for step in output.get("data", {}).get(mime_type, {}).get("steps", ()):
+            for result in step.get("results", ()):
+                yield from result.get("details", {}).get("outputs", ())
+
+
+def test_only_the_result_is_left_behind(demo):
+    claw, _ = demo
+    assert [path.name for path in claw.workspace.iterdir()] == ["result"]
+    assert [path.name for path in (claw.workspace / "result").iterdir()] == ["quickstart.ipynb"]
+    assert [path.name for path in claw.home.iterdir()] == ["settings.json"]
