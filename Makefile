@@ -97,10 +97,13 @@ lab: $(STAMPS)/installed
 
 test: $(STAMPS)/installed $(STAMPS)/tools dist/stamp
 	@$(STEP) cargo-build 'Compiling the tests of the native core (Rust)' cargo test --manifest-path rust_core/Cargo.toml --locked --no-run
-	@echo 'Running the tests of the native core (Rust)'
-	@cargo test --manifest-path rust_core/Cargo.toml --locked --quiet
-	@echo 'Running all other tests'
-	@$(PYTHON) -m pytest
+	@# A failure in Rust does not keep the others from being run; pytest's closing line stays the last one.
+	@echo 'Running the tests of the native core (Rust)'; \
+	cargo test --manifest-path rust_core/Cargo.toml --locked --quiet; rust=$$?; \
+	[ $$rust -eq 0 ] || echo 'The tests of the native core FAILED, see above'; \
+	echo 'Running all other tests'; \
+	$(PYTHON) -m pytest || exit $$?; \
+	exit $$rust
 
 check: $(STAMPS)/installed $(STAMPS)/tools
 	@$(STEP) ruff 'Python: lint' .venv/bin/ruff check .
