@@ -216,7 +216,8 @@ class _Decoder:
                 delta = choice.get("delta") or choice.get("message")
                 if delta:
                     content = delta.get("content")
-                    if content and type(content) is str and len(delta) <= 2:  # what 99 of 100 frames are
+                    is_plain = len(delta) == 1 or (len(delta) == 2 and "role" in delta)
+                    if is_plain and content and type(content) is str:  # what 99 of 100 frames are
                         texts.append(content)
                     else:
                         self._read_delta(delta, content, texts, events)

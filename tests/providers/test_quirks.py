@@ -1,0 +1,263 @@
+"""What servers make of the wire formats, as bytes on the wire, and the same message out of each."""
+
+import json
+
+import pytest
+
+from claw_kernel.messages import TextBlock, ThinkingBlock, ToolCall, Usage
+from tests.model_server import DONE, FRAMES, anthropic_frames, chat_chunk, chat_frames, text, tool_call
+from tests.providers.conftest import ask
+
+LS = {"command": "ls"}
+TWO = [tool_call("call_a", "Bash", LS), tool_call("call_b", "Read", {"path": "x"})]
+
+
+def fragment(call_id=None, name=None, arguments=None, index=None, **more):
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    call = {"index": index, "id": call_id, "type": "function", "function": function, **more}
+    return chat_chunk({"tool_calls": [{key: value for key, value in call.items() if value is not None}]})
+
+
+def chat(server, *frames, finish="tool_calls"):
+    server.answer([*frames, *([chat_chunk({}, finish)] if finish else []), DONE])
+    return ask("openai-chat", server.base_url)
+
+
+ONE_CALL = {
+    "index missing": [fragment("call_a", "Bash", '{"comm'), fragment(arguments='and": "ls"}')],
+    "index missing, id on every fragment": [fragment("call_a", "Bash", '{"comm'), fragment("call_a", None, 'and": "ls"}')],
+    "name on every fragment": [fragment("call_a", "Bash", '{"comm', 0), fragment(None, "Bash", 'and": "ls"}', 0)],
+    "id and name on every fragment": [
+        fragment("call_a", "Bash", '{"comm', 0),
+        fragment("call_a", "Bash", 'and": "ls"}', 0),
+        fragment("call_a", "Bash", "", 0),
+    ],
+    "empty id on later fragments": [fragment("call_a", "Bash", '{"comm', 0), fragment("", "", 'and": "ls"}', 0)],
+    "name sent in pieces": [fragment("call_a", "Ba", None, 0), fragment(None, "sh", None, 0), fragment(None, None, '{"command": "ls"}', 0)],
+    "arguments as an object": [fragment("call_a", "Bash", {"command": "ls"}, 0)],
+    "id after the name": [fragment(None, "Bash", "", 0), fragment("call_a", None, '{"command": "ls"}', 0)],
+    "whole call in one chunk": [fragment("call_a", "Bash", '{"command": "ls"}', 0)],
+    "in message instead of delta": [
+        b"data: %s\n\n"
+        % json.dumps(
+            {"choices": [{"message": {"tool_calls": [{"id": "call_a", "function": {"name": "Bash", "arguments": '{"command": "ls"}'}}]}}]}
+        ).encode()
+    ],
+    "nulls everywhere": [
+        b'data: {"choices": null}\n\n',
+        b'data: {"choices": [{"delta": null, "finish_reason": null}], "usage": null}\n\n',
+        chat_chunk({"role": None, "content": None, "tool_calls": None}),
+        fragment("call_a", "Bash", '{"command": "ls"}', 0),
+        b'data: {"choices": []}\n\n',
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_CALL)
+def test_one_call(server, name):
+    exchange = chat(server, *ONE_CALL[name])
+    (call,) = exchange.content
+    assert (call.name, call.input, call.malformed) == ("Bash", LS, "")
+    assert call.id
+    if name != "id after the name":
+        assert call.id == "call_a"
+    assert exchange.finished.stop == "tool_use"
+    assert [name for name, _ in exchange.shown[2].values()] in (["Bash"], ["Ba"])
+
+
+TWO_CALLS = {
+    "index always 0": [fragment("call_a", "Bash", '{"command": "ls"}', 0), fragment("call_b", "Read", '{"path": "x"}', 0)],
+    "index always 0, in fragments": [
+        fragment("call_a", "Bash", '{"comm', 0), fragment(None, None, 'and": "ls"}', 0),
+        fragment("call_b", "Read", '{"path', 0), fragment(None, None, '": "x"}', 0),
+    ],
+    "no index": [fragment("call_a", "Bash", '{"command": "ls"}'), fragment("call_b", "Read", '{"path": "x"}')],
+    "no index, no id": [fragment(None, "Bash", '{"command": "ls"}'), fragment(None, "Read", '{"path": "x"}')],
+    "index 0 and no id": [fragment(None, "Bash", '{"command": "ls"}', 0), fragment(None, "Read", '{"path": "x"}', 0)],
+    "empty ids": [fragment("", "Bash", '{"command": "ls"}', 0), fragment("", "Read", '{"path": "x"}', 1)],
+    "the same id twice": [fragment("call_a", "Bash", '{"command": "ls"}', 0), fragment("call_a", "Read", '{"path": "x"}', 1)],
+    "fragments in turn": [
+        fragment("call_a", "Bash", '{"comm', 0), fragment("call_b", "Read", '{"path', 1),
+        fragment(None, None, 'and": "ls"}', 0), fragment(None, None, '": "x"}', 1),
+    ],
+    "both in one chunk": [
+        chat_chunk({"tool_calls": [
+            {"id": "call_a", "function": {"name": "Bash", "arguments": '{"command": "ls"}'}},
+            {"id": "call_b", "function": {"name": "Read", "arguments": '{"path": "x"}'}},
+        ]})
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWO_CALLS)
+def test_two_calls(server, name):
+    first, second = chat(server, *TWO_CALLS[name]).content
+    assert (first.name, first.input) == ("Bash", LS)
+    assert (second.name, second.input) == ("Read", {"path": "x"})
+    assert first.id
+    assert second.id
+    assert first.id != second.id
+
+
+@pytest.mark.parametrize("finish", ["stop", "end_turn", "", "tool_calls", "weird"])
+def test_calls_decide_the_stop_reason(server, finish):
+    """Ollama and others say ``stop`` although they asked for tools, or say nothing before the end mark."""
+    assert chat(server, fragment("call_a", "Bash", "{}", 0), finish=finish).finished.stop == "tool_use"
+
+
+@pytest.mark.parametrize(
+    ("finish", "stop"),
+    [("stop", "end_turn"), ("length", "max_tokens"), ("content_filter", "refusal"), ("tool_calls", "end_turn"), ("", "end_turn"), ("odd", "other")],
+)  # fmt: skip
+def test_stop_reasons_of_chat(server, finish, stop):
+    assert chat(server, chat_chunk({"content": "hi"}), finish=finish).finished.stop == stop
+
+
+@pytest.mark.parametrize(
+    "stop", ["end_turn", "max_tokens", "refusal", "stop_sequence", "model_context_window_exceeded", "pause_turn"]
+)
+def test_stop_reasons_of_messages(server, stop):
+    server.answer(anthropic_frames([text("hi")], stop=stop))
+    wanted = {"model_context_window_exceeded": "max_tokens", "pause_turn": "other"}.get(stop, stop)
+    assert ask("anthropic", server.base_url).finished.stop == wanted
+
+
+@pytest.mark.parametrize(("reason", "stop"), [("max_output_tokens", "max_tokens"), ("content_filter", "refusal")])
+def test_stop_reasons_of_responses(server, reason, stop):
+    server.answer(FRAMES["openai-responses"]([text("hi")], status="incomplete", reason=reason))
+    exchange = ask("openai-responses", server.base_url)
+    assert exchange.finished.stop == stop
+    assert exchange.finished.incomplete == ""
+
+
+@pytest.mark.parametrize("arguments", ['{"command": "l', "[1]", "null", '"x"', "{'command': 'ls'}", "ls"])
+def test_arguments_that_are_no_object_never_become_an_input(server, api, arguments):
+    """Cut at the output limit, or not JSON: given back to the model as they came."""
+    frames = FRAMES[api](
+        [tool_call("call_a", "Bash", {"command": "ls"})], **({"stop": "max_tokens"} if api == "anthropic" else {})
+    )
+    whole = json.dumps({"command": "ls"}, separators=(",", ":"))
+    pieces = [whole[i : i + 5] for i in range(0, len(whole), 5)]
+    wire = b"".join(frames)
+    for piece in pieces[1:]:
+        wire = wire.replace(b":%s}" % json.dumps(piece).encode(), b':""}')
+    wire = wire.replace(json.dumps(pieces[0]).encode(), json.dumps(arguments).encode())
+    wire = wire.replace(json.dumps(whole).encode(), json.dumps(arguments).encode())  # Responses repeat them whole
+    server.answer([wire])
+    (call,) = ask(api, server.base_url).content
+    assert call == ToolCall("call_a", "Bash", {}, malformed=arguments)
+
+
+@pytest.mark.parametrize("arguments", ["", " ", None, "{}"])
+def test_no_arguments_are_an_empty_object(server, arguments):
+    assert chat(server, fragment("call_a", "Bash", arguments, 0)).content == (ToolCall("call_a", "Bash", {}),)
+
+
+def test_no_end_mark(server):
+    """The stream just ends after its finish reason."""
+    server.answer([frame for frame in chat_frames(TWO) if frame != DONE])
+    assert len(ask("openai-chat", server.base_url).content) == 2
+
+
+def test_neither_finish_reason_nor_usage(server):
+    exchange = chat(server, chat_chunk({"content": "hi"}), finish=None)
+    assert exchange.content == (TextBlock("hi"),)
+    assert exchange.finished.usage == Usage()
+
+
+def test_usage_in_the_choice(server):
+    choice = {
+        "index": 0,
+        "delta": {"content": "hi"},
+        "finish_reason": "stop",
+        "usage": {"prompt_tokens": 4, "completion_tokens": 2},
+    }
+    server.answer([b"data: %s\n\n" % json.dumps({"choices": [choice]}).encode(), DONE])
+    assert ask("openai-chat", server.base_url).finished.usage == Usage(4, 2)
+
+
+def test_usage_with_deepseek_cache_hits(server):
+    usage = {
+        "prompt_tokens": 100,
+        "completion_tokens": 2,
+        "prompt_cache_hit_tokens": 90,
+        "prompt_cache_miss_tokens": 10,
+    }
+    server.answer(chat_frames([text("hi")], usage=usage))
+    assert ask("openai-chat", server.base_url).finished.usage == Usage(10, 2, 90, 0)
+
+
+def test_usage_of_messages_is_cumulative(server):
+    """Several message_delta events: the last counters count, they are not added."""
+    frames = anthropic_frames([text("hi")])
+    early = b'event: message_delta\ndata: {"type":"message_delta","delta":{},"usage":{"output_tokens":7,"input_tokens":11}}\n\n'
+    server.answer([*frames[:-2], early, *frames[-2:]])
+    assert ask("anthropic", server.base_url).finished.usage == Usage(11, 20, 5, 3)
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "reasoning_text"])
+def test_reasoning_fields(server, field):
+    exchange = chat(
+        server,
+        chat_chunk({field: "hm"}),
+        chat_chunk({field: "m", "content": None}),
+        chat_chunk({"content": "hi"}),
+        finish="stop",
+    )
+    assert exchange.content == (ThinkingBlock("hmm"), TextBlock("hi"))
+
+
+def test_two_reasoning_fields_with_the_same_text(server):
+    frame = chat_chunk({"reasoning": "hmm", "reasoning_content": "hmm", "content": ""})
+    assert chat(server, frame, chat_chunk({"content": "hi"}), finish="stop").content == (
+        ThinkingBlock("hmm"),
+        TextBlock("hi"),
+    )
+
+
+def test_content_as_a_list_of_parts(server):
+    frame = chat_chunk({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]})
+    assert chat(server, frame, finish="stop").content == (TextBlock("ab"),)
+
+
+def test_content_and_call_in_one_delta(server):
+    call = {"index": 0, "id": "call_a", "function": {"name": "Bash", "arguments": "{}"}}
+    exchange = chat(server, chat_chunk({"content": "look", "tool_calls": [call]}))
+    assert exchange.content == (TextBlock("look"), ToolCall("call_a", "Bash", {}))
+
+
+def test_a_refusal_in_its_own_field(server):
+    exchange = chat(server, chat_chunk({"refusal": "No."}), finish="stop")
+    assert exchange.content == (TextBlock("No."),)
+    assert exchange.finished.stop == "refusal"
+
+
+def test_an_answer_without_content(server, api):
+    server.answer(FRAMES[api]([]))
+    exchange = ask(api, server.base_url)
+    assert exchange.content == ()
+    assert exchange.finished.stop == "end_turn"
+
+
+def test_unknown_frames_and_blocks_are_passed_over(server):
+    """New kinds of events, blocks and deltas must not break old clients (the API's versioning rules)."""
+    frames = anthropic_frames([text("hi")])
+    new = [
+        b'event: fanfare\ndata: {"type":"fanfare"}\n\n',
+        b'event: content_block_start\ndata: {"type":"content_block_start","index":7,"content_block":{"type":"hologram"}}\n\n',
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":7,"delta":{"type":"hologram_delta"}}\n\n',
+    ]
+    server.answer([frames[0], *new, *frames[1:]])
+    assert ask("anthropic", server.base_url).content == (TextBlock("hi"),)
+
+
+def test_redacted_thinking(server):
+    server.answer(anthropic_frames([{"type": "redacted_thinking", "data": "opaque=="}, text("hi")]))
+    assert ask("anthropic", server.base_url).content == (ThinkingBlock("", redacted="opaque=="), TextBlock("hi"))
+
+
+def test_a_gateway_that_sends_tool_input_at_once(server):
+    frames = [frame for frame in anthropic_frames([tool_call("t1", "Bash", LS)]) if b"input_json_delta" not in frame]
+    frames = [frame.replace(b'"input":{}', b'"input":{"command":"ls"}') for frame in frames]
+    server.answer(frames)
+    assert ask("anthropic", server.base_url).content == (ToolCall("t1", "Bash", LS),)
