@@ -1,0 +1,435 @@
+//! The gate `prepare · run · finish` that every tool call passes.
+
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::audit::{AuditLog, Entry, now};
+use crate::cancel::CancelToken;
+use crate::effect::Effect;
+use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
+use crate::permission::{Behavior, Decision, Mode, Policy, Rule, RuleError, Subject, Verdict};
+use crate::process::kill_marked;
+use crate::sandbox::Environment;
+use crate::secret::Secrets;
+use crate::shell;
+use crate::tools::{self, Call, Context, Output, SeenFiles, Status, ToolError};
+use crate::workspace::Workspace;
+
+/// The model's call cannot be understood; the sentence is for the model.
+#[derive(Debug, PartialEq)]
+pub struct InputError(pub String);
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One rule as it crosses to Python.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRule {
+    behavior: Behavior,
+    rule: String,
+    #[serde(default)]
+    source: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPolicy {
+    #[serde(default)]
+    mode: Mode,
+    #[serde(default)]
+    rules: Vec<WrittenRule>,
+}
+
+/// A validated call with the policy's verdict.
+pub struct Prepared {
+    /// The tool's own name, whatever alias was called.
+    pub name: String,
+    /// One line for the person.
+    pub title: String,
+    /// The call changes nothing.
+    pub is_read_only: bool,
+    /// Allow, ask or deny, and why.
+    pub decision: Decision,
+    /// What the call would touch.
+    pub effects: Vec<Effect>,
+    /// What a person is shown.
+    pub preview: Value,
+    /// `None` for tools of Python.
+    call: Option<Box<dyn Call>>,
+    /// Why the call cannot succeed as things are; then it only says so.
+    failure: Option<ToolError>,
+    max_chars: usize,
+    policy: Arc<Policy>,
+    started: Instant,
+}
+
+/// The core of one session.
+pub struct Core {
+    workspace: Workspace,
+    policy: RwLock<Arc<Policy>>,
+    secrets: RwLock<Arc<Secrets>>,
+    seen: SeenFiles,
+    spill: SpillFolder,
+    audit: AuditLog,
+    session: String,
+    /// Begins the marker of every process of this core.
+    marker: String,
+    /// Calls that run now; `close` ends them.
+    running: Mutex<Vec<Arc<CancelToken>>>,
+}
+
+impl Core {
+    /// Fails where a root is no directory or the state folder cannot be made.
+    pub fn new(workspace: &Path, extra_roots: &[PathBuf], state: Option<&Path>, session: &str) -> io::Result<Self> {
+        let state = state.map_or_else(default_state_folder, Path::to_path_buf);
+        let outputs = state.join("outputs");
+        DirBuilder::new().recursive(true).mode(0o700).create(&outputs).map_err(|error| {
+            io::Error::new(error.kind(), format!("{} cannot be made: {error}", outputs.display()))
+        })?;
+        let workspace = Workspace::new(workspace, extra_roots, std::slice::from_ref(&outputs))?;
+        let policy = Policy { workspace: workspace.path().to_path_buf(), home: std::env::home_dir(), ..Policy::default() };
+        let spill = SpillFolder(outputs.canonicalize()?);
+        spill.prune();
+        Ok(Self {
+            policy: RwLock::new(Arc::new(policy)),
+            secrets: RwLock::default(),
+            seen: SeenFiles::default(),
+            spill,
+            audit: AuditLog::new(state.join("audit.jsonl")),
+            session: session.to_owned(),
+            marker: random_name(),
+            running: Mutex::default(),
+            workspace,
+        })
+    }
+
+    /// The first root.
+    pub fn workspace(&self) -> &Path {
+        self.workspace.path()
+    }
+
+    /// The Rust tools as the model sees them.
+    pub fn specs() -> Value {
+        tools::TOOLS
+            .iter()
+            .map(|tool| {
+                json!({"name": tool.name(), "description": tool.description(), "input_schema": tool.schema(),
+                       "is_read_only": tool.is_read_only()})
+            })
+            .collect()
+    }
+
+    /// Replaces mode and rules; an error leaves the old ones in force.
+    pub fn set_policy(&self, text: &str) -> Result<(), RuleError> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let written: WrittenPolicy = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| RuleError(format!("The policy cannot be read: {error}.")))?;
+        let old = self.policy_in_force();
+        let rules = written
+            .rules
+            .iter()
+            .map(|rule| Rule::parse(rule.behavior, &rule.rule, &rule.source, &old.workspace, old.home.as_deref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.put_policy(Policy { mode: written.mode, rules, ..(*old).clone() });
+        Ok(())
+    }
+
+    /// Adds one rule.
+    pub fn add_rule(&self, behavior: &str, text: &str, source: &str) -> Result<(), RuleError> {
+        let behavior: Behavior = serde_json::from_value(json!(behavior))
+            .map_err(|_| RuleError(format!("A rule allows, asks or denies; {behavior:?} is none of allow, ask, deny.")))?;
+        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
+        let rule = Rule::parse(behavior, text, source, &policy.workspace, policy.home.as_deref())?;
+        Arc::make_mut(&mut policy).rules.push(rule);
+        Ok(())
+    }
+
+    /// The policy in force, as `set_policy` takes it.
+    pub fn policy(&self) -> Value {
+        let policy = self.policy_in_force();
+        let rules = policy.rules.iter().map(|rule| {
+            json!({"behavior": rule.behavior, "rule": rule.text, "source": rule.source})
+        });
+        json!({"mode": policy.mode, "rules": rules.collect::<Vec<_>>()})
+    }
+
+    fn policy_in_force(&self) -> Arc<Policy> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn put_policy(&self, policy: Policy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    /// A value to be redacted from now on.
+    pub fn add_secret(&self, value: &str) {
+        let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = secrets.with(value) {
+            *secrets = Arc::new(more);
+        }
+    }
+
+    fn secrets(&self) -> Arc<Secrets> {
+        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `text` without secrets.
+    pub fn redact(&self, text: &str) -> String {
+        self.secrets().redact(text).into_owned()
+    }
+
+    /// Validates, computes effects, decides. `declared`: effects and preview of a tool of Python.
+    pub fn prepare(&self, name: &str, arguments: &str, declared: Option<(&str, Option<&str>)>) -> Result<Prepared, InputError> {
+        let started = Instant::now();
+        let policy = self.policy_in_force();
+        if let Some((effects, preview)) = declared {
+            let effects = parse_effects(name, effects)?;
+            let preview = parse_preview(name, preview)?;
+            let decision = policy.decide(name, &self.subjects(&effects).0);
+            let is_read_only = effects.iter().all(|effect| matches!(effect, Effect::ReadPath { .. } | Effect::Inspect { .. }));
+            return Ok(Prepared {
+                name: name.to_owned(),
+                title: name.to_owned(),
+                is_read_only,
+                decision,
+                effects,
+                preview,
+                call: None,
+                failure: None,
+                max_chars: MAX_CHARS,
+                policy,
+                started,
+            });
+        }
+        let tool = tools::find(name).ok_or_else(|| {
+            let names: Vec<&str> = tools::TOOLS.iter().map(|tool| tool.name()).collect();
+            InputError(format!("There is no tool {name:?}. The tools for files and commands are {}.", names.join(", ")))
+        })?;
+        let call = tool.parse(arguments).map_err(InputError)?;
+        let (subjects, effects) = self.subjects(&call.effects());
+        let mut decision = policy.decide(tool.name(), &subjects);
+        let mut failure = None;
+        let mut preview = json!({"kind": "none"});
+        if decision.verdict == Verdict::Deny {
+            // Nothing is read for a call that will not run.
+            if let Some(Effect::ReadPath { path } | Effect::WritePath { path }) = effects.first() {
+                preview = json!({"kind": "path", "path": path});
+            }
+        }
+        if decision.verdict != Verdict::Deny || tool.name() == "Bash" {
+            let environment = Environment::new();
+            match call.preview(&self.context(&policy, &CancelToken::default(), &|_| {}, &environment)) {
+                Ok(shown) => preview = shown,
+                Err(error) => {
+                    // Nobody is asked about a call that can only fail. Running it gives this error and does nothing.
+                    if let Some(Effect::ReadPath { path } | Effect::WritePath { path }) = effects.first() {
+                        preview = json!({"kind": "path", "path": path});
+                    }
+                    if decision.verdict == Verdict::Ask {
+                        decision.verdict = Verdict::Allow;
+                        decision.reason = "It cannot succeed as things are, so it only says why.".to_owned();
+                        decision.suggested_rules.clear();
+                    }
+                    failure = Some(error);
+                }
+            }
+        }
+        Ok(Prepared {
+            name: tool.name().to_owned(),
+            title: call.title(),
+            is_read_only: tool.is_read_only(),
+            decision,
+            effects,
+            preview,
+            call: Some(call),
+            failure,
+            max_chars: tool.max_chars(),
+            policy,
+            started,
+        })
+    }
+
+    /// Effects with what the policy must know about them, and the effects found on the way.
+    fn subjects(&self, effects: &[Effect]) -> (Vec<Subject>, Vec<Effect>) {
+        let (mut subjects, mut all) = (Vec::new(), effects.to_vec());
+        for effect in effects {
+            let subject = match effect {
+                Effect::ReadPath { path } => Subject::Read { location: self.workspace.locate(path), is_shell: false },
+                Effect::WritePath { path } => Subject::Write { location: self.workspace.locate(path), is_shell: false },
+                Effect::Run { command } => {
+                    let script = shell::parse(command);
+                    for redirect in &script.redirects {
+                        let location = self.workspace.locate(&redirect.path);
+                        let path = redirect.path.clone();
+                        if redirect.is_write {
+                            subjects.push(Subject::Write { location, is_shell: true });
+                            all.push(Effect::WritePath { path });
+                        } else {
+                            subjects.push(Subject::Read { location, is_shell: true });
+                            all.push(Effect::ReadPath { path });
+                        }
+                    }
+                    let folders = script.commands.iter().map(|command| {
+                        match command.words.as_slice() {
+                            [cd, to] if cd.text == "cd" && !to.has_glob && !to.text.starts_with('-') && !to.text.is_empty() => {
+                                Some(self.workspace.locate(&to.text))
+                            }
+                            _ => None,
+                        }
+                    });
+                    let folders = folders.collect();
+                    Subject::Run { command: command.clone(), script, folders }
+                }
+                Effect::Fetch { host } => Subject::Fetch { host: host.clone() },
+                Effect::Namespace => Subject::Namespace,
+                Effect::Inspect { .. } => Subject::Inspect,
+                Effect::Mcp { .. } => Subject::Mcp,
+            };
+            subjects.push(subject);
+        }
+        (subjects, all)
+    }
+
+    fn context<'a>(
+        &'a self,
+        policy: &'a Arc<Policy>,
+        cancel: &'a CancelToken,
+        on_output: &'a (dyn Fn(&str) + Sync),
+        environment: &'a Environment,
+    ) -> Context<'a> {
+        Context {
+            workspace: &self.workspace,
+            seen: &self.seen,
+            policy,
+            spill: &self.spill,
+            cancel,
+            on_output,
+            environment,
+            marker: &self.marker,
+        }
+    }
+
+    /// Runs a call that was allowed. Never fails: what goes wrong is in the output.
+    pub fn run(&self, prepared: &Prepared, cancel: &Arc<CancelToken>, on_output: &(dyn Fn(&str) + Sync), environment: &Environment) -> Output {
+        let Some(call) = &prepared.call else {
+            let text = format!("{} is not run by the core.", prepared.name);
+            return Output::with_status(text, Status::Error);
+        };
+        if prepared.decision.verdict == Verdict::Deny {
+            return Output::with_status(format!("Not run: {}", prepared.decision.reason), Status::Error);
+        }
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(cancel));
+        let secrets = self.secrets();
+        let pending = Mutex::new(String::new());
+        let redacted = |text: &str| {
+            // The start of a secret at the end of a chunk waits for what follows.
+            let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+            pending.push_str(text);
+            let end = secrets.safe_end(&pending);
+            let rest = pending.split_off(end);
+            let whole = std::mem::replace(&mut *pending, rest);
+            if !whole.is_empty() {
+                on_output(&secrets.redact(&whole));
+            }
+        };
+        let result = match &prepared.failure {
+            Some(ToolError::Failed(why)) => Err(ToolError::Failed(why.clone())),
+            _ => call.run(&self.context(&prepared.policy, cancel, &redacted, environment)),
+        };
+        let rest = pending.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !rest.is_empty() {
+            on_output(&secrets.redact(&rest));
+        }
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = running.iter().position(|token| Arc::ptr_eq(token, cancel)) {
+            running.swap_remove(at);
+        }
+        drop(running);
+        result.unwrap_or_else(|error| match error {
+            ToolError::Failed(why) => Output::with_status(why, Status::Error),
+            ToolError::Cancelled => Output::with_status("Cancelled by the user before it was done; nothing was changed.", Status::Cancelled),
+        })
+    }
+
+    /// Caps and spills, redacts, writes the audit entry.
+    pub fn finish(&self, prepared: &Prepared, output: Output, answer: &str) -> Output {
+        let secrets = self.secrets();
+        let mut output = output;
+        let mut left = prepared.max_chars;
+        for block in &mut output.content {
+            let Some(Value::String(text)) = block.get_mut("text") else { continue };
+            // First redact, so that what is spilled is clean and no secret is cut in two.
+            *text = secrets.redact(text).into_owned();
+            match cap(text, left, &self.spill) {
+                None => left = left.saturating_sub(text.chars().count()),
+                Some((capped, path)) => {
+                    *text = capped;
+                    left = 0;
+                    if let Some(path) = path {
+                        output.details.entry("spill_path").or_insert_with(|| json!(path.to_string_lossy()));
+                    }
+                }
+            }
+        }
+        let mut details = Value::Object(std::mem::take(&mut output.details));
+        secrets.redact_json(&mut details);
+        output.details = match details {
+            Value::Object(details) => details,
+            _ => Map::new(),
+        };
+        let entry = Entry {
+            time: now(),
+            session: &self.session,
+            tool: &prepared.name,
+            title: &secrets.redact(&prepared.title),
+            decision: prepared.decision.verdict.name(),
+            rule: &secrets.redact(&prepared.decision.rule),
+            rule_source: &prepared.decision.source,
+            answer,
+            status: output.status.name(),
+            duration_seconds: (prepared.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+        };
+        if let Err(error) = self.audit.append(&entry) {
+            output.details.insert("audit_error".into(), json!(format!("The audit log cannot be written: {error}")));
+        }
+        output
+    }
+
+    /// Ends what still runs, background processes of commands included.
+    pub fn close(&self) {
+        for token in self.running.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            token.cancel();
+        }
+        let prefix = format!("{}-", self.marker);
+        kill_marked(|marker| marker.starts_with(&prefix), None);
+    }
+}
+
+fn parse_effects(name: &str, text: &str) -> Result<Vec<Effect>, InputError> {
+    serde_json::from_str(text).map_err(|error| InputError(format!("The effects of {name} cannot be read: {error}.")))
+}
+
+fn parse_preview(name: &str, text: Option<&str>) -> Result<Value, InputError> {
+    let Some(text) = text else { return Ok(json!({"kind": "none"})) };
+    let preview: Value = serde_json::from_str(text).map_err(|error| InputError(format!("The preview of {name} cannot be read: {error}.")))?;
+    if preview.is_object() { Ok(preview) } else { Err(InputError(format!("The preview of {name} must be a JSON object."))) }
+}
+
+/// `$XDG_STATE_HOME/claw`, by default `~/.local/state/claw`.
+fn default_state_folder() -> PathBuf {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::home_dir().unwrap_or_else(std::env::temp_dir).join(".local/state");
+    state.unwrap_or_else(home).join("claw")
+}

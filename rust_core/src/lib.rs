@@ -1,0 +1,263 @@
+//! The native core of Claw for Jupyter: every tool call passes its gate `prepare · run · finish`.
+//!
+//! This file is the binding and the only one that knows Python; the typed face with the documentation is
+//! `claw_kernel/_core.pyi`. Below it, imports go one way: gate → tools → workspace, sandbox, permission → shell.
+
+mod audit;
+mod cancel;
+mod effect;
+mod gate;
+mod location;
+mod output;
+mod permission;
+mod process;
+mod sandbox;
+mod secret;
+mod shell;
+mod tools;
+mod visible;
+mod workspace;
+
+use pyo3::prelude::*;
+
+/// See `claw_kernel/_core.pyi`.
+#[pymodule(gil_used = false)]
+mod _core {
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    use pyo3::create_exception;
+    use pyo3::exceptions::{PyOSError, PyValueError};
+    use pyo3::prelude::*;
+    use serde_json::Value;
+
+    use crate::tools::{Output, Status};
+    use crate::{cancel, gate, permission, sandbox};
+
+    create_exception!(claw_kernel._core, ToolInputError, PyValueError);
+    create_exception!(claw_kernel._core, RuleError, PyValueError);
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("ToolInputError", module.py().get_type::<ToolInputError>())?;
+        module.add("RuleError", module.py().get_type::<RuleError>())
+    }
+
+    impl From<gate::InputError> for PyErr {
+        fn from(error: gate::InputError) -> Self {
+            ToolInputError::new_err(error.0)
+        }
+    }
+
+    impl From<permission::RuleError> for PyErr {
+        fn from(error: permission::RuleError) -> Self {
+            RuleError::new_err(error.0)
+        }
+    }
+
+    #[pyclass(frozen, module = "claw_kernel._core")]
+    struct CancelToken(Arc<cancel::CancelToken>);
+
+    #[pymethods]
+    impl CancelToken {
+        #[new]
+        fn new() -> Self {
+            Self(Arc::default())
+        }
+
+        fn cancel(&self) {
+            self.0.cancel();
+        }
+
+        #[getter]
+        fn is_cancelled(&self) -> bool {
+            self.0.is_cancelled()
+        }
+    }
+
+    #[pyclass(frozen, module = "claw_kernel._core")]
+    struct Prepared(gate::Prepared);
+
+    #[pymethods]
+    impl Prepared {
+        #[getter]
+        fn name(&self) -> &str {
+            &self.0.name
+        }
+
+        #[getter]
+        fn title(&self) -> &str {
+            &self.0.title
+        }
+
+        #[getter]
+        fn is_read_only(&self) -> bool {
+            self.0.is_read_only
+        }
+
+        #[getter]
+        fn decision(&self) -> &'static str {
+            self.0.decision.verdict.name()
+        }
+
+        #[getter]
+        fn reason(&self) -> &str {
+            &self.0.decision.reason
+        }
+
+        #[getter]
+        fn rule(&self) -> &str {
+            &self.0.decision.rule
+        }
+
+        #[getter]
+        fn rule_source(&self) -> &str {
+            &self.0.decision.source
+        }
+
+        #[getter]
+        fn suggested_rules(&self) -> Vec<String> {
+            self.0.decision.suggested_rules.clone()
+        }
+
+        #[getter]
+        fn effects(&self) -> PyResult<String> {
+            to_json(&self.0.effects)
+        }
+
+        #[getter]
+        fn preview(&self) -> PyResult<String> {
+            to_json(&self.0.preview)
+        }
+    }
+
+    #[pyclass(frozen, module = "claw_kernel._core")]
+    struct ToolOutput(Output);
+
+    #[pymethods]
+    impl ToolOutput {
+        #[new]
+        #[pyo3(signature = (content, status = "ok", details = "{}"))]
+        fn new(content: &str, status: &str, details: &str) -> PyResult<Self> {
+            let Ok(Value::Array(content)) = serde_json::from_str(content) else {
+                return Err(PyValueError::new_err("content must be a JSON list of content blocks"));
+            };
+            let status = Status::parse(status)
+                .ok_or_else(|| PyValueError::new_err("status must be ok, error, cancelled or timed_out"))?;
+            let Ok(Value::Object(details)) = serde_json::from_str(details) else {
+                return Err(PyValueError::new_err("details must be a JSON object"));
+            };
+            Ok(Self(Output { content, status, details }))
+        }
+
+        #[getter]
+        fn content(&self) -> PyResult<String> {
+            to_json(&self.0.content)
+        }
+
+        #[getter]
+        fn status(&self) -> &'static str {
+            self.0.status.name()
+        }
+
+        #[getter]
+        fn is_error(&self) -> bool {
+            self.0.status != Status::Ok
+        }
+
+        #[getter]
+        fn details(&self) -> PyResult<String> {
+            to_json(&self.0.details)
+        }
+    }
+
+    #[pyclass(frozen, module = "claw_kernel._core")]
+    struct Core(gate::Core);
+
+    #[pymethods]
+    impl Core {
+        #[new]
+        #[pyo3(signature = (workspace, *, extra_roots = Vec::new(), state_dir = "", session_id = ""))]
+        fn new(workspace: &str, extra_roots: Vec<String>, state_dir: &str, session_id: &str) -> PyResult<Self> {
+            let extra: Vec<PathBuf> = extra_roots.into_iter().map(PathBuf::from).collect();
+            let state = (!state_dir.is_empty()).then(|| Path::new(state_dir));
+            let core = gate::Core::new(Path::new(workspace), &extra, state, session_id);
+            core.map(Self).map_err(|error| match error.raw_os_error() {
+                Some(code) => PyOSError::new_err((code, error.to_string())),
+                None => error.into(),
+            })
+        }
+
+        #[getter]
+        fn workspace(&self) -> String {
+            self.0.workspace().to_string_lossy().into_owned()
+        }
+
+        #[expect(clippy::unused_self, reason = "a method in Python's eyes")]
+        fn specs(&self) -> PyResult<String> {
+            to_json(&gate::Core::specs())
+        }
+
+        fn set_policy(&self, policy: &str) -> PyResult<()> {
+            Ok(self.0.set_policy(policy)?)
+        }
+
+        fn add_rule(&self, behavior: &str, rule: &str, source: &str) -> PyResult<()> {
+            Ok(self.0.add_rule(behavior, rule, source)?)
+        }
+
+        fn policy(&self) -> PyResult<String> {
+            to_json(&self.0.policy())
+        }
+
+        fn add_secret(&self, value: &str) {
+            self.0.add_secret(value);
+        }
+
+        fn redact(&self, text: &str) -> String {
+            self.0.redact(text)
+        }
+
+        #[pyo3(signature = (name, arguments, effects = None, preview = None))]
+        fn prepare(&self, py: Python<'_>, name: &str, arguments: &str, effects: Option<&str>, preview: Option<&str>) -> PyResult<Prepared> {
+            let declared = effects.map(|effects| (effects, preview));
+            Ok(Prepared(py.detach(|| self.0.prepare(name, arguments, declared))?))
+        }
+
+        #[pyo3(signature = (prepared, cancel, on_output = None))]
+        fn run(&self, py: Python<'_>, prepared: &Prepared, cancel: &CancelToken, on_output: Option<Py<PyAny>>) -> ToolOutput {
+            // Taken while Python cannot change it in another thread.
+            let environment = sandbox::environment();
+            let forward = |text: &str| {
+                if let Some(on_output) = &on_output {
+                    Python::attach(|py| {
+                        if let Err(error) = on_output.call1(py, (text,)) {
+                            // A display that fails must not end the call.
+                            error.write_unraisable(py, Some(on_output.bind(py)));
+                        }
+                    });
+                }
+            };
+            ToolOutput(py.detach(|| self.0.run(&prepared.0, &cancel.0, &forward, &environment)))
+        }
+
+        #[pyo3(signature = (prepared, output, answer = ""))]
+        fn finish(&self, py: Python<'_>, prepared: &Prepared, output: &ToolOutput, answer: &str) -> ToolOutput {
+            ToolOutput(py.detach(|| self.0.finish(&prepared.0, output.0.clone(), answer)))
+        }
+
+        fn close(&self, py: Python<'_>) {
+            py.detach(|| self.0.close());
+        }
+    }
+
+    #[pyfunction]
+    fn visible(text: &str) -> String {
+        crate::visible::visible(text)
+    }
+
+    fn to_json(value: &impl serde::Serialize) -> PyResult<String> {
+        serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+}

@@ -1,0 +1,98 @@
+//! Where a path leads, and which places inside a workspace are protected.
+
+use std::path::{Component, Path, PathBuf};
+
+/// A path as it was asked for and as the file system resolves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// Absolute, `.` and `..` removed by text alone.
+    pub requested: PathBuf,
+    /// Absolute, every symbolic link followed as far as there is something to follow.
+    pub target: PathBuf,
+    /// Index of the root the target lies beneath; `None`: outside of all.
+    pub root: Option<usize>,
+    /// The target relative to that root.
+    pub relative: PathBuf,
+    /// May files there be written at all?
+    pub is_writable: bool,
+    /// Lies in a place that is executed or trusted later (see `is_protected`).
+    pub is_protected: bool,
+}
+
+/// `path` made absolute on `base`, `.` and `..` removed by text.
+pub fn absolute(base: &Path, path: &Path) -> PathBuf {
+    let mut result = if path.is_absolute() { PathBuf::new() } else { base.to_path_buf() };
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                result.pop();
+            }
+            other => result.push(other),
+        }
+    }
+    result
+}
+
+/// Folders whose content configures or is run by something else later, wherever they stand in a workspace.
+const PROTECTED_FOLDERS: &[&str] = &[
+    ".git", ".claw", ".claude", ".codex", ".vscode", ".idea", ".cursor", ".jupyter", ".ipython", ".husky",
+    ".devcontainer", ".ssh", ".gnupg", ".aws", ".cargo", ".yarn", ".mvn", ".direnv",
+];
+/// The same, two components long.
+const PROTECTED_PAIRS: &[(&str, &str)] = &[
+    (".github", "workflows"), (".config", "git"), (".config", "fish"), (".config", "systemd"), (".config", "autostart"),
+    ("jupyter", "kernels"), ("jupyter", "labextensions"), ("jupyter", "nbextensions"),
+];
+const PROTECTED_FILES: &[&str] = &[
+    ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".zshrc", ".zprofile",
+    ".zshenv", ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login", ".inputrc", ".pythonrc", ".pythonrc.py",
+    ".gitconfig", ".gitmodules", ".gitattributes", ".ripgreprc", ".npmrc", ".yarnrc", ".yarnrc.yml", ".pypirc", ".netrc",
+    ".pdbrc", ".mcp.json", ".envrc", ".env.claw", ".gitlab-ci.yml", ".pre-commit-config.yaml", "sitecustomize.py",
+    "usercustomize.py", "ipython_config.py", "ipython_kernel_config.py", "kernel.json",
+];
+
+/// True where writing means that something else runs or trusts it later: repositories' hooks and configuration, editor
+/// and agent settings, shell start-up files, Python start-up files, Jupyter's configuration. Existing or not; letter
+/// case does not matter, because on some file systems it does not.
+pub fn is_protected(relative: &Path) -> bool {
+    let names: Vec<String> = relative
+        .components()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_string_lossy().to_lowercase()),
+            _ => None,
+        })
+        .collect();
+    let Some(file) = names.last() else { return false };
+    let is_jupyter_config = file.starts_with("jupyter")
+        && [".py", ".json"].iter().any(|end| file.ends_with(&format!("_config{end}")));
+    names.iter().any(|name| PROTECTED_FOLDERS.contains(&name.as_str()))
+        || names.windows(2).any(|pair| PROTECTED_PAIRS.iter().any(|(a, b)| pair[0] == *a && pair[1] == *b))
+        || PROTECTED_FILES.contains(&file.as_str())
+        || file.ends_with(".pth")
+        || is_jupyter_config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protected_places() {
+        for path in [".git/hooks/x", "a/.git/config", ".GIT/config", ".vscode/tasks.json", "x/sitecustomize.py",
+            "lib/evil.pth", ".bashrc", ".mcp.json", ".envrc", ".github/workflows/ci.yml", "jupyter_lab_config.py"] {
+            assert!(is_protected(Path::new(path)), "{path}");
+        }
+        for path in ["src/git.py", "config", ".gitignore", ".github/README.md", "path.py", "kernels/a.py", ""] {
+            assert!(!is_protected(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn dots_are_removed_by_text() {
+        let base = Path::new("/w");
+        assert_eq!(absolute(base, Path::new("a/./b/../c")), Path::new("/w/a/c"));
+        assert_eq!(absolute(base, Path::new("../x")), Path::new("/x"));
+        assert_eq!(absolute(base, Path::new("/../../x")), Path::new("/x"));
+    }
+}

@@ -1,0 +1,410 @@
+//! The policy: what a call would touch goes in, a decision with its reason comes out. Pure; nothing here asks or runs.
+//!
+//! Over all effects of a call, and over all commands of a shell line, the strictest verdict wins. For one effect: a deny
+//! rule, then what no mode permits, then ask rules and what is always asked, then allow rules, then the mode.
+
+mod rule;
+mod suggest;
+
+pub use rule::{Behavior, Rule, RuleError};
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::location::Location;
+use crate::shell::{self, Script, SimpleCommand};
+
+/// Ordered by strictness: over several, the maximum counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Goes ahead.
+    Allow,
+    /// A person is asked.
+    Ask,
+    /// Does not go ahead, whatever a person says.
+    Deny,
+}
+
+impl Verdict {
+    /// As Python and the audit log spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// What the rules leave open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Mode {
+    /// Reads in the workspace go ahead, everything else is asked.
+    #[default]
+    #[serde(rename = "default")]
+    Default,
+    /// Writes in the workspace go ahead as well.
+    #[serde(rename = "acceptEdits")]
+    AcceptEdits,
+    /// Only reads.
+    #[serde(rename = "plan")]
+    Plan,
+    /// What would be asked is denied.
+    #[serde(rename = "dontAsk")]
+    DontAsk,
+    /// What would be asked goes ahead; what is always asked is still asked.
+    #[serde(rename = "bypassPermissions")]
+    BypassPermissions,
+}
+
+/// The verdict on a call and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Allow, ask or deny.
+    pub verdict: Verdict,
+    /// One plain sentence.
+    pub reason: String,
+    /// The rule that decided, as written; empty where none did.
+    pub rule: String,
+    /// Where that rule comes from.
+    pub source: String,
+    /// Rules that would allow this from now on; at most five.
+    pub suggested_rules: Vec<String>,
+}
+
+/// An effect with everything the policy needs to know about it.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// Reads below a path. `is_shell`: by a redirection.
+    Read {
+        /// Where it leads.
+        location: Location,
+        /// By a redirection of a shell, which no root confines yet.
+        is_shell: bool,
+    },
+    /// Writes a path.
+    Write {
+        /// Where it leads.
+        location: Location,
+        /// By a redirection of a shell.
+        is_shell: bool,
+    },
+    /// Runs a command line.
+    Run {
+        /// As the shell gets it.
+        command: String,
+        /// As it was read.
+        script: Script,
+        /// Where each `cd` with a plain target leads, in order of `script.commands`.
+        folders: Vec<Option<Location>>,
+    },
+    /// Talks to a host.
+    Fetch {
+        /// Its name.
+        host: String,
+    },
+    /// Runs code in the user's namespace.
+    Namespace,
+    /// Looks at variables.
+    Inspect,
+    /// Calls an MCP tool.
+    Mcp,
+}
+
+/// Mode and rules in force.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// What the rules leave open.
+    pub mode: Mode,
+    /// In the order given; the order does not matter.
+    pub rules: Vec<Rule>,
+    /// Canonical; relative rules start here.
+    pub workspace: PathBuf,
+    /// For `~/` rules and for what counts as a critical removal.
+    pub home: Option<PathBuf>,
+}
+
+/// One effect's verdict before it is worded for the whole call.
+struct Judgement {
+    verdict: Verdict,
+    reason: String,
+    rule: Option<(String, String)>,
+    /// Asked in every mode.
+    is_firm: bool,
+}
+
+impl Judgement {
+    fn new(verdict: Verdict, reason: impl Into<String>) -> Self {
+        Self { verdict, reason: reason.into(), rule: None, is_firm: false }
+    }
+
+    fn firm(reason: impl Into<String>) -> Self {
+        Self { is_firm: true, ..Self::new(Verdict::Ask, reason) }
+    }
+
+    fn by(rule: &Rule, what: &str) -> Self {
+        let (verdict, verb) = match rule.behavior {
+            Behavior::Allow => (Verdict::Allow, "allows"),
+            Behavior::Ask => (Verdict::Ask, "asks before"),
+            Behavior::Deny => (Verdict::Deny, "denies"),
+        };
+        let origin = if rule.source.is_empty() { String::new() } else { format!(" ({})", rule.source) };
+        Self {
+            verdict,
+            reason: format!("The rule {}{origin} {verb} {what}.", rule.text),
+            rule: Some((rule.text.clone(), rule.source.clone())),
+            is_firm: rule.behavior == Behavior::Ask,
+        }
+    }
+}
+
+impl Policy {
+    /// The verdict on a call of `tool` that would touch `subjects`. Total and pure.
+    pub fn decide(&self, tool: &str, subjects: &[Subject]) -> Decision {
+        let judge = |subject: &Subject| self.settle(self.judge(tool, subject, subjects));
+        // The first of the strictest names the reason.
+        let strictest = subjects.iter().map(judge).reduce(|worst, next| {
+            if next.verdict > worst.verdict { next } else { worst }
+        });
+        let judgement = strictest.unwrap_or_else(|| self.settle(self.judge_bare(tool)));
+        let suggested_rules = if judgement.verdict == Verdict::Ask && !judgement.is_firm {
+            suggest::rules(tool, subjects, self)
+        } else {
+            Vec::new()
+        };
+        let (rule, source) = judgement.rule.unwrap_or_default();
+        Decision { verdict: judgement.verdict, reason: judgement.reason, rule, source, suggested_rules }
+    }
+
+    /// True where a deny rule keeps this file from being read; Glob and Grep leave such files out.
+    pub fn is_read_denied(&self, location: &Location) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| rule.behavior == Behavior::Deny && rule.matches_path("Read", location, false, true))
+    }
+
+    /// True where some rule may deny reading a file.
+    pub fn has_read_denies(&self) -> bool {
+        self.rules.iter().any(|rule| rule.behavior == Behavior::Deny && rule.is_about_reading())
+    }
+
+    fn find(&self, behavior: Behavior, matches: impl Fn(&Rule) -> bool) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.behavior == behavior && matches(rule))
+    }
+
+    /// What the mode makes of a verdict.
+    fn settle(&self, judgement: Judgement) -> Judgement {
+        if judgement.verdict != Verdict::Ask {
+            return judgement;
+        }
+        match self.mode {
+            Mode::DontAsk => Judgement {
+                verdict: Verdict::Deny,
+                reason: format!("{} The mode dontAsk denies what would be asked.", judgement.reason),
+                ..judgement
+            },
+            Mode::BypassPermissions if !judgement.is_firm => {
+                Judgement::new(Verdict::Allow, "The mode bypassPermissions allows it.")
+            }
+            _ => judgement,
+        }
+    }
+
+    fn judge(&self, tool: &str, subject: &Subject, all: &[Subject]) -> Judgement {
+        match subject {
+            Subject::Read { location, is_shell } => self.judge_path(tool, location, false, *is_shell, all),
+            Subject::Write { location, is_shell } => self.judge_path(tool, location, true, *is_shell, all),
+            Subject::Run { command, script, folders } => self.judge_run(tool, command, script, folders),
+            Subject::Fetch { host } => self.judge_other(tool, Some(host), "talk to a host", &format!("talking to {host}")),
+            Subject::Namespace => {
+                self.judge_other(tool, None, "run code in the notebook's own namespace", "running code in the namespace")
+            }
+            Subject::Mcp => self.judge_other(tool, None, "call a tool of an MCP server", "calling this tool"),
+            Subject::Inspect => {
+                let matches = |rule: &Rule| rule.covers_tool(tool);
+                if let Some(rule) = self.find(Behavior::Deny, matches).or_else(|| self.find(Behavior::Ask, matches)) {
+                    return Judgement::by(rule, "looking at variables");
+                }
+                Judgement::new(Verdict::Allow, "Looking at variables runs no code.")
+            }
+        }
+    }
+
+    /// A call that declares no effect.
+    fn judge_bare(&self, tool: &str) -> Judgement {
+        let matches = |rule: &Rule| rule.covers_tool(tool);
+        for behavior in [Behavior::Deny, Behavior::Ask, Behavior::Allow] {
+            if let Some(rule) = self.find(behavior, matches) {
+                return Judgement::by(rule, tool);
+            }
+        }
+        if rule::is_known_tool(tool) {
+            Judgement::new(Verdict::Allow, "It touches nothing outside the conversation.")
+        } else if self.mode == Mode::Plan {
+            plan_denial()
+        } else {
+            Judgement::new(Verdict::Ask, format!("{tool} is not a tool the policy knows."))
+        }
+    }
+
+    fn judge_other(&self, tool: &str, host: Option<&String>, what: &str, doing: &str) -> Judgement {
+        let matches = |rule: &Rule| rule.covers_tool(tool) || host.is_some_and(|host| rule.matches_host(host));
+        if let Some(rule) = self.find(Behavior::Deny, matches) {
+            return Judgement::by(rule, doing);
+        }
+        if self.mode == Mode::Plan {
+            return plan_denial();
+        }
+        if let Some(rule) = self.find(Behavior::Ask, matches).or_else(|| self.find(Behavior::Allow, matches)) {
+            return Judgement::by(rule, doing);
+        }
+        Judgement::new(Verdict::Ask, format!("No rule allows it to {what}."))
+    }
+
+    fn judge_path(&self, tool: &str, location: &Location, is_write: bool, is_shell: bool, all: &[Subject]) -> Judgement {
+        let doing = format!("{} {}", if is_write { "writing" } else { "reading" }, location.requested.display());
+        let matches = |is_strict: bool| move |rule: &Rule| rule.matches_path(tool, location, is_write, is_strict);
+        if let Some(rule) = self.find(Behavior::Deny, matches(true)) {
+            return Judgement::by(rule, &doing);
+        }
+        let is_inside = location.root.is_some();
+        if !is_shell && !is_inside {
+            return Judgement::new(Verdict::Deny, outside(location));
+        }
+        if !is_shell && is_write && !location.is_writable {
+            let reason = format!("{} may only be read.", location.target.display());
+            return Judgement::new(Verdict::Deny, reason);
+        }
+        if is_write && self.mode == Mode::Plan {
+            return plan_denial();
+        }
+        if let Some(rule) = self.find(Behavior::Ask, matches(true)) {
+            return Judgement::by(rule, &doing);
+        }
+        if is_write && location.is_protected {
+            let reason = format!(
+                "{} configures or is run by other programs, so writing it is always asked.",
+                location.target.display()
+            );
+            return Judgement::firm(reason);
+        }
+        if let Some(rule) = self.find(Behavior::Allow, matches(false)) {
+            return Judgement::by(rule, &doing);
+        }
+        if is_shell && let Some(rule) = self.whole_line_rule(tool, all) {
+            return Judgement::by(rule, "this command");
+        }
+        match (is_inside, is_write) {
+            (true, false) => Judgement::new(Verdict::Allow, "Reading in the workspace is allowed."),
+            (true, true) if self.mode == Mode::AcceptEdits && location.is_writable => {
+                Judgement::new(Verdict::Allow, "The mode acceptEdits allows writing in the workspace.")
+            }
+            (true, true) => Judgement::new(Verdict::Ask, format!("No rule allows {doing}.")),
+            (false, _) => Judgement::new(Verdict::Ask, format!("The command redirects to a place outside the workspace: {}.", location.target.display())),
+        }
+    }
+
+    /// An allow rule for all of Bash, or for exactly this line: it covers redirections too.
+    fn whole_line_rule(&self, tool: &str, all: &[Subject]) -> Option<&Rule> {
+        all.iter().find_map(|subject| match subject {
+            Subject::Run { command, script, .. } => self.find(Behavior::Allow, |rule| {
+                rule.covers_tool(tool) || (script.doubt.is_none() && rule.is_exactly(command))
+            }),
+            _ => None,
+        })
+    }
+
+    fn judge_run(&self, tool: &str, command: &str, script: &Script, folders: &[Option<Location>]) -> Judgement {
+        let is_forbidden = |rule: &Rule| {
+            rule.covers_tool(tool)
+                || rule.is_exactly(command)
+                || script.commands.iter().any(|simple| rule.forbids_command(simple))
+        };
+        if let Some(rule) = self.find(Behavior::Deny, is_forbidden) {
+            return Judgement::by(rule, "this command");
+        }
+        if self.mode == Mode::Plan {
+            return plan_denial();
+        }
+        if let Some(rule) = self.find(Behavior::Ask, is_forbidden) {
+            return Judgement::by(rule, "this command");
+        }
+        let is_critical = |simple: &SimpleCommand| {
+            shell::is_critical_removal(&simple.words, &self.workspace, self.home.as_deref())
+        };
+        if script.commands.iter().any(is_critical) || command.replace(' ', "").contains(":(){:|:&};:") {
+            return Judgement::firm("It would remove a whole disk, home or workspace, so it is always asked.");
+        }
+        if let Some(rule) = self.find(Behavior::Allow, |rule| rule.covers_tool(tool)) {
+            return Judgement::by(rule, "every command");
+        }
+        if let Some(doubt) = &script.doubt {
+            return Judgement::new(Verdict::Ask, format!("The command line {doubt}, so no rule can be sure what it runs."));
+        }
+        if let Some(rule) = self.find(Behavior::Allow, |rule| rule.is_exactly(command)) {
+            return Judgement::by(rule, "exactly this command");
+        }
+        let mut found: Option<&Rule> = None;
+        for (index, simple) in script.commands.iter().enumerate() {
+            if let Some(folder) = folders.get(index).and_then(Option::as_ref) {
+                if let Some(objection) = cd_objection(index, folder, script) {
+                    return Judgement::new(Verdict::Ask, objection);
+                }
+                continue;
+            }
+            match self.find(Behavior::Allow, |rule| rule.allows_command(simple)) {
+                Some(rule) => found = Some(rule),
+                None => return Judgement::new(Verdict::Ask, format!("No rule allows `{}`.", brief(&simple.source))),
+            }
+        }
+        match found {
+            Some(rule) => Judgement::by(rule, "this command"),
+            None if script.commands.is_empty() => Judgement::new(Verdict::Ask, "No rule allows it."),
+            None => Judgement::new(Verdict::Allow, "Changing to a folder of the workspace is allowed."),
+        }
+    }
+}
+
+/// `cd` needs no rule where it comes first, stays inside, and nothing after it depends on where it leads.
+fn cd_objection(index: usize, folder: &Location, script: &Script) -> Option<String> {
+    let runs = |program: &str| {
+        script.commands.iter().any(|simple| {
+            shell::without_wrappers(&simple.words).first().is_some_and(|word| word.text == program)
+        })
+    };
+    if index != 0 {
+        return Some("It changes the folder after its first command.".to_owned());
+    }
+    if folder.root.is_none() {
+        return Some(format!("It changes to {}, outside the workspace.", folder.target.display()));
+    }
+    if runs("git") {
+        return Some("It runs git in another folder, whose configuration may run programs.".to_owned());
+    }
+    (!script.redirects.is_empty()).then(|| "It redirects to a file after changing the folder.".to_owned())
+}
+
+fn plan_denial() -> Judgement {
+    Judgement::new(Verdict::Deny, "In plan mode only reading is allowed; present the plan instead.")
+}
+
+fn outside(location: &Location) -> String {
+    let link = if location.target == location.requested {
+        String::new()
+    } else {
+        format!(" (it leads to {})", location.target.display())
+    };
+    format!(
+        "{}{link} lies outside the workspace; use a path inside it, or let the user add that folder to the session.",
+        location.requested.display()
+    )
+}
+
+fn brief(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() > 80 { format!("{}…", line.chars().take(80).collect::<String>()) } else { line.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

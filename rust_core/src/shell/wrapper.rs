@@ -1,0 +1,120 @@
+//! Programs that run another program given in their arguments.
+
+use super::{SimpleCommand, Word};
+
+/// Harmless around what they run: `timeout 5 git status` is judged as `git status`, where their own options are plain.
+fn strip_one(words: &[Word]) -> Option<&[Word]> {
+    let (program, rest) = words.split_first()?;
+    let text = |index: usize| rest.get(index).map_or("", |word: &Word| word.text.as_str());
+    let skip = match program.text.as_str() {
+        "time" => usize::from(text(0) == "-p"),
+        "nohup" | "builtin" | "command" => 0,
+        "nice" if text(0) == "-n" && is_number(text(1)) => 2,
+        "nice" => usize::from(text(0).strip_prefix('-').is_some_and(is_number)),
+        "stdbuf" => rest.iter().take_while(|word| is_buffer_option(&word.text)).count(),
+        "timeout" => {
+            let options = rest.iter().take_while(|word| {
+                matches!(word.text.as_str(), "--foreground" | "--preserve-status" | "-v" | "--verbose")
+            });
+            let options = options.count();
+            if !is_duration(text(options)) {
+                return None;
+            }
+            options + 1
+        }
+        _ => return None,
+    };
+    let inner = &rest[skip..];
+    let is_command = inner.first().is_some_and(|word| !word.text.starts_with('-') && !word.has_glob);
+    is_command.then_some(inner)
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_duration(text: &str) -> bool {
+    let digits = text.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+fn is_buffer_option(text: &str) -> bool {
+    ["-i", "-o", "-e"].iter().any(|option| {
+        text.strip_prefix(option).is_some_and(|mode| !mode.is_empty() && mode.bytes().all(|b| b.is_ascii_alphanumeric()))
+    })
+}
+
+/// The command behind its harmless wrappers.
+pub fn without_wrappers(words: &[Word]) -> &[Word] {
+    let mut words = words;
+    while let Some(inner) = strip_one(words) {
+        words = inner;
+    }
+    words
+}
+
+/// The program's name without its folder.
+fn base_name(word: &Word) -> &str {
+    word.text.rsplit('/').next().unwrap_or_default()
+}
+
+/// Runs what its arguments name, in ways no prefix of them can bound: only a rule for the exact command covers these.
+pub fn may_run_others(program: &str) -> bool {
+    matches!(
+        program.rsplit('/').next().unwrap_or_default(),
+        "env" | "sudo" | "doas" | "su" | "watch" | "setsid" | "ionice" | "flock" | "xargs" | "parallel" | "script"
+            | "nsenter" | "unshare" | "chroot" | "busybox" | "toybox" | "exec" | "eval" | "source" | "." | "trap"
+            | "alias" | "enable" | "hash" | "strace" | "ltrace" | "gdb" | "expect" | "setarch" | "linux64" | "runuser"
+            | "systemd-run" | "at" | "batch" | "crontab" | "nice" | "timeout" | "nohup" | "time" | "stdbuf" | "command"
+            | "builtin" | "chrt" | "taskset" | "dbus-run-session" | "fakeroot" | "proot" | "bwrap" | "coproc"
+    )
+}
+
+/// Runs arbitrary code it is given: a lasting grant of a prefix would be a grant of everything.
+pub fn runs_code(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    let family = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    may_run_others(program)
+        || matches!(
+            family,
+            "python" | "pypy" | "ipython" | "bash" | "sh" | "zsh" | "dash" | "ksh" | "fish" | "pwsh" | "perl" | "ruby"
+                | "node" | "nodejs" | "deno" | "bun" | "php" | "lua" | "luajit" | "R" | "Rscript" | "julia" | "awk"
+                | "gawk" | "mawk" | "nawk" | "sed" | "find" | "fd" | "ssh" | "scp" | "rsync" | "docker" | "podman"
+                | "kubectl" | "npx" | "uvx" | "uv" | "pipx" | "vim" | "vi" | "nvim" | "emacs" | "ed" | "less" | "more"
+                | "man" | "screen" | "tmux" | "curl" | "wget" | "nc" | "ncat" | "socat" | "rm" | "rmdir" | "dd" | "mv"
+                | "chmod" | "chown" | "ln" | "tee" | "kill" | "pkill" | "killall"
+        )
+}
+
+/// Each way to read a command for rules that forbid: itself, and every tail of it where a wrapper may stand before.
+pub fn views(words: &[Word]) -> impl Iterator<Item = &[Word]> {
+    let is_wrapper = words.first().is_some_and(|word| {
+        let name = base_name(word);
+        may_run_others(name) || matches!(name, "find" | "fd" | "npx" | "uvx" | "ssh" | "docker" | "podman" | "git")
+    });
+    let tails = if is_wrapper { words.len() } else { words.len().min(1) };
+    (0..tails).map(move |from| &words[from..])
+}
+
+/// Command lines handed to a shell: `bash -c '…'`, `eval '…'`, `trap '…' EXIT`.
+pub fn inner_scripts(command: &SimpleCommand) -> Vec<String> {
+    let mut found = Vec::new();
+    for words in views(&command.words) {
+        let Some((program, rest)) = words.split_first() else { continue };
+        match base_name(program) {
+            "bash" | "sh" | "dash" | "zsh" | "ksh" | "su" => {
+                let flag = rest.iter().position(|word| word.text.starts_with('-') && word.text.contains('c'));
+                found.extend(flag.and_then(|at| rest.get(at + 1)).map(|word| word.text.clone()));
+            }
+            "eval" | "ssh" | "watch" => {
+                found.push(rest.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "));
+            }
+            "trap" => found.extend(rest.first().map(|word| word.text.clone())),
+            _ => {}
+        }
+    }
+    found.retain(|script| !script.trim().is_empty());
+    found.dedup();
+    found
+}

@@ -1,0 +1,278 @@
+//! The tools that touch files and processes. Each is one file: arguments (the JSON schema is derived from them), effects,
+//! behaviour, limits, tests. To add one, write its file and add it to `TOOLS`.
+
+mod bash;
+mod change;
+mod edit;
+mod encoding;
+mod glob;
+mod grep;
+mod read;
+mod search;
+mod write;
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::cancel::CancelToken;
+use crate::effect::Effect;
+use crate::output::SpillFolder;
+use crate::permission::Policy;
+use crate::sandbox::Environment;
+use crate::workspace::Workspace;
+
+pub use change::SeenFiles;
+
+/// In the order the model sees them.
+pub const TOOLS: &[&dyn Tool] = &[&bash::Bash, &read::Read, &write::Write, &edit::Edit, &glob::Glob, &grep::Grep];
+
+/// What a tool is, apart from any call of it.
+pub trait Tool: Sync {
+    /// As the model calls it.
+    fn name(&self) -> &'static str;
+    /// Other names it answers to.
+    fn aliases(&self) -> &'static [&'static str];
+    /// For the model.
+    fn description(&self) -> &'static str;
+    /// The JSON schema of its arguments.
+    fn schema(&self) -> Value;
+    /// No call of it changes anything.
+    fn is_read_only(&self) -> bool;
+    /// Characters of a result the model gets.
+    fn max_chars(&self) -> usize {
+        crate::output::MAX_CHARS
+    }
+    /// Reads the arguments of a call.
+    fn parse(&self, arguments: &str) -> Result<Box<dyn Call>, String>;
+}
+
+/// One call with arguments that fit.
+pub trait Call: Send + Sync {
+    /// One line for the person.
+    fn title(&self) -> String;
+    /// What it would touch.
+    fn effects(&self) -> Vec<Effect>;
+    /// What the person is shown before; an error says why the call cannot succeed as things are.
+    fn preview(&self, context: &Context<'_>) -> Result<Value, ToolError>;
+    /// Does it.
+    fn run(&self, context: &Context<'_>) -> Result<Output, ToolError>;
+}
+
+/// What a call may use.
+pub struct Context<'a> {
+    /// Where files are opened.
+    pub workspace: &'a Workspace,
+    /// What was read, and how it looked then.
+    pub seen: &'a SeenFiles,
+    /// In force when the call was prepared.
+    pub policy: &'a Arc<Policy>,
+    /// For long outputs.
+    pub spill: &'a SpillFolder,
+    /// Watched while running.
+    pub cancel: &'a CancelToken,
+    /// Gets output as it appears.
+    pub on_output: &'a (dyn Fn(&str) + Sync),
+    /// For processes.
+    pub environment: &'a Environment,
+    /// Marks the processes of this core.
+    pub marker: &'a str,
+}
+
+/// Why a call gave no result.
+#[derive(Debug, PartialEq)]
+pub enum ToolError {
+    /// For the model: what is wrong and what to do.
+    Failed(String),
+    /// The cancel token was set.
+    Cancelled,
+}
+
+impl ToolError {
+    /// A failure with a sentence for the model.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// As wanted.
+    Ok,
+    /// It failed, or what it ran did.
+    Error,
+    /// Stopped by the cancel token.
+    Cancelled,
+    /// Stopped by its time limit.
+    TimedOut,
+}
+
+impl Status {
+    /// As Python spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed_out",
+        }
+    }
+
+    /// The reverse of `name`.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Ok, Self::Error, Self::Cancelled, Self::TimedOut].into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// What a call gave.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Content blocks for the model.
+    pub content: Vec<Value>,
+    /// How it ended.
+    pub status: Status,
+    /// For screen and record.
+    pub details: Map<String, Value>,
+}
+
+impl Output {
+    /// A text result.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::with_status(text, Status::Ok)
+    }
+
+    /// A text result that ended so.
+    pub fn with_status(text: impl Into<String>, status: Status) -> Self {
+        Self { content: vec![json!({"type": "text", "text": text.into()})], status, details: Map::new() }
+    }
+
+    /// Adds a detail.
+    #[must_use]
+    pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// The tool of this name or alias.
+pub fn find(name: &str) -> Option<&'static dyn Tool> {
+    TOOLS.iter().copied().find(|tool| tool.name() == name || tool.aliases().contains(&name))
+}
+
+/// Reads arguments; the error names the field and what is accepted there.
+fn parse_arguments<T: DeserializeOwned>(tool: &str, arguments: &str) -> Result<T, String> {
+    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
+    let mut deserializer = serde_json::Deserializer::from_str(arguments);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+        let field = if path == "." || what.contains(&format!("`{path}`")) { String::new() } else { format!("{path}: ") };
+        format!("{tool} was not run: {field}{what}. Correct the arguments and call it again.")
+    })?;
+    deserializer
+        .end()
+        .map_err(|_| format!("{tool} was not run: its arguments are more than one JSON object. Call it again with one."))?;
+    Ok(parsed)
+}
+
+/// The schema of `T` without what a model has no use for.
+fn schema_of<T: JsonSchema>() -> Value {
+    let mut schema = schemars::generate::SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.shift_remove("description"); // the tool has its own
+    }
+    simplify(&mut schema);
+    schema
+}
+
+fn simplify(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    for noise in ["$schema", "title", "format", "default"] {
+        if object.get(noise).is_some_and(|value| !value.is_object() || noise == "default") {
+            object.shift_remove(noise);
+        }
+    }
+    // An optional argument is left out, not sent as null.
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".into(), only);
+        }
+    }
+    if let Some(Value::Array(values)) = object.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+        choices.retain(|choice| choice.get("type") != Some(&json!("null")));
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            object.shift_remove("anyOf");
+            object.extend(only);
+        }
+    }
+    // Variants with descriptions come as a list of constants; the names say enough.
+    if let Some(Value::Array(choices)) = object.get("oneOf") {
+        let constants: Vec<Value> = choices.iter().filter_map(|choice| choice.get("const").cloned()).collect();
+        if constants.len() == choices.len() {
+            object.shift_remove("oneOf");
+            object.insert("type".into(), json!("string"));
+            object.insert("enum".into(), constants.into());
+        }
+    }
+    for key in ["properties", "items"] {
+        match object.get_mut(key) {
+            Some(Value::Object(fields)) if key == "properties" => fields.values_mut().for_each(simplify),
+            Some(inner) => simplify(inner),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_are_small_and_closed() {
+        let all: Vec<Value> = TOOLS.iter().map(|tool| json!({"name": tool.name(), "description": tool.description(), "input_schema": tool.schema()})).collect();
+        let size = serde_json::to_string(&all).unwrap().len();
+        assert!(size < 5000, "{size} bytes");
+        for tool in TOOLS {
+            let schema = tool.schema();
+            assert_eq!(schema["type"], "object", "{}", tool.name());
+            assert_eq!(schema["additionalProperties"], false, "{}", tool.name());
+            let text = schema.to_string();
+            assert!(!text.contains("$schema") && !text.contains("\"title\"") && !text.contains("null"), "{text}");
+        }
+    }
+
+    #[test]
+    fn aliases_are_unique_and_found() {
+        let mut names: Vec<&str> = TOOLS.iter().flat_map(|tool| tool.aliases().iter().copied().chain([tool.name()])).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert_eq!(find("read_file").unwrap().name(), "Read");
+        assert!(find("nothing").is_none());
+    }
+
+    #[test]
+    fn argument_errors_name_the_field() {
+        let error = |arguments: &str| find("Bash").unwrap().parse(arguments).err().unwrap();
+        assert!(error("{}").contains("missing field `command`"));
+        assert!(error(r#"{"command": 1}"#).contains("command: invalid type: integer `1`, expected a string"));
+        assert!(error(r#"{"command": "x", "foo": 1}"#).contains("unknown field `foo`, expected one of `command`"));
+        assert!(error("{").contains("EOF"));
+        assert!(error(r#"{"command":"x"} {}"#).contains("more than one"));
+    }
+}
