@@ -17,7 +17,7 @@ _PROMPT_CHARS = 80
 
 def show(host: Host) -> CommandOutput:
     """The header and one line per turn."""
-    from claw_magics.commands import cost_text
+    from claw_magics.status import cost_text
 
     session = host.session
     report = Report()

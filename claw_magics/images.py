@@ -15,7 +15,7 @@ MAX_SIDE = 1568
 
 def draw_image(value: Any) -> ImageBlock | None:
     """``value`` as PNG, or None where it is no figure or picture. Raises what drawing raises."""
-    from claw_magics.inspection import library_name
+    from claw_magics.classes import library_name
 
     name = library_name(type(value))
     if name == "matplotlib.figure.Figure":

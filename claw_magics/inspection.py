@@ -11,41 +11,37 @@ from __future__ import annotations
 
 import ast
 import inspect
-import itertools
 import sys
 import time
 import types
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from claw_kernel.tools.namespace import Variable
+from claw_magics.classes import (
+    MISSING,
+    full_type_name,
+    instance_dict,
+    is_one_of,
+    library_name,
+    methods,
+    module_dict,
+    module_name,
+    own_value,
+    text_or,
+    type_bases,
+    type_dict,
+    type_mro,
+    type_name,
+    type_qualname,
+)
+from claw_magics.previews import MAPPINGS, SIZED, cut, is_plain, preview, simple
 
 MAX_PREVIEW_CHARS = 2_000
 MAX_REPR_CHARS = 10_000
-_MAX_ITEMS = 8
-_MAX_DEPTH = 2
 _MAX_TEXT = 200
 _MAX_NAMES = 40
-_MAX_INT_BITS = 2_000
-
-_type_name: Callable[[type], str] = type.__dict__["__name__"].__get__
-_type_qualname: Callable[[type], str] = type.__dict__["__qualname__"].__get__
-_type_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
-_type_dict: Callable[[type], Mapping[str, Any]] = type.__dict__["__dict__"].__get__
-_type_module: Callable[[type], Any] = type.__dict__["__module__"].__get__
-_module_dict: Callable[[Any], dict[str, Any]] = vars(types.ModuleType)["__dict__"].__get__
-
-_SEQUENCES: dict[type, tuple[str, str]] = {
-    list: ("[", "]"),
-    tuple: ("(", ")"),
-    set: ("{", "}"),
-    frozenset: ("frozenset({", "})"),
-    deque: ("deque([", "])"),
-}
-_MAPPINGS = (dict, OrderedDict, defaultdict, Counter)
-_MISSING: Any = object()
-_LIBRARIES = ("numpy", "pandas", "polars", "torch", "matplotlib", "PIL", "zoneinfo", "datetime", "pytz")
 
 
 def user_names(user_ns: Mapping[str, Any], hidden: Mapping[str, Any]) -> list[str]:
@@ -97,8 +93,8 @@ def resolve(name: str, user_ns: Mapping[str, Any]) -> Any:
         node = node.value
     if not isinstance(node, ast.Name):
         raise KeyError(f"{name[:80]!r} is not a variable name")
-    value = _own_value(user_ns, node.id)
-    if value is _MISSING:
+    value = own_value(user_ns, node.id)
+    if value is MISSING:
         raise KeyError(f"there is no variable {node.id}")
     for step in reversed(steps):
         if isinstance(step, ast.Attribute):
@@ -120,7 +116,7 @@ def _constant(node: ast.expr) -> Any:
 def _get_attribute(value: Any, name: str) -> Any:
     cls = type(value)
     if cls is types.ModuleType:
-        if (found := _own_value(_module_dict(value), name)) is not _MISSING:
+        if (found := own_value(module_dict(value), name)) is not MISSING:
             return found
         raise KeyError(f"the module has no {name}")
     if library_name(cls) in ("pandas.DataFrame", "pandas.Series") and name in ("columns", "index", "shape", "dtypes"):
@@ -130,41 +126,33 @@ def _get_attribute(value: Any, name: str) -> Any:
     if issubclass(cls, type):
         raise KeyError(refusal) if cls is not type else KeyError("describe the class itself to see what is in it")
     on_class = next(
-        (found for base in _type_mro(cls) if (found := _own_value(_type_dict(base), name)) is not _MISSING), _MISSING
+        (found for base in type_mro(cls) if (found := own_value(type_dict(base), name)) is not MISSING), MISSING
     )
     if type(on_class) is types.MemberDescriptorType:  # __slots__: read by the interpreter
         try:
             return on_class.__get__(value, cls)
         except AttributeError:
             raise KeyError(f"{name} of this {full_name} is not set") from None
-    if any("__set__" in _type_dict(base) for base in _type_mro(type(on_class))):
+    if any("__set__" in type_dict(base) for base in type_mro(type(on_class))):
         raise KeyError(refusal)
-    own = _instance_dict(value)
-    if own is not None and (found := _own_value(own, name)) is not _MISSING:
+    own = instance_dict(value)
+    if own is not None and (found := own_value(own, name)) is not MISSING:
         return found
-    if on_class is _MISSING:
+    if on_class is MISSING:
         raise KeyError(f"{full_name} has no attribute {name}")
     if type(on_class) is types.FunctionType:
         return on_class
-    if any("__get__" in _type_dict(base) for base in _type_mro(type(on_class))):
+    if any("__get__" in type_dict(base) for base in type_mro(type(on_class))):
         raise KeyError(refusal)
     return on_class
-
-
-def _own_value(entries: Any, name: str) -> Any:
-    # Not a look-up: that would compare with keys of other types, which is their code.
-    for key, value in dict.items(entries) if issubclass(type(entries), dict) else entries.items():
-        if type(key) is str and key == name:
-            return value
-    return _MISSING
 
 
 def _get_item(value: Any, key: Any) -> Any:
     cls = type(value)
     try:
-        if _is_one_of(cls, (list, tuple, deque, range, str, bytes, bytearray)) and type(key) is int:
+        if is_one_of(cls, (list, tuple, deque, range, str, bytes, bytearray)) and type(key) is int:
             return value[key]
-        if _is_one_of(cls, _MAPPINGS):
+        if is_one_of(cls, MAPPINGS):
             return _lookup(value, key)
         if library_name(cls) == "pandas.DataFrame":
             from claw_magics.tables import column_position
@@ -178,7 +166,7 @@ def _get_item(value: Any, key: Any) -> Any:
 def _lookup(mapping: Any, key: Any) -> Any:
     # A look-up may compare with keys of other types, which is their code: so only among plain keys.
     for own, value in dict.items(mapping):
-        if type(own) is type(key) and _simple(type(own)) is not None and own == key:
+        if type(own) is type(key) and simple(type(own)) is not None and own == key:
             return value
     raise ValueError(key)
 
@@ -194,29 +182,29 @@ def _describe(name: str, value: Any, *, is_short: bool) -> Variable:
     try:
         known = _describe_known(value, cls, details, is_short=is_short)
     except Exception as error:  # a library's private layout may change; the variable is then only less well described
-        known = (f"{full_type_name(cls)} (could not be read: {_type_name(type(error))})", None)
+        known = (f"{full_type_name(cls)} (could not be read: {type_name(type(error))})", None)
     if known is None:
         summary, is_opaque = _describe_opaque(value, cls, details, is_short=is_short), True
     else:
         summary, size = known
     return Variable(
-        name, full_type_name(cls), _cut(summary, 240 if is_short else MAX_PREVIEW_CHARS), size, is_opaque, details
+        name, full_type_name(cls), cut(summary, 240 if is_short else MAX_PREVIEW_CHARS), size, is_opaque, details
     )
 
 
 def _describe_known(value: Any, cls: type, details: dict[str, Any], *, is_short: bool) -> tuple[str, int | None] | None:
-    if _is_plain(cls):
+    if is_plain(cls):
         text = preview(value, max_chars=160 if is_short else MAX_PREVIEW_CHARS)
         size = sys.getsizeof(value)
-        if _simple(cls) is not None and not _is_one_of(cls, _SIZED):
+        if simple(cls) is not None and not is_one_of(cls, SIZED):
             return text, size
         count = details["length"] = len(value)
-        unit = "characters" if cls is str else "items" if not _is_one_of(cls, _SIZED) else "bytes"
+        unit = "characters" if cls is str else "items" if not is_one_of(cls, SIZED) else "bytes"
         return f"{count:,} {unit if count != 1 else unit[:-1]}: {text}", size
     if cls is types.FunctionType:
         return _describe_function(value, details), None
     if cls is types.ModuleType:
-        return f"module {_text_or(_module_dict(value).get('__name__'), '?')}", None
+        return f"module {text_or(module_dict(value).get('__name__'), '?')}", None
     if issubclass(cls, type):
         return _describe_class(value, details), None
     from claw_magics.tables import describe_array_or_table
@@ -239,39 +227,39 @@ def _describe_function(function: types.FunctionType, details: dict[str, Any]) ->
     doc = function.__doc__
     first = doc.strip().split("\n")[0] if type(doc) is str and doc.strip() else ""
     kind = "async function" if code.co_flags & inspect.CO_COROUTINE else "function"
-    return f"{kind} {function.__name__}({', '.join(names)})" + (f": {_cut(first, _MAX_TEXT)}" if first else "")
+    return f"{kind} {function.__name__}({', '.join(names)})" + (f": {cut(first, _MAX_TEXT)}" if first else "")
 
 
 def _describe_class(cls: type, details: dict[str, Any]) -> str:
-    own = _type_dict(cls)
+    own = type_dict(cls)
     names = [name for name in own if type(name) is str and not name.startswith("_")]
     details["attributes"] = names[:_MAX_NAMES]
-    bases = ", ".join(full_type_name(base) for base in type.__dict__["__bases__"].__get__(cls) if base is not object)
-    text = f"class {_type_qualname(cls)}({bases})" if bases else f"class {_type_qualname(cls)}"
+    bases = ", ".join(full_type_name(base) for base in type_bases(cls) if base is not object)
+    text = f"class {type_qualname(cls)}({bases})" if bases else f"class {type_qualname(cls)}"
     return text + (f" with {_join_names(names)}" if names else "")
 
 
 def _describe_opaque(value: Any, cls: type, details: dict[str, Any], *, is_short: bool) -> str:
-    own = _instance_dict(value)
+    own = instance_dict(value)
     names = [name for name in dict.keys(own) if type(name) is str] if own is not None else []
-    details["module"] = _module_name(cls)
+    details["module"] = module_name(cls)
     details["attributes"] = names[:_MAX_NAMES]
-    methods = _methods(cls)
-    details["methods"] = methods[:_MAX_NAMES]
+    found = methods(cls)
+    details["methods"] = found[:_MAX_NAMES]
     text = f"object of {full_type_name(cls)}"
-    known_base = next((base for base in _type_mro(cls)[1:-1] if _is_plain(base)), None)
+    known_base = next((base for base in type_mro(cls)[1:-1] if is_plain(base)), None)
     if known_base is not None:
-        text += f", a subclass of {_type_name(known_base)}"
+        text += f", a subclass of {type_name(known_base)}"
     if is_short:
         return text + (f" with attributes {_join_names(names)}" if names else "")
     lines = [text]
     if own is not None and names:
         lines.append("attributes:")
-        lines += [f"  {name}: {preview(_own_value(own, name), max_chars=120)}" for name in names[:_MAX_NAMES]]
+        lines += [f"  {name}: {preview(own_value(own, name), max_chars=120)}" for name in names[:_MAX_NAMES]]
         if len(names) > _MAX_NAMES:
             lines.append(f"  … {len(names) - _MAX_NAMES} more")
-    if methods:
-        lines.append(f"methods: {_join_names(methods)}")
+    if found:
+        lines.append(f"methods: {_join_names(found)}")
     return "\n".join(lines)
 
 
@@ -280,9 +268,9 @@ def _with_repr(found: Variable, value: Any) -> Variable:
     begun = time.monotonic()
     try:
         text = repr(value)
-        shown = _cut(text if type(text) is str else str.__str__(text), MAX_REPR_CHARS)
+        shown = cut(text if type(text) is str else str.__str__(text), MAX_REPR_CHARS)
     except Exception as error:
-        shown = f"(repr failed with {_type_name(type(error))})"
+        shown = f"(repr failed with {type_name(type(error))})"
     seconds = time.monotonic() - begun
     slow = f" (took {seconds:.1f} s)" if seconds >= 1 else ""
     details = {**found.details, "repr_seconds": round(seconds, 3)}
@@ -290,173 +278,6 @@ def _with_repr(found: Variable, value: Any) -> Variable:
     return Variable(found.name, found.type_name, summary, found.size_bytes, found.is_opaque, details)
 
 
-# --- previews of plain values -----------------------------------------------------------------------------------------
-
-_SIZED = (str, bytes, bytearray)
-_SIMPLE: dict[type, Callable[[Any], str]] = {
-    int: lambda value: repr(value) if value.bit_length() <= _MAX_INT_BITS else f"an int of {value.bit_length():,} bits",
-    float: repr,
-    complex: repr,
-    bool: repr,
-    type(None): repr,
-    type(Ellipsis): repr,
-    type(NotImplemented): repr,
-    range: repr,
-    str: lambda value: repr(value) if len(value) <= _MAX_TEXT else repr(value[:_MAX_TEXT]) + "…",
-    bytes: lambda value: repr(value[:80]) + ("…" if len(value) > 80 else ""),
-    bytearray: lambda value: repr(bytes(value[:80])) + ("…" if len(value) > 80 else ""),
-}
-
-
-_SIMPLE_BY_ID = {id(cls): function for cls, function in _SIMPLE.items()}
-
-
-def _simple(cls: type) -> Callable[[Any], str] | None:
-    # By identity: hashing or comparing a class runs its metaclass.
-    return _SIMPLE_BY_ID.get(id(cls))
-
-
-def _is_one_of(cls: type, known: Iterable[type]) -> bool:
-    return any(cls is one for one in known)
-
-
-def _is_plain(cls: type) -> bool:
-    return _simple(cls) is not None or _is_one_of(cls, _SEQUENCES) or _is_one_of(cls, _MAPPINGS)
-
-
-def preview(value: Any, *, max_chars: int = 160) -> str:
-    """A short text of ``value`` in Python's spelling; strangers inside stand as ``<module.Type>``."""
-    return _cut(_preview(value, 0, [max_chars]), max_chars)
-
-
-def _preview(value: Any, depth: int, budget: list[int]) -> str:
-    cls = type(value)
-    if (simple := _simple(cls)) is not None:
-        text = simple(value)
-    elif _is_one_of(cls, _SEQUENCES):
-        text = _preview_items(value, depth, budget)
-    elif _is_one_of(cls, _MAPPINGS):
-        text = _preview_mapping(value, depth, budget)
-    else:
-        from claw_magics.tables import preview_scalar
-
-        text = preview_scalar(library_name(cls), value) or f"<{full_type_name(cls)}>"
-    budget[0] -= len(text)
-    return text
-
-
-def _preview_items(value: Any, depth: int, budget: list[int]) -> str:
-    opening, closing = _SEQUENCES[type(value)]
-    if not value:
-        return (
-            "set()"
-            if type(value) is set
-            else opening.rstrip("{") + closing.lstrip("}")
-            if "{" in opening
-            else opening + closing
-        )
-    if depth >= _MAX_DEPTH or budget[0] <= 0:
-        return f"{opening}…{closing}"
-    parts = []
-    for item in _sample(value):
-        parts.append(_preview(item, depth + 1, budget))
-        if budget[0] <= 0:
-            break
-    more = len(value) - len(parts)
-    if more > 0:
-        parts.append("…")
-    elif type(value) is tuple and len(parts) == 1:
-        parts.append("")
-    return f"{opening}{', '.join(parts).rstrip() if parts[-1:] == [''] else ', '.join(parts)}{closing}"
-
-
-def _preview_mapping(value: Any, depth: int, budget: list[int]) -> str:
-    if not value:
-        return "{}"
-    if depth >= _MAX_DEPTH or budget[0] <= 0:
-        return "{…}"
-    parts = []
-    for key, item in _sample(dict.items(value)):
-        parts.append(f"{_preview(key, depth + 1, budget)}: {_preview(item, depth + 1, budget)}")
-        if budget[0] <= 0:
-            break
-    if len(value) > len(parts):
-        parts.append("…")
-    return f"{{{', '.join(parts)}}}"
-
-
-def _sample(values: Iterable[Any]) -> list[Any]:
-    try:
-        return list(itertools.islice(values, _MAX_ITEMS))
-    except RuntimeError:  # another thread changed it while we looked
-        return []
-
-
-# --- classes, without asking them -------------------------------------------------------------------------------------
-
-
-def full_type_name(cls: type) -> str:
-    """``module.Class``; builtins and ``__main__`` without their module."""
-    module = _module_name(cls)
-    name = _type_qualname(cls)
-    public = library_name(cls)
-    if public:
-        return public
-    return name if module in ("builtins", "__main__", "") else f"{module}.{name}"
-
-
-def _module_name(cls: type) -> str:
-    try:
-        return _text_or(_type_module(cls), "")
-    except AttributeError:
-        return ""
-
-
-def _text_or(value: Any, default: str) -> str:
-    return value if type(value) is str else default
-
-
-def library_name(cls: type) -> str:
-    """``pandas.DataFrame`` for the class that really is it (subclasses and look-alikes: empty)."""
-    module = _module_name(cls)
-    library = module.split(".", 1)[0]
-    if library not in _LIBRARIES:
-        return ""
-    name = _type_name(cls)
-    home = sys.modules.get(module)
-    if not issubclass(type(home), types.ModuleType) or _module_dict(home).get(name) is not cls:
-        return ""
-    root = sys.modules.get(library)
-    is_public = issubclass(type(root), types.ModuleType) and _module_dict(root).get(name) is cls
-    return f"{library}.{name}" if is_public else f"{module}.{name}"
-
-
-def _instance_dict(value: Any) -> dict[str, Any] | None:
-    """The object's ``__dict__`` by the interpreter's own descriptor, or None where the class hides or lacks it."""
-    for base in _type_mro(type(value)):
-        entry = _type_dict(base).get("__dict__")
-        if entry is not None:
-            if type(entry) is not types.GetSetDescriptorType or base is type:
-                return None
-            found = entry.__get__(value, type(value))
-            return found if issubclass(type(found), dict) else None
-    return None
-
-
-def _methods(cls: type) -> list[str]:
-    found: dict[str, None] = {}
-    for base in _type_mro(cls)[:-1]:
-        for name, entry in _type_dict(base).items():
-            is_method = type(entry) is types.FunctionType or type(entry) is property
-            if type(name) is str and not name.startswith("_") and is_method:
-                found.setdefault(name)
-    return list(found)
-
-
 def _join_names(names: list[str]) -> str:
     shown = ", ".join(names[:12])
     return shown + (f", … ({len(names)})" if len(names) > 12 else "")
-
-
-def _cut(text: str, max_chars: int) -> str:
-    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"

@@ -18,7 +18,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
 from claw_kernel.tools.namespace import CodeResult, Variable
-from claw_magics.capture import IN_AGENT_CODE, Capture, Output, capturing, current_capture
+from claw_magics.capture import IN_AGENT_CODE, Capture, Output, current_capture
+from claw_magics.patches import capturing
 
 RunOnMain: TypeAlias = Callable[[Callable[[], Awaitable[Any]]], "concurrent.futures.Future[Any]"]
 """Runs an async callable on the event loop of the thread that owns the namespace. Cancelling the future cancels it."""

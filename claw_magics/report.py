@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,3 +59,19 @@ def escape(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+class UsageError(Exception):
+    """A command line that was not understood: one line that says what to write."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], otherwise: str) -> str:
+    """One line: ``unknown command 'stats'; did you mean 'status'?``"""
+    near = difflib.get_close_matches(name.lower(), list(known), 1, cutoff=0.5)
+    return f"unknown {kind} {name[:60]!r}; " + (f"did you mean {near[0]!r}?" if near else otherwise)
+
+
+def take_nothing(name: str, rest: str) -> None:
+    """Raises UsageError where something stands behind a command that takes nothing."""
+    if rest:
+        raise UsageError(f"%claw {name} takes nothing behind it, not {rest[:60]!r}.")

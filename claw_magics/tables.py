@@ -1,6 +1,6 @@
 """Arrays and tables of known libraries, described through calls that run nobody else's code.
 
-Called with the library name of an exact class (``claw_magics.inspection.library_name``), so the methods used here are
+Called with the library name of an exact class (``claw_magics.classes.library_name``), so the methods used here are
 the library's own. What they hold may still be a stranger's: cells, labels and array types are checked in turn before
 they are looked into, and a column whose array type is not known shows its type only.
 """
@@ -83,7 +83,7 @@ def labels(index: Any, count: int) -> list[Any]:
 
 def column_position(frame: Any, label: Any) -> int:
     """Where the column ``label`` stands, found among plain labels only. Raises ValueError."""
-    from claw_magics.inspection import full_type_name
+    from claw_magics.classes import full_type_name
 
     for position, own in enumerate(labels(frame.columns, len(frame.columns))):
         if full_type_name(type(own)) in ("str", "int", "bool") and type(own) is type(label) and own == label:
@@ -171,7 +171,7 @@ def _describe_series(series: Any, details: dict[str, Any]) -> tuple[str, int | N
 
 
 def _is_known_index(index: Any) -> bool:
-    from claw_magics.inspection import library_name
+    from claw_magics.classes import library_name
 
     if library_name(type(index)) not in _INDEXES:
         return False
@@ -182,7 +182,7 @@ def _is_known_index(index: Any) -> bool:
 
 def _is_known_array(array: Any) -> bool:
     """An array whose class is NumPy's or pandas' own, down to the array behind a category or a mask."""
-    from claw_magics.inspection import library_name
+    from claw_magics.classes import library_name
 
     name = library_name(type(array))
     if name == "numpy.ndarray":
@@ -239,7 +239,7 @@ def _has_known_zone(value: Any) -> bool:
 
 
 def _is_known_zone(zone: Any) -> bool:
-    from claw_magics.inspection import library_name
+    from claw_magics.classes import library_name
 
     return library_name(type(zone)) in ("datetime.timezone", "zoneinfo.ZoneInfo") or library_name(
         type(zone)
@@ -252,13 +252,13 @@ def _pil_image() -> Any:
 
 
 def _class_text(value: Any) -> str:
-    from claw_magics.inspection import full_type_name
+    from claw_magics.classes import full_type_name
 
     return full_type_name(type(value))
 
 
 def _one(value: Any) -> str:
-    from claw_magics.inspection import preview
+    from claw_magics.previews import preview
 
     return preview(value, max_chars=60)
 
@@ -270,7 +270,7 @@ def _join(values: list[Any], total: int, most: int = _MAX_VALUES) -> str:
 
 def _unwrap(value: Any) -> Any:
     """A NumPy number or text as Python's own: in a row of values the type is said once."""
-    from claw_magics.inspection import library_name
+    from claw_magics.classes import library_name
 
     is_number = (
         library_name(type(value)).startswith("numpy.") and _is_numpy_scalar(value) and value.dtype.kind in "biufcSU"

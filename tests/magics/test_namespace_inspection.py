@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from claw_kernel.tools.namespace import Variable
-from claw_magics.inspection import describe, list_variables, preview, summarize
+from claw_magics.inspection import describe, list_variables, summarize
+from claw_magics.previews import preview
 
 CALLS: list[str] = []
 

@@ -1,0 +1,111 @@
+"""``%claw model``, ``permissions`` and ``config``: what a person chooses, for this session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from claw_magics.report import CommandOutput, Report, UsageError, unknown
+from claw_magics.status import without_login
+
+if TYPE_CHECKING:
+    from claw_magics.host import Host
+
+SOURCE = "%claw"
+BEHAVIORS = ("allow", "ask", "deny")
+
+
+def choose_model(host: Host, rest: str) -> CommandOutput:
+    agent = host.agent
+    report = Report()
+    if rest:
+        from claw_magics.models import check_model
+
+        check_model(rest, agent.settings)
+        agent.set_model(rest)
+        report.line(f"Model from the next turn on: {agent.model}")
+        return report.output()
+    from claw_magics.models import find_models
+
+    report.line(f"Model: {agent.model or 'none chosen; the first turn looks for one'}")
+    found = find_models(agent.settings)
+    report.table(("Found", "Where"), found or [("none", "no key is set, and no local server answers")])
+    report.line("%claw model NAME switches; scripted/hello needs no key.")
+    return report.output()
+
+
+def complete_model(host: Host, words: Sequence[str]) -> Sequence[str]:
+    from claw_magics.models import known_names
+
+    return () if words else known_names(host.agent.settings)
+
+
+def change_permissions(host: Host, rest: str) -> CommandOutput:
+    from claw_magics.options import MODES
+
+    agent = host.agent
+    word, _, value = rest.partition(" ")
+    value = value.strip()
+    report = Report()
+    if word == "mode":
+        if value not in MODES:
+            raise UsageError(unknown("permission mode", value, MODES, f"write one of {', '.join(MODES)}."))
+        agent.set_permission_mode(value, f"{SOURCE} permissions")
+        report.line(f"Permission mode from the next call on: {agent.permission_mode}")
+        return report.output()
+    if word in BEHAVIORS:
+        if not value:
+            raise UsageError(f"%claw permissions {word} needs a rule such as Bash(git status:*) or Edit(src/**).")
+        agent.add_rule(word, value, f"{SOURCE} permissions")  # type: ignore[arg-type]  # one of BEHAVIORS
+        report.line(f"For this session: {word} {value}")
+        return report.output()
+    if word not in ("", "list") or value:
+        raise UsageError(unknown("word", word, ("mode", *BEHAVIORS, "list"), "see %claw help permissions."))
+    report.line(f"Permission mode: {agent.permission_mode}")
+    rules = agent.rules()
+    if rules:
+        report.table(("Rule", "Behavior", "From"), [(rule.rule, rule.behavior, rule.source) for rule in rules])
+    else:
+        report.line("No rules: the mode alone decides.")
+    return report.output()
+
+
+def complete_permissions(host: Host, words: Sequence[str]) -> Sequence[str]:
+    from claw_magics.options import MODES
+
+    if not words:
+        return ("mode", *BEHAVIORS, "list")
+    if words[0] == "mode" and len(words) == 1:
+        return MODES
+    return [spec.name for spec in host.agent.tools.specs] if words[0] in BEHAVIORS and len(words) == 1 else ()
+
+
+def change_config(host: Host, rest: str) -> CommandOutput:
+    from claw_kernel.settings import SETTABLE, describe_settings
+
+    report = Report()
+    word, _, given = rest.partition(" ")
+    if word == "set":
+        key, _, value = given.strip().partition(" ")
+        if key not in SETTABLE:
+            raise UsageError(unknown("setting", key, SETTABLE, f"settings are {', '.join(SETTABLE)}."))
+        if not value.strip():
+            raise UsageError(f"%claw config set {key} needs a value.")
+        host.agent.configure(f"{SOURCE} config", **{key: value.strip()})
+        report.line(f"For this session: {key} = {_shown(key, getattr(host.agent.settings, key))}")
+        return report.output()
+    if word:
+        raise UsageError(unknown("word", word, ("set",), "write %claw config, or %claw config set KEY VALUE."))
+    rows = [(name, _shown(name, value), source) for name, value, source in describe_settings(host.agent.settings)]
+    report.table(("Setting", "Value", "From"), rows)
+    return report.output()
+
+
+def complete_config(host: Host, words: Sequence[str]) -> Sequence[str]:  # noqa: ARG001
+    from claw_kernel.settings import SETTABLE
+
+    return ("set",) if not words else SETTABLE if list(words) == ["set"] else ()
+
+
+def _shown(key: str, value: object) -> str:
+    return without_login(str(value)) if key == "base_url" else str(value)

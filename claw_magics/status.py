@@ -1,0 +1,177 @@
+"""``%claw status``, ``cost``, ``tools`` and ``version``: what is in force, what it took so far, what there is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from claw_magics.report import CommandOutput, Report, take_nothing
+
+if TYPE_CHECKING:
+    from claw_kernel.messages import ToolSpec, TurnRecord
+    from claw_magics.host import Host
+
+
+def show_status(host: Host, rest: str) -> CommandOutput:
+    take_nothing("status", rest)
+    agent, session, settings = host.agent, host.session, host.agent.settings
+    records, front = session.records, host.frontend
+    model = agent.model
+    page = " with the extension" if front.has_extension else ""
+    where = f", {front.path}" if front.path else ""
+    rows = [
+        ("Session", f"{session.session_id}, begun {session.created_at}"),
+        ("Turns", str(len(records))),
+        ("Model", model or "none chosen; the first turn looks for one"),
+        ("Provider", _provider_text(model, settings.base_url)),
+        ("Permission mode", f"{agent.permission_mode}, {len(agent.rules())} rules"),
+        ("Tools", ", ".join(spec.name for spec in agent.tools.specs)),
+        ("Front end", " ".join(part for part in (front.ui, front.version) if part) + page + where),
+        ("Approvals", _approvals_text(host)),
+        ("Working directory", settings.cwd),
+        ("Tokens", _tokens_text(records)),
+        ("Cost", _total_cost_text(records)),
+    ]
+    report = Report()
+    report.table(("", ""), rows)
+    for notice in settings.notices:
+        report.line(notice)
+    return report.output()
+
+
+def _provider_text(model: str | None, base_url: str | None) -> str:
+    name = (model or "").partition("/")[0]
+    from claw_kernel.providers.known import KNOWN
+
+    if base_url:
+        return f"{name or 'local'} at {without_login(base_url)}"
+    known = KNOWN.get(name)
+    if name == "scripted":
+        return "scripted: plays a written list of replies"
+    return f"{name} at {known.base_url}" if known is not None else "none"
+
+
+def _approvals_text(host: Host) -> str:
+    from claw_magics import frontend
+    from claw_magics.approvals import CellFacts, detect_ways
+    from claw_magics.pump import can_pump
+
+    facts = CellFacts(
+        has_extension=host.frontend.has_extension,
+        has_cells=frontend.has_cells(host.ip),
+        allows_stdin=frontend.allows_stdin(host.ip),
+        can_pump=can_pump(host.kernel),
+    )
+    setting = host.agent.settings.approvals
+    ways = detect_ways(setting, facts)
+    found = ", ".join(ways) if ways else "nobody can be asked here: what the policy would ask is denied"
+    return f"{found} (approvals: {setting})"
+
+
+def show_cost(host: Host, rest: str) -> CommandOutput:
+    take_nothing("cost", rest)
+    records = host.session.records
+    report = Report()
+    if not records:
+        report.line("No turn yet.")
+        return report.output()
+    rows = [
+        (
+            str(number),
+            record.model or "none",
+            f"{record.usage.input_tokens:,}",
+            f"{record.usage.cache_read_tokens:,}",
+            f"{record.usage.cache_write_tokens:,}",
+            f"{record.usage.output_tokens:,}",
+            cost_text(record.cost_usd),
+        )
+        for number, record in enumerate(records, start=1)
+    ]
+    report.table(("Turn", "Model", "Input", "Cache read", "Cache write", "Output", "Cost"), rows)
+    report.line(f"Total: {_tokens_text(records)}; {_total_cost_text(records)}.")
+    return report.output()
+
+
+def cost_text(cost_usd: float | None) -> str:
+    """``$0.0123``, or ``unknown``: a price that is not known is not a price of nothing."""
+    if cost_usd is None:
+        return "unknown"
+    return f"${cost_usd:.2f}" if cost_usd >= 1 else f"${cost_usd:.4f}"
+
+
+def _total_cost_text(records: Sequence[TurnRecord]) -> str:
+    known = [record.cost_usd for record in records if record.cost_usd is not None]
+    if not records or len(known) == len(records):
+        return cost_text(sum(known))
+    if not known:
+        return "cost unknown"
+    return f"cost unknown, at least {cost_text(sum(known))} ({len(records) - len(known)} turns of unknown price)"
+
+
+def _tokens_text(records: Sequence[TurnRecord]) -> str:
+    from claw_kernel.messages import Usage
+
+    usage = sum((record.usage for record in records), Usage())
+    read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    return f"{read:,} in ({usage.cache_read_tokens:,} from cache), {usage.output_tokens:,} out"
+
+
+def list_tools(host: Host, rest: str) -> CommandOutput:
+    take_nothing("tools", rest)
+    report = Report()
+    rows = []
+    for spec in host.agent.tools.specs:
+        touches, example = _touches(spec)
+        rows.append((spec.name, touches, example))
+    report.table(("Tool", "Touches", "A rule for it"), rows)
+    return report.output()
+
+
+def _touches(spec: ToolSpec) -> tuple[str, str]:
+    """From the arguments that the tool declares."""
+    arguments = spec.input_schema.get("properties", {})
+    if "command" in arguments:
+        return "programs", f"{spec.name}(git status:*)"
+    if "code" in arguments:
+        return "the notebook's variables, and all that Python can", spec.name
+    if {"content", "new_string"} & set(arguments):
+        return "files, changing them", "Edit(src/**)"
+    if {"file_path", "path", "pattern"} & set(arguments):
+        return "files, reading them", "Read(data/**)"
+    return (
+        "the notebook's variables, reading them" if "names" in arguments else "nothing outside the session",
+        spec.name,
+    )
+
+
+def show_versions(host: Host, rest: str) -> CommandOutput:
+    take_nothing("version", rest)
+    import platform
+
+    import IPython
+
+    from claw_kernel import __version__, _core
+
+    kernel = sys.modules.get("ipykernel") if host.kernel is not None else None
+    report = Report()
+    report.table(
+        ("Part", "Version"),
+        [
+            ("claw-jupyter", __version__),
+            ("core", _core.__version__),
+            ("Python", platform.python_version()),
+            ("IPython", IPython.__version__),
+            ("ipykernel", kernel.__version__ if kernel is not None else "none"),
+        ],
+    )
+    return report.output()
+
+
+# --- the session ------------------------------------------------------------------------------------------------------
+
+
+def without_login(url: str) -> str:
+    """A base URL without the name and password it may hold."""
+    scheme, mark, place = url.partition("://")
+    return scheme + mark + place.rpartition("@")[2]
