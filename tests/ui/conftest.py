@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.kernels import INSTALLED, overlay
 from tests.ui.lab import CHROMIUM, CHROMIUM_ARGUMENTS, EXTENSION, LabPage, LabServer
-from tests.ui.overlay import build_overlay
 
 playwright_api = pytest.importorskip("playwright.sync_api")
 
@@ -29,15 +30,19 @@ StartServer = Callable[..., LabServer]
 
 
 @pytest.fixture(scope="module")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """``start_server(version="installed", **options of LabServer)``: the same server for the same options."""
+def start_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[StartServer]:
+    """``start_server(version=INSTALLED, **options of LabServer)``: the same server for the same options.
+
+    ``version`` of ipykernel; CLAW_TEST_KERNEL_PYTHONPATH names a folder to put before the installed one.
+    """
     servers: dict[str, LabServer] = {}
 
-    def start(version: str = "installed", **options: object) -> LabServer:
+    def start(version: str = INSTALLED, **options: object) -> LabServer:
         key = repr((version, sorted(options.items())))
         if key not in servers:
             home = tmp_path_factory.mktemp("jupyter")
-            servers[key] = LabServer(home, overlay=build_overlay(version), **options)  # type: ignore[arg-type]
+            folder = overlay(version, pytestconfig.cache) or os.environ.get("CLAW_TEST_KERNEL_PYTHONPATH", "")
+            servers[key] = LabServer(home, overlay=folder, **options)
         return servers[key]
 
     yield start

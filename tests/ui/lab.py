@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -45,7 +46,7 @@ class LabServer:
         home: Path,
         *,
         application: str = "lab",
-        overlay: Path | None = None,
+        overlay: str = "",
         is_extension_enabled: bool = True,
         environment: dict[str, str] | None = None,
     ) -> None:
@@ -61,7 +62,7 @@ class LabServer:
             (config / "labconfig/page_config.json").write_text(json.dumps(page_config))
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        paths = [str(overlay)] if overlay else []
+        paths = [overlay] if overlay else []
         env = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
         env |= {
             "JUPYTER_CONFIG_DIR": str(config),
@@ -144,10 +145,8 @@ class LabServer:
     def close(self) -> None:
         """End the server and, through it, its kernels."""
         if self._process.poll() is None:
-            try:
+            with contextlib.suppress(OSError):
                 self.stop_kernels()
-            except OSError:
-                pass
             self._process.terminate()
             try:
                 self._process.wait(10)

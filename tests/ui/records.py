@@ -13,7 +13,7 @@ DIFF = """--- a/stats.py
  def mean(values):
 -    return sum(values) / len(values) - 1
 +    return sum(values) / len(values)
- 
+
  def spread(values):
 """
 
