@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ RunOnMain: TypeAlias = Callable[[Callable[[], Awaitable[Any]]], "concurrent.futu
 
 _CLAW_CALL = re.compile(r"\bget_ipython\(\)\.(?:run_(?:line|cell)_magic\(\s*['\"]claw['\"]|claw_host\b|claw_run\b)")
 """What ``%claw`` and ``%%claw`` become in transformed code."""
+_BIND_SECONDS = 1.0
 _UNREACHABLE = "The notebook's variables cannot be reached now, because no cell is waiting for this turn."
 
 
@@ -156,11 +158,9 @@ class LiveNamespace:
         return found
 
     async def _hop(self, run: _Run | None, function: Callable[[], Awaitable[Any]]) -> Any:
-        if self._run_on_main is None:
-            raise RuntimeError(_UNREACHABLE)
         if current_capture() is not None:
             raise RuntimeError(IN_AGENT_CODE)  # waiting for the lock that the caller itself holds would never end
-        future = self._run_on_main(function)
+        future = (await self._reader())(function)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -170,6 +170,16 @@ class LiveNamespace:
                 # The cell that was reading is gone, not this call's owner.
                 raise RuntimeError(_UNREACHABLE) from None
             raise
+
+    async def _reader(self) -> RunOnMain:
+        """How to reach the namespace's thread. Raises RuntimeError where no cell reads a turn."""
+        # The turn runs before its cell has come round to read it: a quick model may call a tool in between.
+        deadline = time.monotonic() + _BIND_SECONDS
+        while (run_on_main := self._run_on_main) is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError(_UNREACHABLE)
+            await asyncio.sleep(0.005)
+        return run_on_main
 
     def _one_at_a_time(self) -> asyncio.Lock:
         loop = asyncio.get_running_loop()
