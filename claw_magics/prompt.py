@@ -9,13 +9,17 @@ same. ``{{name}}`` is literal. Nothing is expanded inside fenced code.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claw_kernel.messages import ImageBlock, TextBlock
+
+if TYPE_CHECKING:
+    from claw_kernel._core import Core
 
 MAX_REFERENCES = 20
 """Variables, and files, that one prompt may attach."""
@@ -54,6 +58,26 @@ def expand_prompt(
     if "@" in prose:
         blocks += _attach_files(_INLINE_CODE.sub(_blank, prose), Path(workspace), may_read, problems)
     return ExpandedPrompt(tuple(blocks), tuple(problems))
+
+
+def read_policy(core: Core) -> MayRead:
+    """The permission rules as :data:`MayRead`: what they deny is refused. Naming a file is the person's own answer where they
+    would ask."""
+
+    def may_read(path: str) -> str | None:
+        from claw_kernel._core import ToolInputError
+
+        is_directory = Path(path).is_dir()
+        call = ("Glob", {"pattern": "*", "path": path}) if is_directory else ("Read", {"file_path": path})
+        try:
+            prepared = core.prepare(call[0], json.dumps(call[1]))
+        except ToolInputError as error:
+            return str(error)
+        if prepared.decision != "deny":
+            return None
+        return f"denied by {prepared.rule} ({prepared.rule_source})" if prepared.rule else prepared.reason
+
+    return may_read
 
 
 def _blank_fences(text: str) -> str:

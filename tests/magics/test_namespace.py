@@ -294,10 +294,13 @@ assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
 def test_interrupting_sync_code_keeps_the_kernel(kernel: Notebook) -> None:
     result = kernel.check(
         """
-async def announce():
-    print("running", flush=True)
-asyncio.ensure_future(announce())
-r = await run("import time\\npartial = 'done'\\nprint('partial')\\nfor _ in range(300): time.sleep(0.1)")
+code = '''
+partial = 'done'
+print('partial')
+threading.Thread(target=print, args=("running",), kwargs={"flush": True}).start()  # a thread's text goes to the cell
+for _ in range(300): time.sleep(0.1)
+'''
+r = await run(code)
 assert r.is_interrupted and r.is_error and text(r) == "partial\\n", r
 assert r.outputs[-1]["ename"] == "KeyboardInterrupt"
 """,
