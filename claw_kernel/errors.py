@@ -1,20 +1,20 @@
 """The errors of the engine, each with one line for the person and the remedy.
 
-    ClawError
-    ├── SettingsError            a settings file, option or rule that cannot be read
-    ├── SessionError             a record that cannot be read or is of a newer format
-    └── ProviderError            what a model's server (or the way to it) did
-        ├── AuthError            key missing, wrong or without rights            never retried
-        ├── ModelNotFoundError   the provider does not know the model            never retried
-        ├── InvalidRequestError  the provider refused the request                never retried
-        ├── ContextOverflowError the transcript does not fit the model           never retried
-        ├── QuotaError           money or quota is used up                       never retried
-        ├── RateLimitError       429; ``retry_after_seconds`` where it was said  retried
-        ├── OverloadedError      529, 503                                        retried
-        ├── ServerError          other 5xx                                       retried
-        ├── NetworkError         DNS, refused, TLS, reset, time-out              retried, TLS and refused excepted
-        ├── StreamError          the stream ended or stalled before its end      retried before a completed block
-        └── ProtocolError        the server answered with something else         retried once
+ClawError
+├── SettingsError            a settings file, option or rule that cannot be read
+├── SessionError             a record that cannot be read or is of a newer format
+└── ProviderError            what a model's server (or the way to it) did
+    ├── AuthError            key missing, wrong or without rights            never retried
+    ├── ModelNotFoundError   the provider does not know the model            never retried
+    ├── InvalidRequestError  the provider refused the request                never retried
+    ├── ContextOverflowError the transcript does not fit the model           never retried
+    ├── QuotaError           money or quota is used up                       never retried
+    ├── RateLimitError       429; ``retry_after_seconds`` where it was said  retried
+    ├── OverloadedError      529, 503                                        retried
+    ├── ServerError          other 5xx                                       retried
+    ├── NetworkError         DNS, refused, TLS, reset, time-out              retried, TLS and refused excepted
+    ├── StreamError          the stream ended or stalled before its end      retried before a completed block
+    └── ProtocolError        the server answered with something else         retried once
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from claw_kernel._core import Core
-from claw_kernel.messages import Answer, AnswerName, AnsweredBy, ApprovalRequest
+from claw_kernel.messages import Answer, AnsweredBy, AnswerName, ApprovalRequest
 
 NOBODY = "nobody can be asked here (no front end that can answer); allow it by a rule, for instance --allow '{rule}'"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,7 +37,7 @@ class Python:
         code = check_arguments(PythonArguments, arguments, "Python").code
         lines = [line for line in code.splitlines() if line.strip()]
         title = lines[0].strip() if lines else ""
-        if len(title) > 80:  # noqa: PLR2004
+        if len(title) > 80:
             title = title[:79] + "…"
         if len(lines) > 1:
             title += f"  (+{len(lines) - 1} lines)"
@@ -73,8 +73,8 @@ def _to_output(result: CodeResult) -> ToolOutput:
         else:
             data = output["data"]
             kinds = [kind for kind in _IMAGE_TYPES if kind in data]
-            for kind in kinds[:1]:
-                images.append({"type": "image", "media_type": kind, "data": "".join(data[kind].split())})
+            if kinds:
+                images.append({"type": "image", "media_type": kinds[0], "data": "".join(data[kinds[0]].split())})
             if text := data.get("text/plain"):
                 texts.append(text if not kinds else f"[figure: {text}]")
             rich = {kind: value for kind, value in data.items() if kind not in _IMAGE_TYPES and kind != "text/plain"}
@@ -84,7 +84,7 @@ def _to_output(result: CodeResult) -> ToolOutput:
     if result.is_interrupted:
         text = f"{text}\nInterrupted by the user.".strip()
     content: list[dict[str, str]] = [{"type": "text", "text": text or "(no output)"}, *images]
-    status = "cancelled" if result.is_interrupted else "error" if result.is_error else "ok"
+    status: Literal["ok", "error", "cancelled"] = (
+        "cancelled" if result.is_interrupted else "error" if result.is_error else "ok"
+    )
     return ToolOutput(json.dumps(content), status, json.dumps({"outputs": shown} if shown else {}))
-
-
