@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from claw_kernel.messages import TurnRecord, Usage
+from claw_kernel.messages import ImageBlock, TurnRecord, Usage
 from claw_kernel.question import printable
 
 _RESULT_LINES = 8
+_DIFF_LINES = 40
 
 
 class Conversation:
@@ -41,19 +42,23 @@ class Conversation:
         """What the records hold, in one line."""
         calls = sum(len(step.results) for record in records for step in record.steps)
         figures = sum(
-            "image/png" in output.get("data", {})
+            isinstance(block, ImageBlock)
             for record in records
             for step in record.steps
             for result in step.results
-            for output in result.details.get("outputs", ())
+            for block in result.content
         )
         usage = sum((record.usage for record in records), Usage())
         approvals = sum(len(record.approvals) for record in records)
-        return (
-            f"Its record holds {len(records)} turns, {sum(len(record.steps) for record in records)} steps, "
-            f"{calls} tool calls, {approvals} approvals, {figures} figures; "
-            f"usage {usage.input_tokens} tokens in, {usage.output_tokens} out"
-        )
+        counts = [
+            (len(records), "turn"),
+            (sum(len(record.steps) for record in records), "step"),
+            (calls, "tool call"),
+            (approvals, "approval"),
+            (figures, "figure"),
+        ]
+        held = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts)
+        return f"Its record holds {held}; usage {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out"
 
 
 def _print_block(who: str, text: str) -> None:
@@ -86,10 +91,11 @@ def _print_call(call: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         block["text"] if block["type"] == "text" else f"[{block['media_type']}]" for block in result.get("content", ())
     )
     lines = printable(str(text)).strip("\n").split("\n")
-    for line in lines[:_RESULT_LINES]:
+    limit = _DIFF_LINES if "diff" in details else _RESULT_LINES
+    for line in lines[:limit]:
         print(f"       │ {line}".rstrip())
-    if len(lines) > _RESULT_LINES:
-        print(f"       │ … {len(lines) - _RESULT_LINES} more lines")
+    if len(lines) > limit:
+        print(f"       │ … {len(lines) - limit} more lines")
 
 
 def _print_output(output: Mapping[str, Any]) -> None:
