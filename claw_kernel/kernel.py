@@ -12,6 +12,7 @@ import os
 import re
 import signal
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
@@ -80,11 +81,11 @@ class ClawKernel(IPythonKernel):
     ) -> Any:
         """Silent requests are a front end's own Python; all others mean what ``claw_magics`` makes of them."""
         host = self._host
-        if host is not None and not silent:
-            host.expect_cell(code)
-        return await super().do_execute(  # type: ignore[no-untyped-call]
-            code, silent, store_history, user_expressions, allow_stdin, cell_meta=cell_meta, cell_id=cell_id
-        )
+        announced = nullcontext() if host is None or silent else host.expected_cell(code)
+        with announced:
+            return await super().do_execute(  # type: ignore[no-untyped-call]
+                code, silent, store_history, user_expressions, allow_stdin, cell_meta=cell_meta, cell_id=cell_id
+            )
 
     async def interrupt_request(self, stream: Any, ident: Any, parent: Any) -> None:
         """On the control thread, also while the main thread computes: the turn is cancelled from here (which interrupts the
@@ -164,6 +165,13 @@ class ClawKernel(IPythonKernel):
         if code.rstrip(" \t").endswith("\\") or _is_inside_fence(code):
             return {"status": "incomplete", "indent": ""}
         return {"status": "complete"}
+
+    def do_history(self, hist_access_type: str, output: Any, raw: Any, session: int = 0, **options: Any) -> Any:
+        """IPython calls the running session 0 even where it was asked for by its number; the protocol knows only numbers."""
+        reply = super().do_history(hist_access_type, output, raw, session, **options)  # type: ignore[no-untyped-call]
+        if hist_access_type == "range" and session > 0:
+            reply["history"] = [(session, *entry[1:]) for entry in reply["history"]]
+        return reply
 
 
 def _is_ipython(code: str) -> bool:

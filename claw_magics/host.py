@@ -184,14 +184,20 @@ class Host:
 
     # --- cells ---
 
-    def expect_cell(self, code: str) -> None:
-        """The next cell that is transformed was typed into a notebook of the Claw kernel."""
+    @contextmanager
+    def expected_cell(self, code: str) -> Iterator[None]:
+        """Inside the block the kernel runs ``code``, typed into a cell of the Claw kernel."""
         self._expected = code
+        try:
+            yield
+        finally:
+            self._expected = None
 
-    def take_expected_cell(self, text: str) -> str | None:
-        """The announced cell, once, where ``text`` is it."""
-        expected, self._expected = self._expected, None
-        return expected if expected is not None and text.rstrip("\r\n") == expected.rstrip("\r\n") else None
+    def is_expected_cell(self, text: str) -> bool:
+        """Whether ``text``, about to be transformed, is that cell. IPython may transform it twice; code that the agent runs
+        meanwhile is transformed too, and is code even where it equals the prompt."""
+        expected = self._expected
+        return expected is not None and not self._is_busy and text.rstrip("\r\n") == expected.rstrip("\r\n")
 
     async def run_cell(self, line: str, body: str) -> None:
         """Run one ``%%claw`` cell in a cell that awaits. Raises CellError."""
@@ -215,6 +221,12 @@ class Host:
         from claw_magics.completion import complete
 
         return complete(self, code, cursor_pos)
+
+    def inspect_command(self, line: str) -> str:
+        """Help of the command that ``line`` begins with, for the Claw kernel; empty where it is none."""
+        from claw_magics.commands import inspect_command
+
+        return inspect_command(line)
 
     def run_command(self, line: str) -> None:
         """One ``%claw`` command. Raises CellError where it is none, so that "Run All" stops."""

@@ -54,6 +54,7 @@ class Reader:
             namespace,
         )
         self._draw_at = 0.0
+        self._is_dirty = False
         self._redraw: asyncio.TimerHandle | None = None
 
     async def read(self) -> TurnRecord:
@@ -61,7 +62,7 @@ class Reader:
         loop = asyncio.get_running_loop()
         pulling = loop.create_task(self._pull(loop))
         ticking = loop.create_task(self._tick())
-        jobs = _LoopJobs(loop, self._turn.cancel)
+        jobs = _LoopJobs(loop, self._draw_what_is_new, self._turn.cancel)
         self._namespace.bind(jobs.run_on_main)
         give_up_at = float("inf")
         try:
@@ -123,13 +124,10 @@ class Reader:
             await asyncio.sleep(TICK_SECONDS)
 
     def _pull_blocking(self, jobs: _QueueJobs, give_up_at: float) -> None:
-        is_dirty = False
         for batch in self._turn.batches_blocking(TICK_SECONDS):
             self._take(batch)
-            is_dirty = is_dirty or bool(batch)
-            if is_dirty and not self._view.is_finished and time.monotonic() >= self._draw_at:
-                self._draw()
-                is_dirty = False
+            if not self._view.is_finished and (jobs.is_waiting or time.monotonic() >= self._draw_at):
+                self._draw_what_is_new()
             jobs.run_waiting()
             self._approvals.poll()
             if time.monotonic() >= give_up_at:
@@ -137,6 +135,7 @@ class Reader:
 
     def _take(self, batch: list[Event]) -> None:
         fold = self._view.fold
+        self._is_dirty = self._is_dirty or bool(batch)
         for event in batch:
             fold(event)
             if isinstance(event, _REACTED):
@@ -151,10 +150,16 @@ class Reader:
         elif isinstance(event, ToolOutput) and event.bundle is not None:
             self._screen.show(event.bundle)
 
+    def _draw_what_is_new(self) -> None:
+        """Before this thread is lent to code that may keep it for minutes: the person sees what runs."""
+        if self._is_dirty and not self._view.is_finished:
+            self._draw()
+
     def _draw(self) -> None:
         if self._redraw is not None:
             self._redraw.cancel()
             self._redraw = None
+        self._is_dirty = False
         began = time.monotonic()
         size = self._screen.draw(self._view)
         ended = time.monotonic()
@@ -176,8 +181,10 @@ class _LoopJobs:
 
     can_await = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, cancel_turn: Callable[[], None]) -> None:
-        self._loop, self._cancel_turn = loop, cancel_turn
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, draw: Callable[[], None], cancel_turn: Callable[[], None]
+    ) -> None:
+        self._loop, self._draw, self._cancel_turn = loop, draw, cancel_turn
         self._context = contextvars.copy_context()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
@@ -192,7 +199,7 @@ class _LoopJobs:
                 return
             if future.cancelled():
                 return
-            task = self._loop.create_task(_run(job), context=self._context.copy())
+            task = self._loop.create_task(self._run(job), context=self._context.copy())
             self._tasks.add(task)
             task.add_done_callback(lambda done: self._end(done, future))
             future.add_done_callback(
@@ -206,6 +213,11 @@ class _LoopJobs:
         self._is_closed = True
         for task in list(self._tasks):
             task.cancel()
+
+    async def _run(self, job: Job) -> Any:
+        await asyncio.sleep(0)  # lets the reader take the event that announces the job
+        self._draw()
+        return await job()
 
     def _end(self, task: asyncio.Task[Any], future: concurrent.futures.Future[Any]) -> None:
         self._tasks.discard(task)
@@ -235,6 +247,10 @@ class _QueueJobs:
         else:
             self._waiting.put((job, future))
         return future
+
+    @property
+    def is_waiting(self) -> bool:
+        return not self._waiting.empty()
 
     def run_waiting(self) -> None:
         """Reader's thread. KeyboardInterrupt in the job's code passes through after the future was told."""

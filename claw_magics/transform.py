@@ -27,8 +27,8 @@ class ClawCellTransform:
         self._host = host
 
     def __call__(self, lines: list[str]) -> list[str]:
-        cell = self._host.take_expected_cell("".join(lines))
-        return lines if cell is None else _claw_kernel_cell(cell)
+        cell = "".join(lines)
+        return _claw_kernel_cell(cell.removesuffix(_NEWLINE)) if self._host.is_expected_cell(cell) else lines
 
 
 class CellTransform:
