@@ -95,11 +95,14 @@ impl Core {
     pub fn new(workspace: &Path, extra_roots: &[PathBuf], state: Option<&Path>, session: &str) -> io::Result<Self> {
         let state = state.map_or_else(default_state_folder, Path::to_path_buf);
         let outputs = state.join("outputs");
-        DirBuilder::new().recursive(true).mode(0o700).create(&outputs).map_err(|error| {
-            io::Error::new(error.kind(), format!("{} cannot be made: {error}", outputs.display()))
-        })?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&outputs)
+            .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be made: {error}", outputs.display())))?;
         let workspace = Workspace::new(workspace, extra_roots, std::slice::from_ref(&outputs))?;
-        let policy = Policy { workspace: workspace.path().to_path_buf(), home: std::env::home_dir(), ..Policy::default() };
+        let policy =
+            Policy { workspace: workspace.path().to_path_buf(), home: std::env::home_dir(), ..Policy::default() };
         let spill = SpillFolder(outputs.canonicalize()?);
         spill.prune();
         Ok(Self {
@@ -148,8 +151,9 @@ impl Core {
 
     /// Adds one rule.
     pub fn add_rule(&self, behavior: &str, text: &str, source: &str) -> Result<(), RuleError> {
-        let behavior: Behavior = serde_json::from_value(json!(behavior))
-            .map_err(|_| RuleError(format!("A rule allows, asks or denies; {behavior:?} is none of allow, ask, deny.")))?;
+        let behavior: Behavior = serde_json::from_value(json!(behavior)).map_err(|_| {
+            RuleError(format!("A rule allows, asks or denies; {behavior:?} is none of allow, ask, deny."))
+        })?;
         let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
         let rule = Rule::parse(behavior, text, source, &policy.workspace, policy.home.as_deref())?;
         Arc::make_mut(&mut policy).rules.push(rule);
@@ -159,9 +163,10 @@ impl Core {
     /// The policy in force, as `set_policy` takes it.
     pub fn policy(&self) -> Value {
         let policy = self.policy_in_force();
-        let rules = policy.rules.iter().map(|rule| {
-            json!({"behavior": rule.behavior, "rule": rule.text, "source": rule.source})
-        });
+        let rules = policy
+            .rules
+            .iter()
+            .map(|rule| json!({"behavior": rule.behavior, "rule": rule.text, "source": rule.source}));
         json!({"mode": policy.mode, "rules": rules.collect::<Vec<_>>()})
     }
 
@@ -191,14 +196,20 @@ impl Core {
     }
 
     /// Validates, computes effects, decides. `declared`: effects and preview of a tool of Python.
-    pub fn prepare(&self, name: &str, arguments: &str, declared: Option<(&str, Option<&str>)>) -> Result<Prepared, InputError> {
+    pub fn prepare(
+        &self,
+        name: &str,
+        arguments: &str,
+        declared: Option<(&str, Option<&str>)>,
+    ) -> Result<Prepared, InputError> {
         let started = Instant::now();
         let policy = self.policy_in_force();
         if let Some((effects, preview)) = declared {
             let effects = parse_effects(name, effects)?;
             let preview = parse_preview(name, preview)?;
             let decision = policy.decide(name, &self.subjects(&effects).0);
-            let is_read_only = effects.iter().all(|effect| matches!(effect, Effect::ReadPath { .. } | Effect::Inspect { .. }));
+            let is_read_only =
+                effects.iter().all(|effect| matches!(effect, Effect::ReadPath { .. } | Effect::Inspect { .. }));
             return Ok(Prepared {
                 name: name.to_owned(),
                 title: name.to_owned(),
@@ -249,7 +260,7 @@ impl Core {
         Ok(Prepared {
             name: tool.name().to_owned(),
             title: call.title(),
-            is_read_only: tool.is_read_only(),
+            is_read_only: tool.is_read_only() || call.changes_nothing(),
             decision,
             effects,
             preview,
@@ -281,13 +292,13 @@ impl Core {
                             all.push(Effect::ReadPath { path });
                         }
                     }
-                    let folders = script.commands.iter().map(|command| {
-                        match command.words.as_slice() {
-                            [cd, to] if cd.text == "cd" && !to.has_glob && !to.text.starts_with('-') && !to.text.is_empty() => {
-                                Some(self.workspace.locate(&to.text))
-                            }
-                            _ => None,
+                    let folders = script.commands.iter().map(|command| match command.words.as_slice() {
+                        [cd, to]
+                            if cd.text == "cd" && !to.has_glob && !to.text.starts_with('-') && !to.text.is_empty() =>
+                        {
+                            Some(self.workspace.locate(&to.text))
                         }
+                        _ => None,
                     });
                     let folders = folders.collect();
                     Subject::Run { command: command.clone(), script, folders }
@@ -322,7 +333,13 @@ impl Core {
     }
 
     /// Runs a call that was allowed. Never fails: what goes wrong is in the output.
-    pub fn run(&self, prepared: &Prepared, cancel: &Arc<CancelToken>, on_output: &(dyn Fn(&str) + Sync), environment: &Environment) -> Output {
+    pub fn run(
+        &self,
+        prepared: &Prepared,
+        cancel: &Arc<CancelToken>,
+        on_output: &(dyn Fn(&str) + Sync),
+        environment: &Environment,
+    ) -> Output {
         let Some(call) = &prepared.call else {
             let text = format!("{} is not run by the core.", prepared.name);
             return Output::with_status(text, Status::Error);
@@ -359,7 +376,9 @@ impl Core {
         drop(running);
         result.unwrap_or_else(|error| match error {
             ToolError::Failed(why) => Output::with_status(why, Status::Error),
-            ToolError::Cancelled => Output::with_status("Cancelled by the user before it was done; nothing was changed.", Status::Cancelled),
+            ToolError::Cancelled => {
+                Output::with_status("Cancelled by the user before it was done; nothing was changed.", Status::Cancelled)
+            }
         })
     }
 
@@ -423,8 +442,13 @@ fn parse_effects(name: &str, text: &str) -> Result<Vec<Effect>, InputError> {
 
 fn parse_preview(name: &str, text: Option<&str>) -> Result<Value, InputError> {
     let Some(text) = text else { return Ok(json!({"kind": "none"})) };
-    let preview: Value = serde_json::from_str(text).map_err(|error| InputError(format!("The preview of {name} cannot be read: {error}.")))?;
-    if preview.is_object() { Ok(preview) } else { Err(InputError(format!("The preview of {name} must be a JSON object."))) }
+    let preview: Value = serde_json::from_str(text)
+        .map_err(|error| InputError(format!("The preview of {name} cannot be read: {error}.")))?;
+    if preview.is_object() {
+        Ok(preview)
+    } else {
+        Err(InputError(format!("The preview of {name} must be a JSON object.")))
+    }
 }
 
 /// `$XDG_STATE_HOME/claw`, by default `~/.local/state/claw`.

@@ -220,13 +220,26 @@ mod _core {
         }
 
         #[pyo3(signature = (name, arguments, effects = None, preview = None))]
-        fn prepare(&self, py: Python<'_>, name: &str, arguments: &str, effects: Option<&str>, preview: Option<&str>) -> PyResult<Prepared> {
+        fn prepare(
+            &self,
+            py: Python<'_>,
+            name: &str,
+            arguments: &str,
+            effects: Option<&str>,
+            preview: Option<&str>,
+        ) -> PyResult<Prepared> {
             let declared = effects.map(|effects| (effects, preview));
             Ok(Prepared(py.detach(|| self.0.prepare(name, arguments, declared))?))
         }
 
         #[pyo3(signature = (prepared, cancel, on_output = None))]
-        fn run(&self, py: Python<'_>, prepared: &Prepared, cancel: &CancelToken, on_output: Option<Py<PyAny>>) -> ToolOutput {
+        fn run(
+            &self,
+            py: Python<'_>,
+            prepared: &Prepared,
+            cancel: &CancelToken,
+            on_output: Option<Py<PyAny>>,
+        ) -> ToolOutput {
             // Taken while Python cannot change it in another thread.
             let environment = sandbox::environment();
             let forward = |text: &str| {

@@ -36,20 +36,75 @@ pub fn absolute(base: &Path, path: &Path) -> PathBuf {
 
 /// Folders whose content configures or is run by something else later, wherever they stand in a workspace.
 const PROTECTED_FOLDERS: &[&str] = &[
-    ".git", ".claw", ".claude", ".codex", ".vscode", ".idea", ".cursor", ".jupyter", ".ipython", ".husky",
-    ".devcontainer", ".ssh", ".gnupg", ".aws", ".cargo", ".yarn", ".mvn", ".direnv",
+    ".git",
+    ".claw",
+    ".claude",
+    ".codex",
+    ".vscode",
+    ".idea",
+    ".cursor",
+    ".jupyter",
+    ".ipython",
+    ".husky",
+    ".devcontainer",
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".cargo",
+    ".yarn",
+    ".mvn",
+    ".direnv",
 ];
 /// The same, two components long.
 const PROTECTED_PAIRS: &[(&str, &str)] = &[
-    (".github", "workflows"), (".config", "git"), (".config", "fish"), (".config", "systemd"), (".config", "autostart"),
-    ("jupyter", "kernels"), ("jupyter", "labextensions"), ("jupyter", "nbextensions"),
+    (".github", "workflows"),
+    (".config", "git"),
+    (".config", "fish"),
+    (".config", "systemd"),
+    (".config", "autostart"),
+    ("jupyter", "kernels"),
+    ("jupyter", "labextensions"),
+    ("jupyter", "nbextensions"),
 ];
 const PROTECTED_FILES: &[&str] = &[
-    ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile", ".zshrc", ".zprofile",
-    ".zshenv", ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc", ".login", ".inputrc", ".pythonrc", ".pythonrc.py",
-    ".gitconfig", ".gitmodules", ".gitattributes", ".ripgreprc", ".npmrc", ".yarnrc", ".yarnrc.yml", ".pypirc", ".netrc",
-    ".pdbrc", ".mcp.json", ".envrc", ".env.claw", ".gitlab-ci.yml", ".pre-commit-config.yaml", "sitecustomize.py",
-    "usercustomize.py", "ipython_config.py", "ipython_kernel_config.py", "kernel.json",
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".bash_logout",
+    ".bash_aliases",
+    ".profile",
+    ".zshrc",
+    ".zprofile",
+    ".zshenv",
+    ".zlogin",
+    ".zlogout",
+    ".kshrc",
+    ".cshrc",
+    ".tcshrc",
+    ".login",
+    ".inputrc",
+    ".pythonrc",
+    ".pythonrc.py",
+    ".gitconfig",
+    ".gitmodules",
+    ".gitattributes",
+    ".ripgreprc",
+    ".npmrc",
+    ".yarnrc",
+    ".yarnrc.yml",
+    ".pypirc",
+    ".netrc",
+    ".pdbrc",
+    ".mcp.json",
+    ".envrc",
+    ".env.claw",
+    ".gitlab-ci.yml",
+    ".pre-commit-config.yaml",
+    "sitecustomize.py",
+    "usercustomize.py",
+    "ipython_config.py",
+    "ipython_kernel_config.py",
+    "kernel.json",
 ];
 
 /// True where writing means that something else runs or trusts it later: repositories' hooks and configuration, editor
@@ -64,8 +119,8 @@ pub fn is_protected(relative: &Path) -> bool {
         })
         .collect();
     let Some(file) = names.last() else { return false };
-    let is_jupyter_config = file.starts_with("jupyter")
-        && [".py", ".json"].iter().any(|end| file.ends_with(&format!("_config{end}")));
+    let is_jupyter_config =
+        file.starts_with("jupyter") && [".py", ".json"].iter().any(|end| file.ends_with(&format!("_config{end}")));
     names.iter().any(|name| PROTECTED_FOLDERS.contains(&name.as_str()))
         || names.windows(2).any(|pair| PROTECTED_PAIRS.iter().any(|(a, b)| pair[0] == *a && pair[1] == *b))
         || PROTECTED_FILES.contains(&file.as_str())
@@ -79,8 +134,19 @@ mod tests {
 
     #[test]
     fn protected_places() {
-        for path in [".git/hooks/x", "a/.git/config", ".GIT/config", ".vscode/tasks.json", "x/sitecustomize.py",
-            "lib/evil.pth", ".bashrc", ".mcp.json", ".envrc", ".github/workflows/ci.yml", "jupyter_lab_config.py"] {
+        for path in [
+            ".git/hooks/x",
+            "a/.git/config",
+            ".GIT/config",
+            ".vscode/tasks.json",
+            "x/sitecustomize.py",
+            "lib/evil.pth",
+            ".bashrc",
+            ".mcp.json",
+            ".envrc",
+            ".github/workflows/ci.yml",
+            "jupyter_lab_config.py",
+        ] {
             assert!(is_protected(Path::new(path)), "{path}");
         }
         for path in ["src/git.py", "config", ".gitignore", ".github/README.md", "path.py", "kernels/a.py", ""] {

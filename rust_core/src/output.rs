@@ -66,7 +66,15 @@ pub struct Capture {
 impl Capture {
     /// Keeps `limit` bytes, half from each end.
     pub fn new(limit: usize, folder: SpillFolder) -> Self {
-        Self { head: Vec::new(), tail: VecDeque::new(), half: limit / 2, total: 0, folder, spill: None, is_spill_failed: false }
+        Self {
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            half: limit / 2,
+            total: 0,
+            folder,
+            spill: None,
+            is_spill_failed: false,
+        }
     }
 
     /// More of the stream.
@@ -122,7 +130,11 @@ impl Capture {
         let tail = &tail[line_start(&tail)..];
         let omitted = self.total - (head.len() + tail.len()) as u64;
         let notice = notice(omitted, path.as_deref(), self.total > MAX_SPILL_BYTES);
-        let text = format!("{}\n{notice}\n{}", String::from_utf8_lossy(head).trim_end_matches('\n'), String::from_utf8_lossy(tail));
+        let text = format!(
+            "{}\n{notice}\n{}",
+            String::from_utf8_lossy(head).trim_end_matches('\n'),
+            String::from_utf8_lossy(tail)
+        );
         (text, path)
     }
 }
@@ -138,12 +150,18 @@ fn notice(omitted: u64, path: Option<&Path>, is_cut: bool) -> String {
 
 fn line_end(bytes: &[u8]) -> usize {
     let from = bytes.len().saturating_sub(500);
-    bytes[from..].iter().rposition(|byte| *byte == b'\n').map_or_else(|| char_start(bytes, bytes.len()), |at| from + at + 1)
+    bytes[from..]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or_else(|| char_start(bytes, bytes.len()), |at| from + at + 1)
 }
 
 fn line_start(bytes: &[u8]) -> usize {
     let to = bytes.len().min(500);
-    bytes[..to].iter().position(|byte| *byte == b'\n').map_or_else(|| (0..to.min(4)).find(|at| !is_continuation(bytes[*at])).unwrap_or(0), |at| at + 1)
+    bytes[..to]
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or_else(|| (0..to.min(4)).find(|at| !is_continuation(bytes[*at])).unwrap_or(0), |at| at + 1)
 }
 
 fn char_start(bytes: &[u8], mut at: usize) -> usize {

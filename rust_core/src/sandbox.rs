@@ -25,18 +25,40 @@ pub const MARKER_VARIABLE: &str = "CLAW_CALL";
 /// Parts of names whose values are kept from commands. Values that are paths to nothing secret are lost with them; a
 /// command that needs one is told how to get it by its user.
 const SECRET_PARTS: &[&str] = &[
-    "KEY", "SECRET", "TOKEN", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "_AUTH", "COOKIE", "PRIVATE", "DATABASE_URL",
-    "CONNECTION_STRING", "_DSN", "WEBHOOK",
+    "KEY",
+    "SECRET",
+    "TOKEN",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "CREDENTIAL",
+    "_AUTH",
+    "COOKIE",
+    "PRIVATE",
+    "DATABASE_URL",
+    "CONNECTION_STRING",
+    "_DSN",
+    "WEBHOOK",
 ];
 /// Names with such parts that are no secrets and that tools need.
 const HARMLESS: &[&str] = &["KEYBOARD", "KEYMAP", "TOKENIZERS_PARALLELISM", "SSH_AUTH_SOCK", "XAUTHORITY"];
 /// Variables that make a shell or loader run or read something else than the command says.
 const SHELL_VARIABLES: &[&str] = &[
-    "BASH_ENV", "ENV", "CDPATH", "SHELLOPTS", "BASHOPTS", "GLOBIGNORE", "PROMPT_COMMAND", "PS4", "IFS", "POSIXLY_CORRECT",
+    "BASH_ENV",
+    "ENV",
+    "CDPATH",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "GLOBIGNORE",
+    "PROMPT_COMMAND",
+    "PS4",
+    "IFS",
+    "POSIXLY_CORRECT",
     "LD_PRELOAD_CLAW",
 ];
 /// Connections of the kernel: whoever holds these speaks as the kernel.
-const KERNEL_VARIABLES: &[&str] = &["JPY_SESSION_NAME", "JPY_PARENT_PID", "JUPYTERHUB_SERVICE_PREFIX", "PYDEVD_USE_FRAME_EVAL"];
+const KERNEL_VARIABLES: &[&str] =
+    &["JPY_SESSION_NAME", "JPY_PARENT_PID", "JUPYTERHUB_SERVICE_PREFIX", "PYDEVD_USE_FRAME_EVAL"];
 
 /// The environment commands get: this process's own without secrets. Relative folders leave `PATH`, so that a program
 /// lying in the workspace does not pass for one of the system's.
@@ -81,7 +103,13 @@ pub struct Running {
 }
 
 /// Starts `program` (a full path) with `arguments` in `folder`, in a process group of its own.
-pub fn spawn(program: &Path, arguments: &[&str], folder: &Path, environment: &Environment, marker: &str) -> io::Result<Running> {
+pub fn spawn(
+    program: &Path,
+    arguments: &[&str],
+    folder: &Path,
+    environment: &Environment,
+    marker: &str,
+) -> io::Result<Running> {
     let (output, writer) = pipe()?;
     let mut command = Command::new(program);
     command
@@ -106,7 +134,8 @@ pub fn bash() -> Result<&'static Path, String> {
     BASH.get_or_init(|| {
         let usual = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"].iter().map(PathBuf::from);
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let searched = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).map(|folder| folder.join("bash"));
+        let searched =
+            std::env::split_paths(&path).filter(|folder| folder.is_absolute()).map(|folder| folder.join("bash"));
         usual.chain(searched).find(|path| path.is_file())
     })
     .as_deref()
@@ -121,9 +150,17 @@ mod tests {
     #[test]
     fn secrets_and_shell_variables_are_withheld() {
         let given = [
-            ("OPENAI_API_KEY", "x"), ("aws_secret_access_key", "x"), ("GITHUB_TOKEN", "x"), ("DB_PASSWORD", "x"),
-            ("BASH_ENV", "x"), ("CDPATH", "x"), ("BASH_FUNC_ls%%", "() { id; }"), ("HOME", "/h"), ("SSH_AUTH_SOCK", "s"),
-            ("PATH", "/bin:.:rel::/usr/bin"), ("GOOGLE_APPLICATION_CREDENTIALS", "x"),
+            ("OPENAI_API_KEY", "x"),
+            ("aws_secret_access_key", "x"),
+            ("GITHUB_TOKEN", "x"),
+            ("DB_PASSWORD", "x"),
+            ("BASH_ENV", "x"),
+            ("CDPATH", "x"),
+            ("BASH_FUNC_ls%%", "() { id; }"),
+            ("HOME", "/h"),
+            ("SSH_AUTH_SOCK", "s"),
+            ("PATH", "/bin:.:rel::/usr/bin"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "x"),
         ];
         let kept = scrub(given.iter().map(|(name, value)| (name.into(), value.into())));
         let value = |name: &str| kept.iter().find(|(other, _)| other == name).map(|(_, value)| value.to_str().unwrap());

@@ -32,7 +32,7 @@ pub fn is_hidden(c: char) -> bool {
         | '\u{205f}'..='\u{206f}' | '\u{2800}' | '\u{3000}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
         | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e0fff}')                                 // tags and variation selectors
+        | '\u{e0000}'..='\u{e0fff}') // tags and variation selectors
 }
 
 #[cfg(test)]

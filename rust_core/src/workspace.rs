@@ -64,15 +64,10 @@ impl Workspace {
             .enumerate()
             .filter(|(_, root)| is_resolved && target.starts_with(&root.path))
             .max_by_key(|(_, root)| root.path.components().count());
-        let relative = found
-            .and_then(|(_, root)| target.strip_prefix(&root.path).ok())
-            .map(Path::to_path_buf)
-            .unwrap_or_default();
-        let is_requested_protected = self
-            .roots
-            .iter()
-            .filter_map(|root| requested.strip_prefix(&root.path).ok())
-            .any(is_protected);
+        let relative =
+            found.and_then(|(_, root)| target.strip_prefix(&root.path).ok()).map(Path::to_path_buf).unwrap_or_default();
+        let is_requested_protected =
+            self.roots.iter().filter_map(|root| requested.strip_prefix(&root.path).ok()).any(is_protected);
         Location {
             is_protected: is_protected(&relative) || is_requested_protected,
             root: found.map(|(index, _)| index),

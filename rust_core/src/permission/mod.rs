@@ -164,9 +164,8 @@ impl Policy {
     pub fn decide(&self, tool: &str, subjects: &[Subject]) -> Decision {
         let judge = |subject: &Subject| self.settle(self.judge(tool, subject, subjects));
         // The first of the strictest names the reason.
-        let strictest = subjects.iter().map(judge).reduce(|worst, next| {
-            if next.verdict > worst.verdict { next } else { worst }
-        });
+        let strictest =
+            subjects.iter().map(judge).reduce(|worst, next| if next.verdict > worst.verdict { next } else { worst });
         let judgement = strictest.unwrap_or_else(|| self.settle(self.judge_bare(tool)));
         let suggested_rules = if judgement.verdict == Verdict::Ask && !judgement.is_firm {
             suggest::rules(tool, subjects, self)
@@ -216,10 +215,15 @@ impl Policy {
             Subject::Read { location, is_shell } => self.judge_path(tool, location, false, *is_shell, all),
             Subject::Write { location, is_shell } => self.judge_path(tool, location, true, *is_shell, all),
             Subject::Run { command, script, folders } => self.judge_run(tool, command, script, folders),
-            Subject::Fetch { host } => self.judge_other(tool, Some(host), "talk to a host", &format!("talking to {host}")),
-            Subject::Namespace => {
-                self.judge_other(tool, None, "run code in the notebook's own namespace", "running code in the namespace")
+            Subject::Fetch { host } => {
+                self.judge_other(tool, Some(host), "talk to a host", &format!("talking to {host}"))
             }
+            Subject::Namespace => self.judge_other(
+                tool,
+                None,
+                "run code in the notebook's own namespace",
+                "running code in the namespace",
+            ),
             Subject::Mcp => self.judge_other(tool, None, "call a tool of an MCP server", "calling this tool"),
             Subject::Inspect => {
                 let matches = |rule: &Rule| rule.covers_tool(tool);
@@ -262,7 +266,14 @@ impl Policy {
         Judgement::new(Verdict::Ask, format!("No rule allows it to {what}."))
     }
 
-    fn judge_path(&self, tool: &str, location: &Location, is_write: bool, is_shell: bool, all: &[Subject]) -> Judgement {
+    fn judge_path(
+        &self,
+        tool: &str,
+        location: &Location,
+        is_write: bool,
+        is_shell: bool,
+        all: &[Subject],
+    ) -> Judgement {
         let doing = format!("{} {}", if is_write { "writing" } else { "reading" }, location.requested.display());
         let matches = |is_strict: bool| move |rule: &Rule| rule.matches_path(tool, location, is_write, is_strict);
         if let Some(rule) = self.find(Behavior::Deny, matches(true)) {
@@ -301,7 +312,10 @@ impl Policy {
                 Judgement::new(Verdict::Allow, "The mode acceptEdits allows writing in the workspace.")
             }
             (true, true) => Judgement::new(Verdict::Ask, format!("No rule allows {doing}.")),
-            (false, _) => Judgement::new(Verdict::Ask, format!("The command redirects to a place outside the workspace: {}.", location.target.display())),
+            (false, _) => Judgement::new(
+                Verdict::Ask,
+                format!("The command redirects to a place outside the workspace: {}.", location.target.display()),
+            ),
         }
     }
 
@@ -330,9 +344,8 @@ impl Policy {
         if let Some(rule) = self.find(Behavior::Ask, is_forbidden) {
             return Judgement::by(rule, "this command");
         }
-        let is_critical = |simple: &SimpleCommand| {
-            shell::is_critical_removal(&simple.words, &self.workspace, self.home.as_deref())
-        };
+        let is_critical =
+            |simple: &SimpleCommand| shell::is_critical_removal(&simple.words, &self.workspace, self.home.as_deref());
         if script.commands.iter().any(is_critical) || command.replace(' ', "").contains(":(){:|:&};:") {
             return Judgement::firm("It would remove a whole disk, home or workspace, so it is always asked.");
         }
@@ -340,7 +353,10 @@ impl Policy {
             return Judgement::by(rule, "every command");
         }
         if let Some(doubt) = &script.doubt {
-            return Judgement::new(Verdict::Ask, format!("The command line {doubt}, so no rule can be sure what it runs."));
+            return Judgement::new(
+                Verdict::Ask,
+                format!("The command line {doubt}, so no rule can be sure what it runs."),
+            );
         }
         if let Some(rule) = self.find(Behavior::Allow, |rule| rule.is_exactly(command)) {
             return Judgement::by(rule, "exactly this command");
@@ -369,9 +385,10 @@ impl Policy {
 /// `cd` needs no rule where it comes first, stays inside, and nothing after it depends on where it leads.
 fn cd_objection(index: usize, folder: &Location, script: &Script) -> Option<String> {
     let runs = |program: &str| {
-        script.commands.iter().any(|simple| {
-            shell::without_wrappers(&simple.words).first().is_some_and(|word| word.text == program)
-        })
+        script
+            .commands
+            .iter()
+            .any(|simple| shell::without_wrappers(&simple.words).first().is_some_and(|word| word.text == program))
     };
     if index != 0 {
         return Some("It changes the folder after its first command.".to_owned());
@@ -403,7 +420,11 @@ fn outside(location: &Location) -> String {
 
 fn brief(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() > 80 { format!("{}…", line.chars().take(80).collect::<String>()) } else { line.to_owned() }
+    if line.chars().count() > 80 {
+        format!("{}…", line.chars().take(80).collect::<String>())
+    } else {
+        line.to_owned()
+    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,34 @@ use crate::shell::{self, SimpleCommand, Word};
 
 /// Tools a rule may name, beside `mcp__…`. The Python side has tools the core never runs but always judges.
 const TOOLS: &[&str] = &[
-    "Bash", "Read", "Write", "Edit", "Glob", "Grep", "Python", "Inspect", "Agent", "AskUserQuestion", "BashOutput", "Config",
-    "EnterPlanMode", "ExitPlanMode", "Git", "KillShell", "LSP", "NotebookEdit", "PowerShell", "REPL", "SendUserMessage",
-    "Skill", "Sleep", "StructuredOutput", "TodoWrite", "ToolSearch", "WebFetch", "WebSearch",
+    "Bash",
+    "Read",
+    "Write",
+    "Edit",
+    "Glob",
+    "Grep",
+    "Python",
+    "Inspect",
+    "Agent",
+    "AskUserQuestion",
+    "BashOutput",
+    "Config",
+    "EnterPlanMode",
+    "ExitPlanMode",
+    "Git",
+    "KillShell",
+    "LSP",
+    "NotebookEdit",
+    "PowerShell",
+    "REPL",
+    "SendUserMessage",
+    "Skill",
+    "Sleep",
+    "StructuredOutput",
+    "TodoWrite",
+    "ToolSearch",
+    "WebFetch",
+    "WebSearch",
 ];
 
 /// True for tools the policy has heard of.
@@ -64,7 +89,10 @@ enum Pattern {
     Exact(String),
     /// Words of a command.
     Words(Vec<Token>),
-    Path { root: PathBuf, matcher: Box<Gitignore> },
+    Path {
+        root: PathBuf,
+        matcher: Box<Gitignore>,
+    },
     Host(String),
 }
 
@@ -79,7 +107,13 @@ enum Token {
 
 impl Rule {
     /// Reads a rule. `workspace` and `home` are where path rules start.
-    pub fn parse(behavior: Behavior, text: &str, source: &str, workspace: &Path, home: Option<&Path>) -> Result<Self, RuleError> {
+    pub fn parse(
+        behavior: Behavior,
+        text: &str,
+        source: &str,
+        workspace: &Path,
+        home: Option<&Path>,
+    ) -> Result<Self, RuleError> {
         let written = text.trim();
         let fail = |why: String| {
             let origin = if source.is_empty() { String::new() } else { format!(" ({source})") };
@@ -104,7 +138,9 @@ impl Rule {
             Some("") => return Err(fail(format!("the parentheses are empty; write {tool} for all of it"))),
             Some(spec) => match tool {
                 "Bash" | "PowerShell" => command_pattern(behavior, spec).map_err(fail)?,
-                "Read" | "Edit" | "Write" | "Glob" | "Grep" | "NotebookEdit" => path_pattern(spec, workspace, home).map_err(fail)?,
+                "Read" | "Edit" | "Write" | "Glob" | "Grep" | "NotebookEdit" => {
+                    path_pattern(spec, workspace, home).map_err(fail)?
+                }
                 "WebFetch" => host_pattern(spec).map_err(fail)?,
                 _ => return Err(fail(format!("{tool} takes nothing in parentheses"))),
             },
@@ -157,7 +193,8 @@ impl Rule {
     pub fn matches_host(&self, host: &str) -> bool {
         let Pattern::Host(pattern) = &self.pattern else { return false };
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let is_name = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        let is_name =
+            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
         match pattern.strip_prefix("*.") {
             // A deny must not be dodged by odd spelling; an allow must not be won by it.
             _ if !is_name => false,
@@ -206,7 +243,8 @@ fn check_tool(behavior: Behavior, tool: &str) -> Result<(), String> {
         return Ok(());
     }
     if let Some(rest) = tool.strip_prefix("mcp__") {
-        let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        let is_plain =
+            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
         let (server, name) = rest.split_once("__").unwrap_or((rest, "all"));
         let is_server_ok = is_plain(server) || (behavior != Behavior::Allow && is_plain(&server.replace('*', "x")));
         return if is_server_ok && is_plain(&name.replace('*', "x")) {
@@ -222,7 +260,11 @@ fn check_tool(behavior: Behavior, tool: &str) -> Result<(), String> {
             Ok(())
         };
     }
-    let nearest = TOOLS.iter().min_by_key(|known| distance(&known.to_lowercase(), &tool.to_lowercase())).copied().unwrap_or("Bash");
+    let nearest = TOOLS
+        .iter()
+        .min_by_key(|known| distance(&known.to_lowercase(), &tool.to_lowercase()))
+        .copied()
+        .unwrap_or("Bash");
     Err(format!("there is no tool {tool:?}; the nearest is {nearest}"))
 }
 
@@ -307,14 +349,21 @@ fn path_pattern(spec: &str, workspace: &Path, home: Option<&Path>) -> Result<Pat
 fn path_matches(root: &Path, matcher: &Gitignore, path: &Path) -> bool {
     path.strip_prefix(root).is_ok_and(|relative| {
         !relative.as_os_str().is_empty() && matcher.matched_path_or_any_parents(relative, false).is_ignore()
-    }) || (path == root && matcher.matched(root.join("x"), false).is_ignore() && matcher.matched(root.join("y/z"), false).is_ignore())
+    }) || (path == root
+        && matcher.matched(root.join("x"), false).is_ignore()
+        && matcher.matched(root.join("y/z"), false).is_ignore())
 }
 
 fn host_pattern(spec: &str) -> Result<Pattern, String> {
     let host = spec.strip_prefix("domain:").ok_or("write WebFetch(domain:example.org)")?.trim().to_ascii_lowercase();
     let name = host.strip_prefix("*.").unwrap_or(&host);
-    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-    if is_name { Ok(Pattern::Host(host)) } else { Err("a domain is a name such as example.org or *.example.org".into()) }
+    let is_name =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    if is_name {
+        Ok(Pattern::Host(host))
+    } else {
+        Err("a domain is a name such as example.org or *.example.org".into())
+    }
 }
 
 /// `loose`: for rules that forbid; the program's folder is ignored and any tail may follow.
@@ -332,7 +381,9 @@ fn tokens_match(tokens: &[Token], words: &[Word], is_loose: bool) -> bool {
         let is_match = match token {
             Token::Word(expected) => text == expected || (is_loose && word.text == *expected),
             // A star must not climb out of the folder the rule speaks of.
-            Token::Glob(pattern) => glob_matches(pattern, text) && (is_loose || !text.split('/').any(|part| part == "..")),
+            Token::Glob(pattern) => {
+                glob_matches(pattern, text) && (is_loose || !text.split('/').any(|part| part == ".."))
+            }
             Token::Rest => false,
         };
         is_match && matches(later, rest, false, is_loose)

@@ -9,8 +9,36 @@ use crate::shell::{self, Script, SimpleCommand};
 const MAX_RULES: usize = 5;
 /// Programs whose second word says what they do.
 const WITH_SUBCOMMAND: &[&str] = &[
-    "git", "npm", "pnpm", "yarn", "cargo", "go", "pip", "pip3", "conda", "mamba", "poetry", "hatch", "dvc", "gh", "glab", "apt",
-    "brew", "systemctl", "terraform", "helm", "aws", "gcloud", "az", "jupyter", "make", "just", "rustup", "dotnet", "mvn", "gradle",
+    "git",
+    "npm",
+    "pnpm",
+    "yarn",
+    "cargo",
+    "go",
+    "pip",
+    "pip3",
+    "conda",
+    "mamba",
+    "poetry",
+    "hatch",
+    "dvc",
+    "gh",
+    "glab",
+    "apt",
+    "brew",
+    "systemctl",
+    "terraform",
+    "helm",
+    "aws",
+    "gcloud",
+    "az",
+    "jupyter",
+    "make",
+    "just",
+    "rustup",
+    "dotnet",
+    "mvn",
+    "gradle",
 ];
 
 /// Rules that together would allow these subjects; empty where that cannot be offered.
@@ -23,10 +51,13 @@ pub fn rules(tool: &str, subjects: &[Subject], policy: &Policy) -> Vec<String> {
                 .then(|| edit_rule(&location.target, policy))
                 .flatten()
                 .map(|rule| vec![rule]),
-            Subject::Run { command, script, folders } => command_rules(command, script, folders.iter().any(Option::is_some), policy),
-            Subject::Fetch { host } => host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-').then(|| {
-                vec![format!("WebFetch(domain:{host})")]
-            }),
+            Subject::Run { command, script, folders } => {
+                command_rules(command, script, folders.iter().any(Option::is_some), policy)
+            }
+            Subject::Fetch { host } => host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+                .then(|| vec![format!("WebFetch(domain:{host})")]),
             Subject::Namespace | Subject::Mcp => Some(vec![tool.to_owned()]),
         };
         match more {
@@ -44,7 +75,8 @@ pub fn rules(tool: &str, subjects: &[Subject], policy: &Policy) -> Vec<String> {
 }
 
 fn edit_rule(target: &Path, policy: &Policy) -> Option<String> {
-    let is_plain = |text: &str| !text.is_empty() && !text.contains(['*', '?', '[', ']', '(', ')', '!', '\\', '\n', '{', '}', ' ']);
+    let is_plain =
+        |text: &str| !text.is_empty() && !text.contains(['*', '?', '[', ']', '(', ')', '!', '\\', '\n', '{', '}', ' ']);
     let folder = target.parent()?;
     let rule = match folder.strip_prefix(&policy.workspace) {
         // The file alone: a rule for the whole workspace is what acceptEdits is for.
@@ -60,7 +92,8 @@ fn command_rules(command: &str, script: &Script, has_cd: bool, policy: &Policy) 
     if script.doubt.is_some() || has_cd || !script.redirects.is_empty() {
         return None;
     }
-    let is_critical = |simple: &SimpleCommand| shell::is_critical_removal(&simple.words, &policy.workspace, policy.home.as_deref());
+    let is_critical =
+        |simple: &SimpleCommand| shell::is_critical_removal(&simple.words, &policy.workspace, policy.home.as_deref());
     if script.commands.iter().any(is_critical) || command.contains('\n') {
         return None;
     }
@@ -71,7 +104,9 @@ fn command_rule(simple: &SimpleCommand, policy: &Policy) -> Option<String> {
     let words = shell::without_wrappers(&simple.words);
     let program = words.first()?.text.as_str();
     let is_plain = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./+@".contains(&b)) && !text.starts_with('-')
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./+@".contains(&b))
+            && !text.starts_with('-')
     };
     let needs_exact = simple.has_assignment
         || shell::runs_code(program)
@@ -81,7 +116,10 @@ fn command_rule(simple: &SimpleCommand, policy: &Policy) -> Option<String> {
         format!("Bash({})", simple.source.trim())
     } else if WITH_SUBCOMMAND.contains(&program) {
         match words.get(1) {
-            Some(second) if is_plain(&second.text) && matches!((program, second.text.as_str(), words.get(2)), ("npm" | "pnpm" | "yarn", "run", Some(third)) if is_plain(&third.text)) => {
+            Some(second)
+                if is_plain(&second.text)
+                    && matches!((program, second.text.as_str(), words.get(2)), ("npm" | "pnpm" | "yarn", "run", Some(third)) if is_plain(&third.text)) =>
+            {
                 format!("Bash({program} run {}:*)", words[2].text)
             }
             Some(second) if is_plain(&second.text) => format!("Bash({program} {}:*)", second.text),

@@ -1,0 +1,393 @@
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::location::{absolute, is_protected};
+
+fn location(path: &str) -> Location {
+    let target = absolute(Path::new("/w"), Path::new(path));
+    let relative = target.strip_prefix("/w").map(Path::to_path_buf);
+    Location {
+        requested: target.clone(),
+        root: relative.is_ok().then_some(0),
+        is_writable: relative.is_ok(),
+        is_protected: relative.as_deref().is_ok_and(is_protected),
+        relative: relative.unwrap_or_default(),
+        target,
+    }
+}
+
+fn run(command: &str) -> Vec<Subject> {
+    let script = shell::parse(command);
+    let mut subjects: Vec<Subject> = script
+        .redirects
+        .iter()
+        .map(|redirect| {
+            let location = location(&redirect.path);
+            if redirect.is_write {
+                Subject::Write { location, is_shell: true }
+            } else {
+                Subject::Read { location, is_shell: true }
+            }
+        })
+        .collect();
+    let folders = script
+        .commands
+        .iter()
+        .map(|simple| match simple.words.as_slice() {
+            [cd, to] if cd.text == "cd" => Some(location(&to.text)),
+            _ => None,
+        })
+        .collect();
+    subjects.push(Subject::Run { command: command.to_owned(), script, folders });
+    subjects
+}
+
+fn write(path: &str) -> Vec<Subject> {
+    vec![Subject::Write { location: location(path), is_shell: false }]
+}
+
+fn read(path: &str) -> Vec<Subject> {
+    vec![Subject::Read { location: location(path), is_shell: false }]
+}
+
+fn policy(mode: Mode, rules: &[(Behavior, &str)]) -> Policy {
+    let (workspace, home) = (PathBuf::from("/w"), Some(PathBuf::from("/home/me")));
+    let rules = rules
+        .iter()
+        .map(|(behavior, text)| Rule::parse(*behavior, text, "test", &workspace, home.as_deref()).unwrap())
+        .collect();
+    Policy { mode, rules, workspace, home }
+}
+
+fn verdict(mode: Mode, rules: &[(Behavior, &str)], tool: &str, subjects: &[Subject]) -> Verdict {
+    policy(mode, rules).decide(tool, subjects).verdict
+}
+
+use Behavior::{Allow as A, Ask as Q, Deny as D};
+use Mode::{AcceptEdits, BypassPermissions, Default as Plain, DontAsk, Plan};
+use Verdict::{Allow, Ask, Deny};
+
+#[test]
+fn modes_without_rules() {
+    let namespace = [Subject::Namespace];
+    let cases: &[(&str, Vec<Subject>, [Verdict; 5])] = &[
+        ("Read", read("a.txt"), [Allow, Allow, Allow, Allow, Allow]),
+        ("Write", write("a.txt"), [Ask, Allow, Deny, Deny, Allow]),
+        ("Edit", write(".git/config"), [Ask, Ask, Deny, Deny, Ask]),
+        ("Bash", run("ls"), [Ask, Ask, Deny, Deny, Allow]),
+        ("Bash", run("rm -rf /"), [Ask, Ask, Deny, Deny, Ask]),
+        ("Python", namespace.to_vec(), [Ask, Ask, Deny, Deny, Allow]),
+        ("Inspect", vec![Subject::Inspect], [Allow, Allow, Allow, Allow, Allow]),
+        ("mcp__a__b", vec![Subject::Mcp], [Ask, Ask, Deny, Deny, Allow]),
+        ("Read", read("/etc/passwd"), [Deny, Deny, Deny, Deny, Deny]),
+        ("Write", write("/etc/passwd"), [Deny, Deny, Deny, Deny, Deny]),
+        ("TodoWrite", vec![], [Allow, Allow, Allow, Allow, Allow]),
+        ("Unheard", vec![], [Ask, Ask, Deny, Deny, Allow]),
+    ];
+    for (tool, subjects, expected) in cases {
+        for (mode, expected) in [Plain, AcceptEdits, Plan, DontAsk, BypassPermissions].into_iter().zip(expected) {
+            assert_eq!(verdict(mode, &[], tool, subjects), *expected, "{tool} {mode:?} {subjects:?}");
+        }
+    }
+}
+
+#[test]
+fn deny_beats_ask_beats_allow_in_any_order() {
+    for rules in [
+        [(A, "Bash"), (Q, "Bash(git:*)"), (D, "Bash(git push:*)")],
+        [(D, "Bash(git push:*)"), (Q, "Bash(git:*)"), (A, "Bash")],
+    ] {
+        assert_eq!(verdict(Plain, &rules, "Bash", &run("ls")), Allow);
+        assert_eq!(verdict(Plain, &rules, "Bash", &run("git status")), Ask);
+        assert_eq!(verdict(Plain, &rules, "Bash", &run("git push")), Deny);
+        assert_eq!(verdict(BypassPermissions, &rules, "Bash", &run("git push")), Deny);
+        assert_eq!(verdict(BypassPermissions, &rules, "Bash", &run("git status")), Ask);
+    }
+}
+
+#[test]
+fn a_deny_is_found_wherever_the_command_stands() {
+    let rules = [(A, "Bash"), (D, "Bash(rm:*)")];
+    for text in [
+        "rm x",
+        "/bin/rm x",
+        "ls; rm x",
+        "ls && rm x",
+        "echo $(rm x)",
+        "sudo rm x",
+        "env A=1 rm x",
+        "timeout 5 rm x",
+        "xargs rm",
+        "find . -exec rm {} ;",
+        "bash -c 'rm x'",
+        "A=1 rm x",
+        "if true; then rm x; fi",
+        "\\rm x",
+        "r''m x",
+        "nice -n 3 nohup rm x",
+        "command rm x",
+        "ls |& rm x",
+        "(rm x)",
+        "`rm x`",
+        "eval rm x",
+        "ls\nrm x",
+        "ssh host rm x",
+        "rm",
+    ] {
+        assert_eq!(verdict(Plain, &rules, "Bash", &run(text)), Deny, "{text}");
+    }
+    for text in ["ls rm", "echo rm", "rmdir x", "git rm-x"] {
+        assert_eq!(verdict(Plain, &rules, "Bash", &run(text)), Allow, "{text}");
+    }
+}
+
+#[test]
+fn command_rules_end_at_words() {
+    let cases: &[(&str, &str, Verdict)] = &[
+        ("Bash(git diff:*)", "git diff", Allow),
+        ("Bash(git diff:*)", "git diff --stat a b", Allow),
+        ("Bash(git diff:*)", "git difftool", Ask),
+        ("Bash(git diff:*)", "git -c a=b diff", Ask),
+        ("Bash(git log*)", "git log -3", Allow),
+        ("Bash(git log*)", "git logout", Ask),
+        ("Bash(ls:*)", "lsof", Ask),
+        ("Bash(ls:*)", "/bin/ls", Ask),
+        ("Bash(ls:*)", "./ls", Ask),
+        ("Bash(ls:*)", "ls *", Allow),
+        ("Bash(rm:*)", "rm *.o", Ask),
+        ("Bash(npm run *)", "npm run build", Allow),
+        ("Bash(npm run *)", "npm runx", Ask),
+        ("Bash(npm run *)", "npm install", Ask),
+        ("Bash(git * main)", "git merge main", Allow),
+        ("Bash(git * main)", "git merge dev", Ask),
+        ("Bash(cat src/*)", "cat src/a", Allow),
+        ("Bash(cat src/*)", "cat src/../../x", Ask),
+        ("Bash(ls)", "ls", Allow),
+        ("Bash(ls)", "ls -l", Ask),
+        ("Bash(make test)", "make test && make test", Allow),
+        ("Bash(FOO=1 make)", "FOO=1 make", Allow),
+        ("Bash(make:*)", "FOO=1 make", Ask),
+        ("Bash(git status:*)", "timeout 5 git status", Allow),
+        ("Bash(git status:*)", "env git status", Ask),
+        ("Bash(python:*)", "python x.py", Allow),
+        ("Bash(env:*)", "env python x.py", Ask),
+        ("Bash(git:*)", "git -c core.pager=x log", Ask),
+        ("Bash(find:*)", "find . -name x", Allow),
+        ("Bash(find:*)", "find . -delete", Ask),
+        ("Bash(echo:*)", "echo a > out.txt", Ask),
+        ("Bash(echo:*)", "echo a 2>/dev/null", Allow),
+        ("Bash(echo a > out.txt)", "echo a > out.txt", Allow),
+        ("Bash", "for i in 1; do ls; done", Allow),
+        ("Bash(*)", "ls > out.txt", Allow),
+        ("Bash(ls:*)", "cd src && ls", Allow),
+        ("Bash(ls:*)", "cd .. && ls", Ask),
+        ("Bash(ls:*)", "ls; cd src", Ask),
+        ("Bash(git status:*)", "cd src && git status", Ask),
+        ("Bash(ls:*)", "cd src && ls > x", Ask),
+        ("Bash(rm:*)", "rm -rf build", Allow),
+        ("Bash(rm:*)", "rm -rf /", Ask),
+        ("Bash", "rm -rf ~", Ask),
+        ("Bash", "echo x > .git/hooks/post-commit", Ask),
+        ("Read", "ls", Ask),
+        ("mcp__a", "ls", Ask),
+    ];
+    for (rule, command, expected) in cases {
+        assert_eq!(verdict(Plain, &[(A, rule)], "Bash", &run(command)), *expected, "{rule} on {command}");
+    }
+}
+
+#[test]
+fn path_rules_cover_what_they_name() {
+    let cases: &[(Behavior, &str, &str, Vec<Subject>, Verdict)] = &[
+        (A, "Edit(src/**)", "Edit", write("src/a/b.py"), Allow),
+        (A, "Edit(src/**)", "Write", write("src/new.py"), Allow),
+        (A, "Edit(src/**)", "Edit", write("lib/b.py"), Ask),
+        (A, "Write(src/**)", "Edit", write("src/b.py"), Ask),
+        (A, "Edit(*.md)", "Edit", write("docs/x.md"), Allow),
+        (A, "Edit(./x.md)", "Edit", write("docs/x.md"), Ask),
+        (A, "Edit", "Edit", write("a"), Allow),
+        (A, "Edit(**)", "Edit", write(".git/hooks/x"), Ask),
+        (A, "Edit", "Edit", write("/etc/x"), Deny),
+        (A, "Read", "Write", write("a"), Ask),
+        (D, "Read(secret/**)", "Read", read("secret/a"), Deny),
+        (D, "Read(secret/)", "Read", read("secret/a"), Deny),
+        (D, "Read(secret/**)", "Edit", write("secret/a"), Deny),
+        (D, "Read(secret/**)", "Grep", read("secret/a"), Deny),
+        (D, "Read(secret/**)", "Read", read("open/a"), Allow),
+        (D, "Edit(secret/**)", "Read", read("secret/a"), Allow),
+        (D, "Read(//w/x/**)", "Read", read("x/y"), Deny),
+        (D, "Read(.env)", "Read", read("deep/down/.env"), Deny),
+        (Q, "Read(*.csv)", "Read", read("a.csv"), Ask),
+        (D, "*", "Read", read("a"), Deny),
+        (D, "Grep", "Grep", read("a"), Deny),
+        (D, "Grep", "Read", read("a"), Allow),
+    ];
+    for (behavior, rule, tool, subjects, expected) in cases {
+        assert_eq!(verdict(Plain, &[(*behavior, rule)], tool, subjects), *expected, "{rule} on {tool} {subjects:?}");
+    }
+}
+
+#[test]
+fn a_link_is_allowed_only_where_both_ends_are_and_denied_where_either_is() {
+    let link = Location { requested: PathBuf::from("/w/open/link"), ..location("secret/file") };
+    let subject = [Subject::Write { location: link.clone(), is_shell: false }];
+    assert_eq!(verdict(Plain, &[(A, "Edit(open/**)")], "Edit", &subject), Ask);
+    assert_eq!(verdict(Plain, &[(A, "Edit(secret/**)")], "Edit", &subject), Ask);
+    assert_eq!(verdict(Plain, &[(A, "Edit(open/**)"), (A, "Edit(**)")], "Edit", &subject), Allow);
+    let subject = [Subject::Read { location: link, is_shell: false }];
+    assert_eq!(verdict(Plain, &[(D, "Read(secret/**)")], "Read", &subject), Deny);
+    assert_eq!(verdict(Plain, &[(D, "Read(open/**)")], "Read", &subject), Deny);
+}
+
+#[test]
+fn other_rules() {
+    let fetch = |host: &str| vec![Subject::Fetch { host: host.to_owned() }];
+    let cases: &[(&str, &str, Vec<Subject>, Verdict)] = &[
+        ("WebFetch(domain:github.com)", "WebFetch", fetch("github.com"), Allow),
+        ("WebFetch(domain:github.com)", "WebFetch", fetch("GitHub.com."), Allow),
+        ("WebFetch(domain:github.com)", "WebFetch", fetch("evilgithub.com"), Ask),
+        ("WebFetch(domain:*.github.com)", "WebFetch", fetch("api.github.com"), Allow),
+        ("WebFetch(domain:*.github.com)", "WebFetch", fetch("github.com"), Ask),
+        ("WebFetch(domain:*.github.com)", "WebFetch", fetch("evil\0.github.com"), Ask),
+        ("Python", "Python", vec![Subject::Namespace], Allow),
+        ("Python", "REPL", vec![Subject::Namespace], Ask),
+        ("mcp__files__*", "mcp__files__read", vec![Subject::Mcp], Allow),
+        ("mcp__files", "mcp__files__read", vec![Subject::Mcp], Allow),
+        ("mcp__files", "mcp__filesystem__read", vec![Subject::Mcp], Ask),
+        ("mcp__files__read", "mcp__files__write", vec![Subject::Mcp], Ask),
+        ("mcp__files__read_*", "mcp__files__read_all", vec![Subject::Mcp], Allow),
+    ];
+    for (rule, tool, subjects, expected) in cases {
+        assert_eq!(verdict(Plain, &[(A, rule)], tool, subjects), *expected, "{rule} on {tool} {subjects:?}");
+    }
+}
+
+#[test]
+fn malformed_rules_say_what_is_wrong() {
+    let cases = [
+        ("", "empty"),
+        ("Bahs(ls)", "nearest is Bash"),
+        ("Bash(ls", "parenthesis"),
+        ("Bash()", "empty"),
+        ("Bash(:*)", "program"),
+        ("Python(x)", "nothing in parentheses"),
+        ("WebFetch(github.com)", "domain:"),
+        ("WebFetch(domain:)", "domain"),
+        ("Edit(!x)", "negated"),
+        ("Bash(*ls)", "whole name"),
+        ("*", "name its tool"),
+        ("mcp__*", "MCP"),
+        ("Bash(ls\u{200b}:*)", "U+200B"),
+        ("__class__", "nearest"),
+        ("bash", "nearest is Bash"),
+    ];
+    for (text, expected) in cases {
+        let error = Rule::parse(A, text, "settings.json", Path::new("/w"), None).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("settings.json"), "{text}: {error}");
+    }
+    assert!(Rule::parse(D, "mcp__*", "", Path::new("/w"), None).is_ok());
+}
+
+#[test]
+fn suggestions_are_as_narrow_as_they_look() {
+    let suggest = |tool: &str, subjects: Vec<Subject>| policy(Plain, &[]).decide(tool, &subjects).suggested_rules;
+    let none: [&str; 0] = [];
+    assert_eq!(suggest("Bash", run("git status")), ["Bash(git status:*)"]);
+    assert_eq!(suggest("Bash", run("pytest -x tests")), ["Bash(pytest:*)"]);
+    assert_eq!(suggest("Bash", run("npm run build")), ["Bash(npm run build:*)"]);
+    assert_eq!(suggest("Bash", run("python x.py")), ["Bash(python x.py)"]);
+    assert_eq!(suggest("Bash", run("timeout 5 git log -3")), ["Bash(git log:*)"]);
+    assert_eq!(suggest("Bash", run("ls && wc -l a | head")), ["Bash(ls:*)", "Bash(wc:*)", "Bash(head:*)"]);
+    assert_eq!(suggest("Bash", run("FOO=1 make")), ["Bash(FOO=1 make)"]);
+    assert_eq!(suggest("Bash", run("sudo ls")), ["Bash(sudo ls)"]);
+    assert_eq!(suggest("Bash", run("echo $(id)")), none);
+    assert_eq!(suggest("Bash", run("rm -rf /")), none);
+    assert_eq!(suggest("Bash", run("ls > x")), none);
+    assert_eq!(suggest("Bash", run("a;b;c;d;e;f")), none);
+    assert_eq!(suggest("Edit", write("src/a/b.py")), ["Edit(src/a/**)"]);
+    assert_eq!(suggest("Write", write("top.py")), ["Edit(./top.py)"]);
+    assert_eq!(suggest("Edit", write(".git/config")), none);
+    assert_eq!(suggest("Python", vec![Subject::Namespace]), ["Python"]);
+}
+
+const RULES: &[&str] = &[
+    "Bash",
+    "Bash(git:*)",
+    "Bash(git status:*)",
+    "Bash(rm:*)",
+    "Bash(ls)",
+    "Bash(npm run *)",
+    "Read",
+    "Read(src/**)",
+    "Edit",
+    "Edit(src/**)",
+    "Write",
+    "Python",
+    "Inspect",
+    "mcp__a__*",
+    "WebFetch(domain:x.org)",
+];
+const COMMANDS: &[&str] = &[
+    "ls",
+    "git status",
+    "git push",
+    "rm -rf x",
+    "ls; rm x",
+    "echo $(git x)",
+    "npm run a && ls",
+    "cd a && ls",
+    "ls > src/x",
+];
+
+fn any_subjects() -> impl Strategy<Value = (&'static str, Vec<Subject>)> {
+    prop_oneof![
+        prop::sample::select(COMMANDS).prop_map(|text| ("Bash", run(text))),
+        prop::sample::select(&["src/a", "b", "/etc/x", ".git/config"][..]).prop_map(|path| ("Read", read(path))),
+        prop::sample::select(&["src/a", "b", "/etc/x", ".git/config"][..]).prop_map(|path| ("Edit", write(path))),
+        Just(("Python", vec![Subject::Namespace])),
+        Just(("mcp__a__b", vec![Subject::Mcp])),
+    ]
+}
+
+fn any_rules() -> impl Strategy<Value = Vec<(Behavior, &'static str)>> {
+    prop::collection::vec((prop::sample::select(&[A, Q, D][..]), prop::sample::select(RULES)), 0..6)
+}
+
+fn any_mode() -> impl Strategy<Value = Mode> {
+    prop::sample::select(&[Plain, AcceptEdits, Plan, DontAsk, BypassPermissions][..])
+}
+
+proptest! {
+    /// Adding a deny or ask rule never allows more; adding an allow rule never denies more.
+    #[test]
+    fn rules_only_push_their_own_way((tool, subjects) in any_subjects(), rules in any_rules(), extra in prop::sample::select(RULES), mode in any_mode()) {
+        let before = verdict(mode, &rules, tool, &subjects);
+        let with = |behavior| verdict(mode, &rules.iter().copied().chain([(behavior, extra)]).collect::<Vec<_>>(), tool, &subjects);
+        prop_assert!(with(D) >= before);
+        prop_assert!(with(Q) >= before);
+        prop_assert!(with(A) <= before);
+    }
+
+    #[test]
+    fn the_order_of_rules_does_not_matter((tool, subjects) in any_subjects(), rules in any_rules(), mode in any_mode()) {
+        let reversed: Vec<_> = rules.iter().rev().copied().collect();
+        prop_assert_eq!(verdict(mode, &rules, tool, &subjects), verdict(mode, &reversed, tool, &subjects));
+    }
+
+    /// What is suggested allows the very call it was suggested for.
+    #[test]
+    fn suggestions_suffice((tool, subjects) in any_subjects()) {
+        let suggested = policy(Plain, &[]).decide(tool, &subjects).suggested_rules;
+        if !suggested.is_empty() {
+            let rules: Vec<_> = suggested.iter().map(|rule| (A, rule.as_str())).collect();
+            prop_assert_eq!(verdict(Plain, &rules, tool, &subjects), Allow);
+        }
+    }
+
+    #[test]
+    fn reading_rules_never_panics(text in "\\PC{0,60}") {
+        let _ = Rule::parse(A, &text, "", Path::new("/w"), Some(Path::new("/h")));
+    }
+}

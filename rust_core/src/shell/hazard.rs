@@ -17,22 +17,82 @@ struct Hazard {
 const HAZARDS: &[Hazard] = &[
     Hazard {
         programs: &["git"],
-        long: &["exec", "exec-path", "git-dir", "work-tree", "config-env", "namespace", "upload-pack", "receive-pack",
-            "output", "ext-diff", "textconv", "open-files-in-pager", "template", "exec-batch", "extcmd", "tool", "config",
-            "separate-git-dir", "smtp-server", "sendmail-cmd", "receive-pack", "paginate", "output-directory", "hard", "force",
-            "force-with-lease", "mirror", "super-prefix", "to-cmd", "cc-cmd", "run"],
+        long: &[
+            "exec",
+            "exec-path",
+            "git-dir",
+            "work-tree",
+            "config-env",
+            "namespace",
+            "upload-pack",
+            "receive-pack",
+            "output",
+            "ext-diff",
+            "textconv",
+            "open-files-in-pager",
+            "template",
+            "exec-batch",
+            "extcmd",
+            "tool",
+            "config",
+            "separate-git-dir",
+            "smtp-server",
+            "sendmail-cmd",
+            "receive-pack",
+            "paginate",
+            "output-directory",
+            "hard",
+            "force",
+            "force-with-lease",
+            "mirror",
+            "super-prefix",
+            "to-cmd",
+            "cc-cmd",
+            "run",
+        ],
         short: "cCO",
-        words: &["config", "filter-branch", "bisect", "submodule", "difftool", "mergetool", "clean", "send-email", "daemon",
-            "instaweb", "gui", "credential", "shell", "remote-ext", "fast-import", "for-each-repo", "hook", "maintenance"],
+        words: &[
+            "config",
+            "filter-branch",
+            "bisect",
+            "submodule",
+            "difftool",
+            "mergetool",
+            "clean",
+            "send-email",
+            "daemon",
+            "instaweb",
+            "gui",
+            "credential",
+            "shell",
+            "remote-ext",
+            "fast-import",
+            "for-each-repo",
+            "hook",
+            "maintenance",
+        ],
     },
     Hazard { programs: &["rg", "ripgrep"], long: &["pre", "hostname-bin", "search-zip"], short: "z", words: &[] },
     Hazard { programs: &["grep", "egrep", "fgrep"], long: &[], short: "", words: &[] },
-    Hazard { programs: &["sort"], long: &["output", "compress-program", "temporary-directory", "files0-from"], short: "oT", words: &[] },
+    Hazard {
+        programs: &["sort"],
+        long: &["output", "compress-program", "temporary-directory", "files0-from"],
+        short: "oT",
+        words: &[],
+    },
     Hazard { programs: &["uniq"], long: &[], short: "", words: &[] },
     Hazard {
         programs: &["tar", "bsdtar"],
-        long: &["checkpoint-action", "to-command", "use-compress-program", "rsh-command", "info-script",
-            "new-volume-script", "rmt-command", "absolute-names"],
+        long: &[
+            "checkpoint-action",
+            "to-command",
+            "use-compress-program",
+            "rsh-command",
+            "info-script",
+            "new-volume-script",
+            "rmt-command",
+            "absolute-names",
+        ],
         short: "IFP",
         words: &[],
     },
@@ -47,25 +107,99 @@ const HAZARDS: &[Hazard] = &[
     Hazard { programs: &["base64"], long: &["output"], short: "o", words: &[] },
     Hazard { programs: &["xxd"], long: &["revert"], short: "r", words: &[] },
     Hazard { programs: &["cp"], long: &["parents", "target-directory"], short: "t", words: &[] },
-    Hazard { programs: &["go"], long: &["exec", "toolexec", "overlay"], short: "", words: &["-exec", "-toolexec", "-overlay", "run", "generate"] },
+    Hazard {
+        programs: &["go"],
+        long: &["exec", "toolexec", "overlay"],
+        short: "",
+        words: &["-exec", "-toolexec", "-overlay", "run", "generate"],
+    },
     Hazard { programs: &["cargo"], long: &["config", "manifest-path"], short: "ZC", words: &[] },
-    Hazard { programs: &["npm", "pnpm", "yarn"], long: &["prefix", "node-options", "script-shell", "cwd", "userconfig"], short: "C", words: &["exec", "x", "dlx"] },
-    Hazard { programs: &["make", "gmake", "ninja"], long: &["file", "makefile", "eval", "directory"], short: "fCE", words: &[] },
-    Hazard { programs: &["pytest", "py.test"], long: &["rootdir", "confcutdir", "override-ini", "import-mode", "pdbcls", "config-file", "basetemp"], short: "pco", words: &[] },
-    Hazard { programs: &["pip", "pip3"], long: &["target", "prefix", "root", "editable", "config-settings"], short: "te", words: &["install", "download", "wheel"] },
+    Hazard {
+        programs: &["npm", "pnpm", "yarn"],
+        long: &["prefix", "node-options", "script-shell", "cwd", "userconfig"],
+        short: "C",
+        words: &["exec", "x", "dlx"],
+    },
+    Hazard {
+        programs: &["make", "gmake", "ninja"],
+        long: &["file", "makefile", "eval", "directory"],
+        short: "fCE",
+        words: &[],
+    },
+    Hazard {
+        programs: &["pytest", "py.test"],
+        long: &["rootdir", "confcutdir", "override-ini", "import-mode", "pdbcls", "config-file", "basetemp"],
+        short: "pco",
+        words: &[],
+    },
+    Hazard {
+        programs: &["pip", "pip3"],
+        long: &["target", "prefix", "root", "editable", "config-settings"],
+        short: "te",
+        words: &["install", "download", "wheel"],
+    },
     Hazard { programs: &["jq"], long: &["from-file", "rawfile", "slurpfile", "library-path"], short: "fL", words: &[] },
     Hazard { programs: &["yq"], long: &["inplace", "split-exp"], short: "is", words: &[] },
     Hazard { programs: &["history"], long: &[], short: "anrwsdcp", words: &[] },
     Hazard { programs: &["fc"], long: &[], short: "es", words: &[] },
-    Hazard { programs: &["curl"], long: &["output", "config", "upload-file", "remote-name", "remote-name-all", "data", "data-binary", "form", "noproxy",
-        "output-dir", "cookie-jar", "dump-header", "trace", "unix-socket", "proxy", "libcurl", "etag-save", "hsts", "engine"], short: "oOKTdFcDJ", words: &[] },
-    Hazard { programs: &["wget"], long: &["output-document", "output-file", "use-askpass", "post-file", "body-file", "execute", "config", "directory-prefix", "append-output"], short: "OoePa", words: &[] },
-    Hazard { programs: &["awk", "gawk", "mawk", "nawk"], long: &["file", "load", "include", "source", "exec"], short: "flieE", words: &[] },
+    Hazard {
+        programs: &["curl"],
+        long: &[
+            "output",
+            "config",
+            "upload-file",
+            "remote-name",
+            "remote-name-all",
+            "data",
+            "data-binary",
+            "form",
+            "noproxy",
+            "output-dir",
+            "cookie-jar",
+            "dump-header",
+            "trace",
+            "unix-socket",
+            "proxy",
+            "libcurl",
+            "etag-save",
+            "hsts",
+            "engine",
+        ],
+        short: "oOKTdFcDJ",
+        words: &[],
+    },
+    Hazard {
+        programs: &["wget"],
+        long: &[
+            "output-document",
+            "output-file",
+            "use-askpass",
+            "post-file",
+            "body-file",
+            "execute",
+            "config",
+            "directory-prefix",
+            "append-output",
+        ],
+        short: "OoePa",
+        words: &[],
+    },
+    Hazard {
+        programs: &["awk", "gawk", "mawk", "nawk"],
+        long: &["file", "load", "include", "source", "exec"],
+        short: "flieE",
+        words: &[],
+    },
     Hazard { programs: &["printf", "test", "["], long: &[], short: "v", words: &[] },
     Hazard { programs: &["column", "diff", "cmp"], long: &["output"], short: "", words: &[] },
     Hazard { programs: &["split", "csplit"], long: &["filter"], short: "", words: &[] },
     Hazard { programs: &["ps"], long: &[], short: "", words: &["e", "eww", "auxe", "auxeww", "axe"] },
-    Hazard { programs: &["black", "ruff", "isort", "mypy", "flake8", "pylint"], long: &["config", "config-file", "rcfile", "init-hook", "load-plugins", "settings-path", "python-executable"], short: "", words: &[] },
+    Hazard {
+        programs: &["black", "ruff", "isort", "mypy", "flake8", "pylint"],
+        long: &["config", "config-file", "rcfile", "init-hook", "load-plugins", "settings-path", "python-executable"],
+        short: "",
+        words: &[],
+    },
 ];
 
 /// True where a prefix or wildcard rule must not cover the command, only a rule for exactly it.
@@ -78,10 +212,14 @@ pub fn needs_exact_rule(words: &[Word]) -> bool {
     let texts = || arguments.iter().map(|word| word.text.as_str());
     match name {
         "find" | "fd" => texts().any(|text| {
-            ["-exec", "-ok", "-delete", "-fprint", "-fls", "-x", "-X", "--exec"].iter().any(|flag| text.starts_with(flag))
+            ["-exec", "-ok", "-delete", "-fprint", "-fls", "-x", "-X", "--exec"]
+                .iter()
+                .any(|flag| text.starts_with(flag))
         }),
         "sed" => !is_plain_sed(arguments),
-        "hostname" | "domainname" => texts().any(|text| !text.starts_with('-')) || texts().any(|text| text.starts_with("-F")),
+        "hostname" | "domainname" => {
+            texts().any(|text| !text.starts_with('-')) || texts().any(|text| text.starts_with("-F"))
+        }
         // What these programs take as code can run commands or write files in too many ways to list.
         "awk" | "gawk" | "mawk" | "nawk" => {
             texts().any(|text| text.contains("system") || text.contains(['|', '>', '@']) || text.contains("getline"))
@@ -91,8 +229,10 @@ pub fn needs_exact_rule(words: &[Word]) -> bool {
         // The second file name of uniq is where it writes.
         "uniq" => texts().filter(|text| !text.starts_with('-')).count() > 1,
         "xxd" => texts().filter(|text| !text.starts_with('-')).count() > 1 || is_hazardous(name, arguments),
-        "jq" => texts().any(|text| text.contains("input") || text.contains("$__prog_args") || text.contains("env"))
-            || is_hazardous(name, arguments),
+        "jq" => {
+            texts().any(|text| text.contains("input") || text.contains("$__prog_args") || text.contains("env"))
+                || is_hazardous(name, arguments)
+        }
         _ => is_hazardous(name, arguments),
     }
 }
@@ -126,7 +266,8 @@ impl Hazard {
 
 /// `sed -n 1,20p` and plain substitutions without the flags that run or write.
 fn is_plain_sed(arguments: &[Word]) -> bool {
-    let mut scripts = arguments.iter().map(|word| word.text.as_str()).filter(|text| !matches!(*text, "-n" | "-E" | "-r"));
+    let mut scripts =
+        arguments.iter().map(|word| word.text.as_str()).filter(|text| !matches!(*text, "-n" | "-E" | "-r"));
     let Some(script) = scripts.next() else { return false };
     let is_range = script
         .strip_suffix(['p', 'd', 'q'])
@@ -141,8 +282,22 @@ fn is_plain_sed(arguments: &[Word]) -> bool {
 pub fn takes_globs(program: &str) -> bool {
     matches!(
         program,
-        "ls" | "cat" | "head" | "tail" | "wc" | "echo" | "grep" | "stat" | "du" | "md5sum" | "sha256sum" | "basename"
-            | "dirname" | "nl" | "cut" | "od" | "cksum"
+        "ls" | "cat"
+            | "head"
+            | "tail"
+            | "wc"
+            | "echo"
+            | "grep"
+            | "stat"
+            | "du"
+            | "md5sum"
+            | "sha256sum"
+            | "basename"
+            | "dirname"
+            | "nl"
+            | "cut"
+            | "od"
+            | "cksum"
     )
 }
 

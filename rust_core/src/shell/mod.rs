@@ -4,10 +4,12 @@
 //! commands joined by `&& || ; |` or line ends, plain words, quotes without expansion, redirections to plain names). For
 //! everything else it says why it has a *doubt*, and lists what it could find nevertheless, for rules that forbid.
 
+mod harmless;
 mod hazard;
 mod words;
 mod wrapper;
 
+pub use harmless::changes_nothing;
 pub use hazard::{is_critical_removal, needs_exact_rule, takes_globs};
 pub use words::Word;
 pub use wrapper::{runs_code, views, without_wrappers};
@@ -164,8 +166,20 @@ fn objection(node: Node<'_>, text: &str) -> Option<&'static str> {
         };
     }
     match node.kind() {
-        "program" | "list" | "pipeline" | "command" | "command_name" | "word" | "string" | "string_content"
-        | "raw_string" | "number" | "concatenation" | "redirected_statement" | "file_redirect" | "file_descriptor"
+        "program"
+        | "list"
+        | "pipeline"
+        | "command"
+        | "command_name"
+        | "word"
+        | "string"
+        | "string_content"
+        | "raw_string"
+        | "number"
+        | "concatenation"
+        | "redirected_statement"
+        | "file_redirect"
+        | "file_descriptor"
         | "variable_name" => None,
         "variable_assignment" => match node.parent() {
             Some(parent) if parent.kind() == "command" && node.start_byte() == parent.start_byte() => None,
@@ -210,11 +224,8 @@ fn follows_assignments(node: Node<'_>) -> Option<&'static str> {
 }
 
 fn add_command(node: Node<'_>, text: &str, script: &mut Script) {
-    let mut found = SimpleCommand {
-        source: text[node.byte_range()].to_owned(),
-        has_assignment: false,
-        words: Vec::new(),
-    };
+    let mut found =
+        SimpleCommand { source: text[node.byte_range()].to_owned(), has_assignment: false, words: Vec::new() };
     let mut cursor = node.walk();
     for child in node.children(&mut cursor) {
         match child.kind() {
@@ -262,7 +273,8 @@ fn add_redirect(node: Node<'_>, text: &str, script: &mut Script) {
     if is_descriptor || word.has_glob || word.text.is_empty() {
         return doubt(script, "redirects to a name that the shell may read otherwise");
     }
-    if node.next_sibling().is_some_and(|next| !matches!(next.kind(), "file_redirect" | "&&" | "||" | ";" | "|" | "\n")) {
+    if node.next_sibling().is_some_and(|next| !matches!(next.kind(), "file_redirect" | "&&" | "||" | ";" | "|" | "\n"))
+    {
         doubt(script, "puts a redirection before the end of a command");
     }
     if !matches!(word.text.as_str(), "/dev/null" | "/dev/stdout" | "/dev/stderr") {
@@ -273,7 +285,8 @@ fn add_redirect(node: Node<'_>, text: &str, script: &mut Script) {
 /// The words below an ERROR node, as if they were one command.
 fn add_loose(node: Node<'_>, text: &str, script: &mut Script) {
     let mut cursor = node.walk();
-    let found: Vec<Word> = node.children(&mut cursor).filter(Node::is_named).map(|child| word_of(child, text)).collect();
+    let found: Vec<Word> =
+        node.children(&mut cursor).filter(Node::is_named).map(|child| word_of(child, text)).collect();
     if !found.is_empty() {
         script.commands.push(SimpleCommand {
             source: text[node.byte_range()].to_owned(),

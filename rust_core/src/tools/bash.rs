@@ -16,6 +16,7 @@ use crate::effect::Effect;
 use crate::output::{Capture, MAX_CHARS, MAX_OUTPUT_BYTES, random_name};
 use crate::process::{kill_tree, signal_name, timespec, watch};
 use crate::sandbox;
+use crate::shell;
 use crate::visible::visible;
 
 const DEFAULT_TIMEOUT_MS: u64 = 120_000;
@@ -96,6 +97,10 @@ impl Call for Arguments {
         vec![Effect::Run { command: self.command.clone() }]
     }
 
+    fn changes_nothing(&self) -> bool {
+        shell::changes_nothing(&self.command)
+    }
+
     fn preview(&self, context: &Context<'_>) -> Result<Value, ToolError> {
         let mut preview = json!({
             "kind": "command",
@@ -116,8 +121,9 @@ impl Call for Arguments {
         let timeout = Duration::from_millis(self.timeout.unwrap_or(DEFAULT_TIMEOUT_MS));
         let bash = sandbox::bash().map_err(ToolError::Failed)?;
         let marker = format!("{}-{}", context.marker, random_name());
-        let running = sandbox::spawn(bash, &["-c", &self.command], context.workspace.path(), context.environment, &marker)
-            .map_err(|error| ToolError::failed(format!("bash could not be started: {error}.")))?;
+        let running =
+            sandbox::spawn(bash, &["-c", &self.command], context.workspace.path(), context.environment, &marker)
+                .map_err(|error| ToolError::failed(format!("bash could not be started: {error}.")))?;
         let mut watcher = Watcher::new(context, running, &marker, Instant::now() + timeout)
             .map_err(|error| ToolError::failed(format!("The command could not be watched and was killed: {error}.")))?;
         let end = watcher.wait();
@@ -148,7 +154,12 @@ struct Watcher<'a> {
 }
 
 impl<'a> Watcher<'a> {
-    fn new(context: &'a Context<'a>, mut running: sandbox::Running, marker: &str, deadline: Instant) -> std::io::Result<Self> {
+    fn new(
+        context: &'a Context<'a>,
+        mut running: sandbox::Running,
+        marker: &str,
+        deadline: Instant,
+    ) -> std::io::Result<Self> {
         let pid = Pid::from_child(&running.child);
         let prepared = watch(pid).and_then(|ended| {
             let flags = fcntl_getfl(&running.output)?;
@@ -165,7 +176,18 @@ impl<'a> Watcher<'a> {
         };
         let capture = Capture::new(MAX_CHARS, context.spill.clone());
         let marker = marker.to_owned();
-        Ok(Self { context, running, pid, ended, marker, deadline, capture, frame: Vec::new(), last_frame: None, is_open: true })
+        Ok(Self {
+            context,
+            running,
+            pid,
+            ended,
+            marker,
+            deadline,
+            capture,
+            frame: Vec::new(),
+            last_frame: None,
+            is_open: true,
+        })
     }
 
     /// Until the shell has ended, by itself or not. No sleeping: output, end and cancelling all wake the `poll`.

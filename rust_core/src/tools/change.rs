@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fchmod, fchown, openat, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, fchmod, fchown, openat, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::process::{Gid, Uid};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -53,7 +55,10 @@ impl Fingerprint {
     fn is_same(&self, other: &Self) -> bool {
         match (self.hash, other.hash) {
             (Some(a), Some(b)) => a == b,
-            _ => (self.device, self.inode, self.size, self.modified) == (other.device, other.inode, other.size, other.modified),
+            _ => {
+                (self.device, self.inode, self.size, self.modified)
+                    == (other.device, other.inode, other.size, other.modified)
+            }
         }
     }
 }
@@ -111,7 +116,9 @@ pub fn read_current(context: &Context<'_>, location: &Location) -> Result<Option
             return Err(ToolError::failed(format!("{shown} has not been read yet. Read it first, then change it.")));
         }
         Some(seen) if !seen.is_same(&fingerprint) => {
-            return Err(ToolError::failed(format!("{shown} has changed since it was read. Read it again, then change it.")));
+            return Err(ToolError::failed(format!(
+                "{shown} has changed since it was read. Read it again, then change it."
+            )));
         }
         Some(_) => {}
     }
@@ -133,7 +140,9 @@ pub fn open_error(location: &Location, error: &io::Error) -> ToolError {
         io::ErrorKind::PermissionDenied => format!("{shown} may not be accessed: permission denied."),
         io::ErrorKind::NotADirectory => format!("A part of {shown} is a file where a folder should be."),
         io::ErrorKind::CrossesDevices => format!("{shown} leads outside the workspace."),
-        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => format!("{shown} was replaced by a link while it was opened; try again."),
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            format!("{shown} was replaced by a link while it was opened; try again.")
+        }
         _ => format!("{shown} cannot be opened: {error}."),
     };
     ToolError::failed(sentence)
@@ -156,7 +165,12 @@ impl Drop for Draft<'_> {
 
 /// Puts `content` in the place of `current` (or of nothing) in one step: whoever looks sees the old file or the new one.
 /// Mode and, where allowed, owner stay. Folders that are missing are created.
-pub fn replace(context: &Context<'_>, location: &Location, current: Option<&Current>, content: &[u8]) -> Result<(), ToolError> {
+pub fn replace(
+    context: &Context<'_>,
+    location: &Location,
+    current: Option<&Current>,
+    content: &[u8],
+) -> Result<(), ToolError> {
     let failed = |error: &io::Error| match error.kind() {
         io::ErrorKind::AlreadyExists => changed_meanwhile(location),
         _ => ToolError::failed(format!("{} cannot be written: {error}.", location.requested.display())),
@@ -214,7 +228,10 @@ pub fn replace(context: &Context<'_>, location: &Location, current: Option<&Curr
 }
 
 fn changed_meanwhile(location: &Location) -> ToolError {
-    ToolError::failed(format!("{} was changed by someone else just now. Read it again, then change it.", location.requested.display()))
+    ToolError::failed(format!(
+        "{} was changed by someone else just now. Read it again, then change it.",
+        location.requested.display()
+    ))
 }
 
 /// The diff between two contents of a file, as the person sees it.

@@ -52,7 +52,9 @@ impl Tool for Edit {
     fn parse(&self, arguments: &str) -> Result<Box<dyn Call>, String> {
         let parsed: Arguments = parse_arguments("Edit", arguments)?;
         if parsed.old_string.is_empty() {
-            return Err("Edit was not run: old_string is empty. Give the text to replace, or use Write for a new file.".into());
+            return Err(
+                "Edit was not run: old_string is empty. Give the text to replace, or use Write for a new file.".into(),
+            );
         }
         if parsed.old_string == parsed.new_string {
             return Err("Edit was not run: old_string and new_string are the same.".into());
@@ -80,7 +82,8 @@ impl Call for Arguments {
         let (current, after, count) = self.change(context)?;
         replace(context, &location, Some(&current), &after)?;
         let times = if count == 1 { String::new() } else { format!(" in {count} places") };
-        let note = if current.has_other_names { " It was a hard link; its other names keep the old content." } else { "" };
+        let note =
+            if current.has_other_names { " It was a hard link; its other names keep the old content." } else { "" };
         Ok(Output::text(format!("Changed {}{times}.{note}", self.file_path))
             .detail("diff", diff(&self.file_path, &current.content, &after))
             .detail("path", location.target.to_string_lossy()))
@@ -94,8 +97,9 @@ impl Arguments {
         let Some(current) = read_current(context, &location)? else {
             return Err(ToolError::failed(format!("{} does not exist. Use Write to create it.", self.file_path)));
         };
-        let (after, count) = edit(&current.content, &self.old_string, &self.new_string, self.replace_all.unwrap_or(false))
-            .map_err(|why| ToolError::failed(format!("{} was not changed: {why}", self.file_path)))?;
+        let (after, count) =
+            edit(&current.content, &self.old_string, &self.new_string, self.replace_all.unwrap_or(false))
+                .map_err(|why| ToolError::failed(format!("{} was not changed: {why}", self.file_path)))?;
         Ok((current, after, count))
     }
 }
@@ -106,7 +110,8 @@ fn edit(content: &[u8], old: &str, new: &str, is_all: bool) -> Result<(Vec<u8>, 
     let text = encoding.decode(content);
     let has_crlf = is_crlf(&text);
     // Models write \n; where the file has CR LF and the text is not found as it is, it is looked for with CR LF.
-    let mut attempts = vec![(old.to_owned(), if has_crlf && !old.contains('\n') { to_crlf(new) } else { new.to_owned() })];
+    let mut attempts =
+        vec![(old.to_owned(), if has_crlf && !old.contains('\n') { to_crlf(new) } else { new.to_owned() })];
     if old.contains('\n') && text.contains("\r\n") {
         attempts.push((to_crlf(old), to_crlf(new)));
     }
@@ -168,7 +173,9 @@ fn not_found(text: &str, old: &str) -> String {
             "old_string was not found. Line {} and what follows differ from it only in white space; copy it exactly.",
             at + 1
         ),
-        None => "old_string was not found. Read the file again and copy the text exactly, without line numbers.".to_owned(),
+        None => {
+            "old_string was not found. Read the file again and copy the text exactly, without line numbers.".to_owned()
+        }
     }
 }
 
@@ -202,7 +209,10 @@ mod tests {
         assert_eq!(edit(b"caf\xe9 x", "café", "thé", false).unwrap().0, b"th\xe9 x");
         assert_eq!(edit(b"caf\xe9 x", "x", "y", false).unwrap().0, b"caf\xe9 y");
         assert!(edit(b"caf\xe9 x", "café", "日本", false).unwrap_err().contains("not UTF-8"));
-        assert_eq!(edit(b"na\xc3\xafve \xe9", "naïve", "dümm", false).unwrap().0, "dümm ".bytes().chain([0xe9]).collect::<Vec<_>>());
+        assert_eq!(
+            edit(b"na\xc3\xafve \xe9", "naïve", "dümm", false).unwrap().0,
+            "dümm ".bytes().chain([0xe9]).collect::<Vec<_>>()
+        );
         let utf16: Vec<u8> = "\u{feff}a日b".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let expected: Vec<u8> = "\u{feff}a本b".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(edit(&utf16, "日", "本", false).unwrap().0, expected);

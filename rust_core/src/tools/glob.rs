@@ -1,7 +1,7 @@
 //! Glob: files by name, newest first.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -84,7 +84,12 @@ impl Call for Arguments {
         // The oldest of the kept ones on top, so that memory does not grow with the tree.
         let kept: Mutex<(BinaryHeap<Reverse<(SystemTime, Reverse<PathBuf>)>>, usize)> = Mutex::default();
         search.run(context, &|found| {
-            let modified = found.entry.metadata().ok().and_then(|metadata| metadata.modified().ok()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let modified = found
+                .entry
+                .metadata()
+                .ok()
+                .and_then(|metadata| metadata.modified().ok())
+                .unwrap_or(SystemTime::UNIX_EPOCH);
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.0.push(Reverse((modified, Reverse(found.shown()))));
             kept.1 += 1;
@@ -95,7 +100,11 @@ impl Call for Arguments {
         })?;
         let (heap, total) = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Ascending in `Reverse`: the newest first, files of one moment by name.
-        let paths: Vec<String> = heap.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(path)))| path.to_string_lossy().into_owned()).collect();
+        let paths: Vec<String> = heap
+            .into_sorted_vec()
+            .into_iter()
+            .map(|Reverse((_, Reverse(path)))| path.to_string_lossy().into_owned())
+            .collect();
         if paths.is_empty() {
             return Ok(Output::text(format!("No files match {}.", self.pattern)).detail("files", 0));
         }

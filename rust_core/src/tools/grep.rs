@@ -122,7 +122,11 @@ impl Call for Arguments {
     fn run(&self, context: &Context<'_>) -> Result<Output, ToolError> {
         let matcher = self.matcher()?;
         let skip = self.offset.unwrap_or(0);
-        let limit = self.head_limit.filter(|limit| *limit > 0).unwrap_or(if self.head_limit.is_some() { MAX_LIMIT } else { DEFAULT_LIMIT });
+        let limit = self.head_limit.filter(|limit| *limit > 0).unwrap_or(if self.head_limit.is_some() {
+            MAX_LIMIT
+        } else {
+            DEFAULT_LIMIT
+        });
         // One more than shown tells whether there are more.
         let wanted = skip.saturating_add(limit).saturating_add(1);
         let hits = Hits { wanted, kept: Mutex::default() };
@@ -173,7 +177,11 @@ impl Arguments {
         }
         builder.build(&self.pattern).map_err(|error| {
             let why = error.to_string();
-            let hint = if !is_multiline && self.pattern.contains("\\n") { " Set multiline for a pattern with \\n." } else { " Escape ( ) [ ] { } . * + ? | to search for them as they are." };
+            let hint = if !is_multiline && self.pattern.contains("\\n") {
+                " Set multiline for a pattern with \\n."
+            } else {
+                " Escape ( ) [ ] { } . * + ? | to search for them as they are."
+            };
             ToolError::failed(format!("The pattern cannot be read: {}.{hint}", why.trim_end_matches('.')))
         })
     }
@@ -192,7 +200,13 @@ impl Arguments {
     }
 
     /// The output lines of one file; empty where nothing matches or it cannot be read.
-    fn search_file(&self, matcher: &RegexMatcher, found: &Found<'_>, wanted: usize, cancel: &CancelToken) -> Vec<String> {
+    fn search_file(
+        &self,
+        matcher: &RegexMatcher,
+        found: &Found<'_>,
+        wanted: usize,
+        cancel: &CancelToken,
+    ) -> Vec<String> {
         let Ok(file) = found.open() else { return Vec::new() };
         let path = found.shown();
         let mut lines = LineSink {
@@ -215,7 +229,11 @@ impl Arguments {
         let count = lines.len();
         let shown: Vec<String> = lines.into_iter().skip(skip).take(limit).collect();
         if shown.is_empty() {
-            let text = if count > 0 { format!("There are only {count} lines of results; offset {skip} is beyond them.") } else { "No matches.".to_owned() };
+            let text = if count > 0 {
+                format!("There are only {count} lines of results; offset {skip} is beyond them.")
+            } else {
+                "No matches.".to_owned()
+            };
             return Output::text(text).detail("lines", 0);
         }
         let mut text = shown.join("\n");
@@ -290,7 +308,11 @@ impl LineSink<'_> {
                 text.push('…');
             }
             let path = self.path.display();
-            self.lines.push(if self.has_numbers { format!("{path}{mark}{number}{mark}{text}") } else { format!("{path}{mark}{text}") });
+            self.lines.push(if self.has_numbers {
+                format!("{path}{mark}{number}{mark}{text}")
+            } else {
+                format!("{path}{mark}{text}")
+            });
         }
     }
 

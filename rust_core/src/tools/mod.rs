@@ -55,6 +55,10 @@ pub trait Call: Send + Sync {
     fn title(&self) -> String;
     /// What it would touch.
     fn effects(&self) -> Vec<Effect>;
+    /// This call changes nothing although others of its tool may: it can run beside others.
+    fn changes_nothing(&self) -> bool {
+        false
+    }
     /// What the person is shown before; an error says why the call cannot succeed as things are.
     fn preview(&self, context: &Context<'_>) -> Result<Value, ToolError>;
     /// Does it.
@@ -170,12 +174,13 @@ fn parse_arguments<T: DeserializeOwned>(tool: &str, arguments: &str) -> Result<T
         let path = error.path().to_string();
         let message = error.into_inner().to_string();
         let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-        let field = if path == "." || what.contains(&format!("`{path}`")) { String::new() } else { format!("{path}: ") };
+        let field =
+            if path == "." || what.contains(&format!("`{path}`")) { String::new() } else { format!("{path}: ") };
         format!("{tool} was not run: {field}{what}. Correct the arguments and call it again.")
     })?;
-    deserializer
-        .end()
-        .map_err(|_| format!("{tool} was not run: its arguments are more than one JSON object. Call it again with one."))?;
+    deserializer.end().map_err(|_| {
+        format!("{tool} was not run: its arguments are more than one JSON object. Call it again with one.")
+    })?;
     Ok(parsed)
 }
 
@@ -243,7 +248,10 @@ mod tests {
 
     #[test]
     fn schemas_are_small_and_closed() {
-        let all: Vec<Value> = TOOLS.iter().map(|tool| json!({"name": tool.name(), "description": tool.description(), "input_schema": tool.schema()})).collect();
+        let all: Vec<Value> = TOOLS
+            .iter()
+            .map(|tool| json!({"name": tool.name(), "description": tool.description(), "input_schema": tool.schema()}))
+            .collect();
         let size = serde_json::to_string(&all).unwrap().len();
         assert!(size < 5000, "{size} bytes");
         for tool in TOOLS {
@@ -257,7 +265,8 @@ mod tests {
 
     #[test]
     fn aliases_are_unique_and_found() {
-        let mut names: Vec<&str> = TOOLS.iter().flat_map(|tool| tool.aliases().iter().copied().chain([tool.name()])).collect();
+        let mut names: Vec<&str> =
+            TOOLS.iter().flat_map(|tool| tool.aliases().iter().copied().chain([tool.name()])).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -98,11 +98,20 @@ impl Call for Arguments {
         let failed = |error: std::io::Error| open_error(&location, &error);
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_dir() {
-            return Err(ToolError::failed(format!("{} is a folder. Use Glob to list the files in it.", self.file_path)));
+            return Err(ToolError::failed(format!(
+                "{} is a folder. Use Glob to list the files in it.",
+                self.file_path
+            )));
         }
         if !metadata.is_file() {
             let kind = metadata.file_type();
-            let what = if kind.is_fifo() { "a pipe" } else if kind.is_socket() { "a socket" } else { "a device" };
+            let what = if kind.is_fifo() {
+                "a pipe"
+            } else if kind.is_socket() {
+                "a socket"
+            } else {
+                "a device"
+            };
             return Err(ToolError::failed(format!("{} is {what}; only plain files can be read.", self.file_path)));
         }
         let mut start = vec![0; 8 << 10];
@@ -132,7 +141,10 @@ impl Call for Arguments {
             return Ok(self.report(lines, Some(total)));
         }
         if is_utf16 {
-            return Err(ToolError::failed(format!("{} is UTF-16 and too large to be read here; convert it first.", self.file_path)));
+            return Err(ToolError::failed(format!(
+                "{} is UTF-16 and too large to be read here; convert it first.",
+                self.file_path
+            )));
         }
         context.seen.remember(&location, Fingerprint::of(&file, None).map_err(failed)?);
         let lines = self.lines(start.as_slice().chain(file), context)?;
@@ -205,7 +217,9 @@ impl Arguments {
         if lines.count == 0 {
             let text = match lines.ended_at {
                 Some(0) => format!("{} is empty.", self.file_path),
-                Some(end) => format!("{} has only {end} lines; offset {} is beyond its end.", self.file_path, lines.first),
+                Some(end) => {
+                    format!("{} has only {end} lines; offset {} is beyond its end.", self.file_path, lines.first)
+                }
                 None => "Nothing to show.".to_owned(),
             };
             let status = if lines.ended_at == Some(0) { Status::Ok } else { Status::Error };
@@ -223,7 +237,14 @@ impl Arguments {
         Output::text(text).detail("lines", lines.count)
     }
 
-    fn read_image(&self, media_type: &str, mut content: Vec<u8>, mut file: File, size: u64, location: &Location) -> Result<Output, ToolError> {
+    fn read_image(
+        &self,
+        media_type: &str,
+        mut content: Vec<u8>,
+        mut file: File,
+        size: u64,
+        location: &Location,
+    ) -> Result<Output, ToolError> {
         if size > MAX_IMAGE_BYTES {
             return Err(ToolError::failed(format!(
                 "{} is an image of {size} bytes; at most {MAX_IMAGE_BYTES} can be looked at. Make a smaller copy first.",
@@ -244,7 +265,12 @@ enum Part {
 }
 
 /// One line without its end, at most `keep` bytes of it kept.
-fn read_line(reader: &mut impl std::io::BufRead, line: &mut Vec<u8>, keep: usize, context: &Context<'_>) -> Result<Part, ToolError> {
+fn read_line(
+    reader: &mut impl std::io::BufRead,
+    line: &mut Vec<u8>,
+    keep: usize,
+    context: &Context<'_>,
+) -> Result<Part, ToolError> {
     let mut has_any = false;
     loop {
         if context.cancel.is_cancelled() {

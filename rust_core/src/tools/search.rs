@@ -68,12 +68,18 @@ impl Search<'_> {
         }
         let root = &self.location.target;
         let mut builder = WalkBuilder::new(root);
-        builder.threads(threads()).follow_links(false).overrides(self.overrides(if metadata.is_dir() { root } else { root.parent().unwrap_or(root) })?);
+        builder.threads(threads()).follow_links(false).overrides(self.overrides(if metadata.is_dir() {
+            root
+        } else {
+            root.parent().unwrap_or(root)
+        })?);
         if let Some(name) = self.file_type {
             let mut types = TypesBuilder::new();
             types.add_defaults().select(name);
             let types = types.build().map_err(|_| {
-                ToolError::failed(format!("There is no file type {name:?}; types are named as in ripgrep (py, rust, js, md …). Or use glob."))
+                ToolError::failed(format!(
+                    "There is no file type {name:?}; types are named as in ripgrep (py, rust, js, md …). Or use glob."
+                ))
             })?;
             builder.types(types);
         }
@@ -101,7 +107,9 @@ impl Search<'_> {
     fn overrides(&self, root: &Path) -> Result<Override, ToolError> {
         let mut builder = OverrideBuilder::new(root);
         for glob in &self.globs {
-            builder.add(glob).map_err(|error| ToolError::failed(format!("The glob {glob:?} cannot be read: {error}.")))?;
+            builder
+                .add(glob)
+                .map_err(|error| ToolError::failed(format!("The glob {glob:?} cannot be read: {error}.")))?;
         }
         builder.build().map_err(|error| ToolError::failed(format!("The glob cannot be read: {error}.")))
     }
