@@ -106,13 +106,13 @@ class Capture:
     # --- what the owner of the run calls ------------------------------------------------------------------------------
 
     def outputs(self) -> tuple[Output, ...]:
-        """All outputs so far, text of one stream joined."""
+        """All outputs so far, text of one stream joined and without the lines that were written over."""
         with self._lock:
             found: list[Output] = []
             for item in self._items:
                 if not isinstance(item, tuple):
                     found.append(item)
-                elif text := "".join(item[1]):
+                elif text := _overwrite("".join(item[1])):
                     found.append({"output_type": "stream", "name": item[0], "text": text})
             return tuple(found)
 
@@ -196,6 +196,14 @@ def _join_streams(outputs: list[Output]) -> list[Output]:
         parts.append(output["text"])
     close()
     return joined
+
+
+def _overwrite(text: str) -> str:
+    """What a terminal would show in the end: a progress bar rewrites its line many times."""
+    if "\r" not in text:
+        return text
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
 
 
 def _to_json(bundle: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ def show(host: Host) -> CommandOutput:
     session = host.session
     report = Report()
     records = session.records
-    turns = "1 turn" if len(records) == 1 else f"{len(records)} turns"
-    report.line(f"Session {session.session_id}, begun {session.created_at}, {turns}.")
+    report.line(f"Session {session.session_id}, begun {session.created_at}, {_turns(len(records))}.")
     if records:
         rows = [
             (
@@ -46,7 +45,7 @@ def clear(host: Host) -> CommandOutput:
     count = len(host.session.records)
     host.session.clear()
     report = Report()
-    report.line(f"New conversation {host.session.session_id}: the model no longer sees the {count} earlier turns.")
+    report.line(f"New conversation {host.session.session_id}: the model no longer sees {_turns(count)} of before.")
     report.line("Their records stay in the notebook, and rules that were granted stay in force.")
     return report.output()
 
@@ -70,7 +69,9 @@ def load(host: Host, path: str) -> CommandOutput:
             "Begin a new one with %claw clear, then load.",
         )
     report = Report()
-    report.line(f"{len(added)} turns taken from {place}; session {session.session_id} now has {len(session.records)}.")
+    report.line(
+        f"{_turns(len(added))} taken from {place}; session {session.session_id} now has {len(session.records)}."
+    )
     for warning in warnings:
         report.line(warning)
     return report.output()
@@ -95,7 +96,7 @@ def export(host: Host, path: str) -> CommandOutput:
     except OSError as error:
         raise SessionError(f"{place} cannot be written: {error.strerror}.", "Give another path.") from None
     report = Report()
-    report.line(f"{len(document['records'])} turns written to {place}")
+    report.line(f"{_turns(len(document['records']))} written to {place}")
     return report.output()
 
 
@@ -119,6 +120,10 @@ def _check_idle(host: Host, done: str) -> None:
     turn = host.current_turn
     if turn is not None and not turn.is_finished:
         raise SessionError(f"The conversation cannot be {done} while a turn runs.", "Interrupt it first.")
+
+
+def _turns(count: int) -> str:
+    return "1 turn" if count == 1 else f"{count} turns"
 
 
 def _first_line(prompt: str) -> str:

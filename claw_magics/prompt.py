@@ -44,20 +44,27 @@ class ExpandedPrompt:
 
 
 def expand_prompt(
-    text: str, user_ns: Mapping[str, Any], workspace: str | Path, may_read: MayRead | None = None
+    text: str,
+    user_ns: Mapping[str, Any],
+    workspace: str | Path,
+    may_read: MayRead | None = None,
+    redact: Callable[[str], str] | None = None,
 ) -> ExpandedPrompt:
     """The content for ``text``. Raises nothing for what the prompt says; a file that cannot be read is a problem line.
 
-    ``may_read`` is asked before a file is opened (the permission rules' say); None: the workspace alone decides.
+    ``may_read`` is asked before a file is opened (:func:`read_policy`); None: the workspace alone decides. ``redact``
+    (``Core.redact``) takes secrets out of what is attached.
     """
     problems: list[str] = []
-    blocks: list[TextBlock | ImageBlock] = [TextBlock(text)]
+    attached: list[TextBlock | ImageBlock] = []
     prose = _blank_fences(text) if "```" in text or "~~~" in text else text
     if "{" in prose:
-        blocks += _attach_variables(prose, user_ns, problems)
+        attached += _attach_variables(prose, user_ns, problems)
     if "@" in prose:
-        blocks += _attach_files(_INLINE_CODE.sub(_blank, prose), Path(workspace), may_read, problems)
-    return ExpandedPrompt(tuple(blocks), tuple(problems))
+        attached += _attach_files(_INLINE_CODE.sub(_blank, prose), Path(workspace), may_read, problems)
+    if redact is not None:
+        attached = [TextBlock(redact(block.text)) if isinstance(block, TextBlock) else block for block in attached]
+    return ExpandedPrompt((TextBlock(text), *attached), tuple(problems))
 
 
 def read_policy(core: Core) -> MayRead:

@@ -89,7 +89,7 @@ def show_cost(host: Host, rest: str) -> CommandOutput:
         for number, record in enumerate(records, start=1)
     ]
     report.table(("Turn", "Model", "Input", "Cache read", "Cache write", "Output", "Cost"), rows)
-    report.line(f"Total: {_tokens_text(records)}; {_total_cost_text(records)}.")
+    report.line(f"Total: {_tokens_text(records)}; cost {_total_cost_text(records)}.")
     return report.output()
 
 
@@ -105,8 +105,10 @@ def _total_cost_text(records: Sequence[TurnRecord]) -> str:
     if not records or len(known) == len(records):
         return cost_text(sum(known))
     if not known:
-        return "cost unknown"
-    return f"cost unknown, at least {cost_text(sum(known))} ({len(records) - len(known)} turns of unknown price)"
+        return "unknown"
+    count = len(records) - len(known)
+    turns = "1 turn" if count == 1 else f"{count} turns"
+    return f"unknown, at least {cost_text(sum(known))} ({turns} of unknown price)"
 
 
 def _tokens_text(records: Sequence[TurnRecord]) -> str:

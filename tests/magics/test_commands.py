@@ -104,7 +104,7 @@ def test_status_shows_what_is_in_force(shell: Shell) -> None:
     assert "nobody can be asked here" in text
     assert str(shell.workspace) in text
     assert "3,412 in (1,000 from cache), 68 out" in text
-    assert "at least $0.5000 (1 turns of unknown price)" in text
+    assert "at least $0.5000 (1 turn of unknown price)" in text
     assert "status takes nothing" in shell.error("status now")
 
 
@@ -185,7 +185,7 @@ def test_session_loads_a_notebook_and_says_what_it_cannot_read(shell: Shell) -> 
     (shell.workspace / "old book.ipynb").write_text(json.dumps({"cells": [cell, bad], "metadata": {}}))
     (shell.workspace / "empty.ipynb").write_text(json.dumps({"cells": []}))
     text = shell.plain('session load "old book.ipynb"')
-    assert "1 turns taken" in text
+    assert "1 turn taken" in text
     assert "format 99" in text
     assert "no turns" in shell.error("session load empty.ipynb")
     assert "no file" in shell.error("session load missing.ipynb")

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from claw_kernel._core import Core
 from claw_kernel.messages import ImageBlock, TextBlock
-from claw_magics.prompt import ExpandedPrompt, expand_prompt
+from claw_magics.prompt import ExpandedPrompt, expand_prompt, read_policy
 
 
 @pytest.fixture
@@ -226,3 +227,21 @@ def test_the_policy_is_asked_with_the_real_path(workspace: Path) -> None:
     assert asked == [str(workspace / "data.csv"), str(workspace / "src")]
     assert expanded.problems == ("@alias.csv is not attached: denied by Read(data.csv).",)
     assert len(expanded.content) == 2
+
+
+def test_the_cores_rules_and_secrets_hold_for_attachments(workspace: Path, tmp_path: Path) -> None:
+    core = Core(str(workspace), state_dir=str(tmp_path / "state"), session_id="s_1")
+    rules = [
+        {"behavior": "deny", "rule": "Read(data.csv)", "source": "settings.json"},
+        {"behavior": "ask", "rule": "Read(with space.txt)", "source": "settings.json"},
+    ]
+    core.set_policy(json.dumps({"mode": "default", "rules": rules}))
+    core.add_secret("sk-0123456789")
+    (workspace / ".env").write_text("KEY=sk-0123456789")
+    text = '@data.csv @"with space.txt" @.env @src/ {key}'
+    expanded = expand_prompt(text, {"key": "sk-0123456789"}, workspace, read_policy(core), core.redact)
+    assert expanded.problems == ("@data.csv is not attached: denied by Read(data.csv) (settings.json).",)
+    assert texts(expanded)[0] == text
+    assert "sk-0123456789" not in "".join(texts(expanded))
+    assert any("KEY=[secret]" in block for block in texts(expanded))
+    assert any("spaced" in block for block in texts(expanded))
