@@ -90,9 +90,10 @@ class Request:
 
 
 class ModelServer:
-    """``base_url`` has no path. ``models``: what ``/v1/models`` lists. ``repeat``: answers are served in a circle."""
+    """``base_url`` has no path. ``models``: what ``/v1/models`` lists. ``repeat``: answers are served in a circle.
+    ``tls``: an ``ssl.SSLContext`` to serve https with."""
 
-    def __init__(self, *, port=0, models=(), repeat=False, is_checking=True):
+    def __init__(self, *, port=0, models=(), repeat=False, is_checking=True, tls=None):
         self.requests = []
         self.models = list(models)
         self._answers = deque()
@@ -106,6 +107,11 @@ class ModelServer:
             disable_nagle_algorithm = True
             rbufsize = 1024 * 1024
 
+            def setup(self):
+                if tls is not None:
+                    self.request = tls.wrap_socket(self.request, server_side=True)
+                super().setup()
+
             def handle(self):
                 with outer._lock:
                     outer.connections += 1
@@ -118,6 +124,11 @@ class ModelServer:
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
             daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                if tls is None:  # a client that does not trust the certificate is no fault of the server's
+                    super().handle_error(request, client_address)
+
             block_on_close = False
             request_queue_size = 64
 

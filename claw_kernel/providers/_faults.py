@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from errno import ECONNREFUSED
 from socket import gaierror
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,16 +45,17 @@ _OVERFLOW_PHRASES = (
     r"too large for model with \d+ maximum context",  # Mistral
     r"context (window|length) (exceeded|exceeds)|too many (input )?tokens in",  # common forms
 )
-_OVERFLOW = re.compile("|".join(_OVERFLOW_PHRASES), re.IGNORECASE)
-_QUOTA = re.compile(
-    r"insufficient_quota|exceeded your current quota|credit balance|insufficient (balance|credits?|funds)|billing"
-    r"|payment required|spend(ing)? limit|usage limit",
-    re.IGNORECASE,
+# Patterns are compiled on the first error, not at import.
+_OVERFLOW = "(?i)" + "|".join(_OVERFLOW_PHRASES)
+_QUOTA = (
+    r"(?i)insufficient_quota|exceeded your current quota|credit balance|insufficient (balance|credits?|funds)"
+    r"|billing_error|billing hard limit|payment required|spend(ing)? limit|usage limit"
 )
-_NO_MODEL = re.compile(
-    r"model_not_found|no such model|(unknown|invalid) model|not a valid model"
-    r"|model\b.{0,120}\b(not found|does not exist|not exist|not available|is not supported|decommissioned)",
-    re.IGNORECASE | re.DOTALL,
+_PASSING_QUOTA = r"(?i)(retry|try again) (in|after) \d|per[ _-]?minute"
+"""Some call a limit per minute a quota."""
+_NO_MODEL = (
+    r"(?is)model_not_found|no such model|(unknown|invalid) model|not a valid model"
+    r"|model\b.{0,120}\b(not found|does not exist|not exist|not available|is not supported|decommissioned)"
 )
 
 
@@ -127,13 +129,14 @@ _STATUS_OF_WORD = (
 def _classify(server: Server, model: str, status: int, kind: str, said: str) -> ProviderError:
     name, both = server.name, f"{kind} {said}"
     tail = f": {said.rstrip('.')}" if said else ""
-    if _OVERFLOW.search(both) or (status == 413 and "rate" not in both):
+    if re.search(_OVERFLOW, both) or (status == 413 and "rate" not in both):
         return ContextOverflowError(
             f"The conversation is longer than {name}/{model} takes{tail}.",
             "Clear the session or choose a model with a larger context.",
             status=status,
         )
-    if status == 402 or (status in {400, 403, 429} and _QUOTA.search(both)):
+    is_quota = status in {400, 403, 429} and re.search(_QUOTA, both)
+    if status == 402 or (is_quota and not (status == 429 and re.search(_PASSING_QUOTA, both))):
         return QuotaError(
             f"{name} says the account has no quota or credit left ({status}){tail}.",
             "Add credit at the provider, or choose another model.",
@@ -150,7 +153,7 @@ def _classify(server: Server, model: str, status: int, kind: str, said: str) -> 
             f"Set {server.variable} to a valid key, then restart the kernel.{where}",
             status=status,
         )
-    if (status == 404 and "model" in both.lower()) or (status in {400, 422} and _NO_MODEL.search(both)):
+    if (status == 404 and "model" in both.lower()) or (status in {400, 422} and re.search(_NO_MODEL, both)):
         return ModelNotFoundError(
             f"{name} does not know the model {model!r} ({status}).",
             f"Choose another, such as one that {server.base_url} lists, with `%claw model` or --model.",
@@ -202,7 +205,8 @@ def read_network(server: Server, error: BaseException) -> ProviderError:
             "Check the clock and, behind a company proxy, set SSL_CERT_FILE to its certificate.",
             is_retryable=False,
         )
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+    # A name with several addresses gives one OSError that tells of all of them.
+    if any(isinstance(c, ConnectionRefusedError) or f"[Errno {ECONNREFUSED}]" in str(c) for c in causes):
         hint = server.known.start_hint
         remedy = f"Start the server (`{hint}`)" if hint else "Start the server"
         return NetworkError(

@@ -115,7 +115,6 @@ class HttpProvider:
 
     async def _attempt(self, request: ModelRequest, body: bytes) -> AsyncGenerator[ProviderEvent, None]:
         """One request: its deltas and its ``MessageFinished``, or the ``ProviderError`` that ended it."""
-        import httpcore
         import httpx
 
         client = self._open()
@@ -144,7 +143,7 @@ class HttpProvider:
                 f"{self.name} at {self._server.base_url} sent nothing for {_seconds(first_byte)}.",
                 "Try again, or choose another model.",
             ) from None
-        except (httpx.ConnectTimeout, httpcore.ConnectTimeout):
+        except httpx.ConnectTimeout:
             raise NetworkError(
                 f"{self._server.base_url} cannot be reached: no connection within "
                 f"{_seconds(self._timeouts.connect_seconds)}.",
@@ -154,7 +153,7 @@ class HttpProvider:
             raise NetworkError(
                 f"{self._url} is no usable address: {error}.", "Check the base URL.", is_retryable=False
             ) from None
-        except (httpx.HTTPError, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+        except (httpx.HTTPError, OSError) as error:
             raise _faults.read_network(self._server, error) from error
         finally:
             if response is not None:

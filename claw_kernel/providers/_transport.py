@@ -1,29 +1,35 @@
-"""An httpx client whose cost is per network read, not per chunk of the server's.
+"""The way bytes travel: an httpx client with a transport of ours for direct connections.
 
-Servers send a stream of tokens as one HTTP chunk per token, and the HTTP parser below httpx spends some 50 µs of
-Python on each. ``_MergingStream`` sits between the socket and that parser and joins the chunks that arrived
-together into one; httpcore offers the place for it (a network backend). Nothing else changes: TLS, pooling, keep-alive,
-time-outs and cancellation are httpcore's. Where a proxy is configured the stock httpx client is used as it is.
+httpx takes a transport in place of its own, and two things speak for that here. Servers send a stream of tokens as one
+HTTP chunk per token, and httpx's own stack spends some 50 µs of Python on each, where here all chunks of one network
+read are one piece. And its stack asks which async library runs on every lock it makes, and has to be imported first:
+together half a millisecond per request and some 25 ms before the first one, measured against a server on the same machine.
 
-This module imports httpx at its top: it is imported when the first request is about to be sent.
+The transport speaks HTTP/1.1 over asyncio's streams: TLS, keep-alive, chunked and counted bodies. Where a proxy is
+configured the stock httpx client is used as it is. This module imports httpx at its top: it is imported when the first
+request is about to be sent.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
-import httpcore
 import httpx
 
 from claw_kernel.providers.settings import Timeouts
 
 _KEEPALIVE_SECONDS = 60.0
 """Tools run between two requests; a new TLS connection costs two round trips. Hosted providers keep theirs longer."""
-
+_READ_BYTES = 256 * 1024
+_LONGEST_HEAD_BYTES = 256 * 1024
 _LONGEST_SIZE_LINE = 1024
+_SMALL_BODY_BYTES = 64 * 1024
+_HAPPY_EYEBALLS_SECONDS = 0.25
+"""RFC 8305: how long IPv6 is tried before IPv4 is tried beside it."""
 
 
 def open_client(base_url: str, env: Mapping[str, str], timeouts: Timeouts) -> httpx.AsyncClient:
@@ -33,7 +39,10 @@ def open_client(base_url: str, env: Mapping[str, str], timeouts: Timeouts) -> ht
     parts = urlsplit(base_url)
     if not is_loopback(parts.hostname) and _has_proxy(env):
         return httpx.AsyncClient(timeout=limits, follow_redirects=False)
-    context = httpx.create_ssl_context() if parts.scheme == "https" else None
+    context = None
+    if parts.scheme == "https":
+        context = httpx.create_ssl_context()  # the usual certificates, or SSL_CERT_FILE
+        context.set_alpn_protocols(["http/1.1"])
     return httpx.AsyncClient(transport=_Transport(context), timeout=limits, follow_redirects=False, trust_env=False)
 
 
@@ -46,144 +55,211 @@ def _has_proxy(env: Mapping[str, str]) -> bool:
 
 
 class _Transport(httpx.AsyncBaseTransport):
+    """Connections to one server. A connection carries one request at a time and is kept for the next."""
+
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=None,
-            keepalive_expiry=_KEEPALIVE_SECONDS,
-            network_backend=_MergingBackend(),
-        )
+        self._context = context
+        self._idle: list[_Connection] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        url = request.url
-        try:
-            response = await self._pool.handle_async_request(
-                httpcore.Request(
-                    request.method,
-                    httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
-            )
-        except Exception as error:
-            raise _to_httpx(error) from error
-        return httpx.Response(
-            response.status,
-            headers=response.headers,
-            stream=_Body(response.stream),
-            extensions=response.extensions,
-        )
+        """Raises the exceptions of httpx."""
+        connection = self._take_idle()
+        if connection is not None:
+            try:
+                return await self._send(connection, request)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                if connection.has_answered:
+                    raise
+                # The server closed the kept connection at the same moment: a new one, at once.
+        return await self._send(await self._connect(request), request)
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take_idle(self) -> _Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable():
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self, request: httpx.Request) -> _Connection:
+        url = request.url
+        limit = request.extensions.get("timeout", {}).get("connect")
+        host = url.raw_host.decode("ascii")
+        try:
+            async with asyncio.timeout(limit):
+                streams = await asyncio.open_connection(
+                    host,
+                    url.port or (443 if url.scheme == "https" else 80),
+                    limit=_READ_BYTES,
+                    happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS,
+                    ssl=self._context,
+                    server_hostname=host if self._context is not None else None,
+                )
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("no connection in time", request=request) from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        return _Connection(*streams, self._idle)
+
+    async def _send(self, connection: _Connection, request: httpx.Request) -> httpx.Response:
+        try:
+            status, headers = await connection.exchange_heads(request)
+        except OSError as error:
+            connection.close()
+            raise httpx.ReadError(str(error), request=request) from error
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
+            connection.close()
+            raise httpx.RemoteProtocolError("the server sent no HTTP response", request=request) from error
+        except BaseException:  # cancelled: nothing of this connection can be used again
+            connection.close()
+            raise
+        return httpx.Response(status, headers=headers, stream=_Body(connection), request=request)
+
+
+class _Connection:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, idle: list[_Connection]) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._idle = idle
+        self._idle_since = 0.0
+        self._is_kept = False
+        self._length: int | None = None
+        self._chunks: _Chunks | None = None
+        self._is_read = False
+        self.has_answered = False
+
+    def is_usable(self) -> bool:
+        is_open = not (self._reader.at_eof() or self._writer.is_closing())
+        return is_open and time.monotonic() - self._idle_since < _KEEPALIVE_SECONDS
+
+    def close(self) -> None:
+        """At once, without waiting for what was not sent."""
+        self._writer.transport.abort()
+
+    async def exchange_heads(self, request: httpx.Request) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """Send the request and read the response's head. Raises OSError, ValueError, IncompleteReadError, LimitOverrunError."""
+        self.has_answered = self._is_read = False
+        head = b"%s %s HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
+        head += b"".join([b"%s: %s\r\n" % header for header in request.headers.raw]) + b"\r\n"
+        if len(request.content) <= _SMALL_BODY_BYTES:
+            self._writer.write(head + request.content)
+        else:
+            self._writer.write(head)
+            self._writer.write(request.content)
+        await self._writer.drain()
+        while True:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            self.has_answered = True
+            version, status, headers = _read_head(head)
+            if not 100 <= status < 200:  # 1xx come before the response
+                break
+        self._choose_framing(version, status, headers)
+        return status, headers
+
+    def _choose_framing(self, version: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        fields = {name.lower(): value.strip().lower() for name, value in headers}
+        said = fields.get(b"connection", b"")
+        self._is_kept = b"close" not in said and (version == b"HTTP/1.1" or b"keep-alive" in said)
+        self._chunks = None
+        self._length = None
+        if b"chunked" in fields.get(b"transfer-encoding", b""):
+            self._chunks = _Chunks()
+        elif b"content-length" in fields:
+            if not fields[b"content-length"].isdigit():
+                raise ValueError("a length that is none")
+            self._length = int(fields[b"content-length"])
+        elif status in {204, 304}:
+            self._length = 0
+        else:
+            self._is_kept = False  # the body ends with the connection
+
+    async def read_body(self) -> AsyncIterator[bytes]:
+        """The body in the pieces the network gives. Raises httpx.ReadError and httpx.RemoteProtocolError."""
+        chunks = self._chunks
+        while self._length != 0 and not (chunks and chunks.is_ended):
+            try:
+                data = await self._reader.read(_READ_BYTES)
+            except OSError as error:
+                raise httpx.ReadError(str(error)) from error
+            if not data:
+                if chunks is not None or self._length is not None:
+                    raise httpx.RemoteProtocolError("the connection ended within a response")
+                break
+            if chunks is not None:
+                data = chunks.feed(data)
+                if not data:
+                    continue
+            elif self._length is not None:
+                self._is_kept = self._is_kept and len(data) <= self._length
+                data = data[: self._length]
+                self._length -= len(data)
+            yield data
+        self._is_read = True
+        self._idle_since = time.monotonic()
+        if chunks is not None and chunks.has_rest:
+            self._is_kept = False
+
+    def release(self) -> None:
+        """The response was closed: keep the connection where the response was read to its end."""
+        if self._is_read and self._is_kept:
+            self._is_read = False
+            self._idle.append(self)
+        else:
+            self.close()
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, connection: _Connection) -> None:
+        self._connection: _Connection | None = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for part in self._stream:
+        if self._connection is not None:
+            async for part in self._connection.read_body():
                 yield part
-        except Exception as error:
-            raise _to_httpx(error) from error
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
 
 
-def _to_httpx(error: Exception) -> Exception:
-    """The two libraries name their exceptions alike."""
-    same = getattr(httpx, type(error).__name__, None) if type(error).__module__.startswith("httpcore") else None
-    return same(str(error)) if same is not None else error
+def _read_head(head: bytes) -> tuple[bytes, int, list[tuple[bytes, bytes]]]:
+    """Version, status and headers. Raises ValueError for what is no HTTP response."""
+    first, *lines = head[:-4].split(b"\r\n")
+    version, _, rest = first.partition(b" ")
+    if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
+        raise ValueError("no HTTP response")
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise ValueError("a header without a colon")
+        headers.append((name, value.strip()))
+    return version, int(rest[:3]), headers
 
 
-class _MergingBackend(httpcore.AsyncNetworkBackend):
+class _Chunks:
+    """A chunked body from what the network gives, all chunks of one read joined."""
+
     def __init__(self) -> None:
-        self._backend = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        return _MergingStream(stream)
-
-    async def sleep(self, seconds: float) -> None:
-        await self._backend.sleep(seconds)
-
-
-class _MergingStream(httpcore.AsyncNetworkStream):
-    """Passes a response's head on as it is; in a chunked body, the chunks of one read become one chunk."""
-
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
+        self.is_ended = False
+        self.has_rest = False
+        """Bytes came after the end: the connection is out of step."""
         self._buffer = b""
-        self._state = "head"
         self._left = 0  # bytes of the current chunk still to come
         self._is_after_payload = False  # the line end after a chunk's bytes comes next
+        self._is_last = False  # the chunk of size 0 was read; trailers follow
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        if self._state != "head":
-            self._state, self._buffer = "head", b""
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore.AsyncNetworkStream:
-        return _MergingStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        while True:
-            data = await self._stream.read(max_bytes, timeout)
-            if not data or self._state == "rest":
-                return data  # an early end is the parser's to judge
-            if self._state == "head":
-                return self._read_head(data)
-            merged = self._merge(data)
-            if merged:
-                return merged
-
-    def _read_head(self, data: bytes) -> bytes:
-        """Pass ``data`` on; where the head ends in it, what follows is merged."""
-        already = len(self._buffer)
-        seen = self._buffer + data
-        end = seen.find(b"\r\n\r\n")
-        if end < 0:
-            self._buffer = seen
-            return data
-        self._buffer = b""
-        status, *lines = seen[:end].lower().split(b"\r\n")
-        is_final = not status.startswith((b"http/1.1 1", b"http/1.0 1"))
-        is_chunked = any(line.startswith(b"transfer-encoding:") and b"chunked" in line for line in lines)
-        if not (is_final and is_chunked):
-            self._state = "rest"
-            return data
-        self._state, self._left, self._is_after_payload = "chunks", 0, False
-        return data[: end + 4 - already] + self._merge(seen[end + 4 :])
-
-    def _merge(self, data: bytes) -> bytes:
-        """The payload of all chunks in ``data`` as one chunk; an unfinished size line is kept for the next read."""
-        data = self._buffer + data
+    def feed(self, data: bytes) -> bytes:
+        """The payload in ``data``; an unfinished size line is kept. Raises httpx.RemoteProtocolError."""
+        data = self._buffer + data if self._buffer else data
         parts: list[bytes] = []
-        position, end, left, is_after_payload, tail = 0, len(data), self._left, self._is_after_payload, b""
-        while position < end:
+        position, end, left, is_after_payload = 0, len(data), self._left, self._is_after_payload
+        while position < end and not self._is_last:
             if left:
                 part = data[position : position + left]
                 parts.append(part)
@@ -197,18 +273,25 @@ class _MergingStream(httpcore.AsyncNetworkStream):
                     break
                 start += 2
             line_end = data.find(b"\r\n", start)
-            if line_end < 0 and end - start < _LONGEST_SIZE_LINE:
+            if line_end < 0:
+                if end - start > _LONGEST_SIZE_LINE:
+                    raise httpx.RemoteProtocolError("a chunk without a size")
                 break
+            line = data[start:line_end]
             try:
-                left = int(data[start:line_end].split(b";", 1)[0], 16) if line_end >= 0 else 0
-            except ValueError:
-                left = 0
-            if left <= 0:  # the last chunk with its trailers, or nothing a chunk begins with: the parser judges
-                self._state, tail, left = "rest", data[start:], 0
-                position = end
-                break
-            is_after_payload = False
+                left = int(line.split(b";", 1)[0] if b";" in line else line, 16)
+            except ValueError as error:
+                raise httpx.RemoteProtocolError("a chunk without a size") from error
             position = line_end + 2
+            is_after_payload = False
+            self._is_last = left <= 0
+        if self._is_last:
+            rest = data[position:]
+            trailers_end = 0 if rest.startswith(b"\r\n") else rest.find(b"\r\n\r\n") + 2
+            if rest.startswith(b"\r\n") or trailers_end > 1:
+                self.is_ended = True
+                self.has_rest = len(rest) > trailers_end + 2
+            elif len(rest) > _LONGEST_HEAD_BYTES:
+                raise httpx.RemoteProtocolError("trailers without an end")
         self._left, self._is_after_payload, self._buffer = left, is_after_payload, data[position:]
-        payload = b"".join(parts)
-        return (b"%x\r\n%s\r\n" % (len(payload), payload) if payload else b"") + tail
+        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -2,7 +2,10 @@
 
 import json
 import re
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from email.utils import formatdate
@@ -22,7 +25,7 @@ from claw_kernel.errors import (
     ServerError,
     StreamError,
 )
-from claw_kernel.messages import TextBlock, ToolCall
+from claw_kernel.messages import Message, TextBlock, ToolCall
 from claw_kernel.providers import Retries, Timeouts
 from tests.model_server import EVENT_STREAM, FRAMES, JSON, Drop, ModelServer, Response, text, thinking, tool_call
 from tests.providers.conftest import HELLO, QUICK, ask, ask_all
@@ -92,6 +95,19 @@ def test_refused_for_good(server, api, name):
     assert re.search(line, one_line(exchange.error))
     assert exchange.notices == []
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Rate limit reached for gpt-x. Please try again in 0.1s. You can add a payment method at https://x/account/billing.",
+        "Rate limit reached. Upgrade to Dev Tier today at https://console.groq.com/settings/billing",
+        "You exceeded your current quota, please check your plan and billing details. Please retry in 0.2s.",
+    ],
+)
+def test_a_rate_limit_that_mentions_money_passes(server, message):
+    server.answer(refusal(429, message), good("openai-chat"))
+    assert ask("openai-chat", server.base_url).content == (TextBlock("fine"),)
 
 
 def test_a_server_that_wants_a_key_names_the_variable(server, api):
@@ -380,6 +396,14 @@ def test_connection_refused(api):
     assert exchange.notices == []
 
 
+def test_connection_refused_on_every_address_of_a_name(api):
+    with ModelServer() as server:
+        port = server.port
+    exchange = ask(api, f"http://localhost:{port}")
+    assert "connection refused" in one_line(exchange.error)
+    assert exchange.notices == []
+
+
 def test_unknown_host(api):
     exchange = ask(api, "http://no-such-host.invalid", retries=Retries(limit=1, first_seconds=0.01))
     assert type(exchange.error) is NetworkError
@@ -409,6 +433,79 @@ def test_a_broken_connection_is_replaced(server, api):
     first, second = ask_all(api, server.base_url, [{"messages": m} for m in (HELLO, HELLO)], retries=QUICK)
     assert first.content == (TextBlock("one"),)
     assert second.content == (TextBlock("two"),)
+
+
+def test_an_answer_before_the_whole_request_was_read(api):
+    """A server that refuses a large request early and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse():
+            connection, _ = listener.accept()
+            connection.recv(10_000)
+            body = b'{"error":{"message":"request exceeds the maximum size"}}'
+            connection.sendall(
+                b"HTTP/1.1 413 X\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
+            )
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1_000_000):
+                pass
+            connection.close()
+
+        threading.Thread(target=refuse, daemon=True).start()
+        large = (Message("user", (TextBlock("x" * 20_000_000),)),)
+        exchange = ask(api, f"http://127.0.0.1:{listener.getsockname()[1]}", large)
+    assert type(exchange.error) is ContextOverflowError
+
+
+def test_interim_responses_are_passed_over(server, api):
+    frames = b"".join(FRAMES[api]([text("fine")]))
+    head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+    head += b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(frames)
+    server.answer(Response(parts=[head + frames], is_raw=True))
+    assert ask(api, server.base_url).content == (TextBlock("fine"),)
+
+
+def certificate(folder):
+    """A certificate for 127.0.0.1, made now."""
+    options = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", *options, *files], check=True, capture_output=True
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_tls(api, tmp_path, monkeypatch):
+    """A stream and a kept connection over TLS; a certificate nobody vouches for is refused, once, with the remedy."""
+    cert, key = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with ModelServer(tls=context) as server:
+        address = server.base_url.replace("http:", "https:")
+        refused = ask(api, address)
+        assert type(refused.error) is NetworkError
+        assert "certificate" in one_line(refused.error)
+        assert "SSL_CERT_FILE" in refused.error.remedy
+        assert refused.notices == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        server.answer(good(api, "one"), good(api, "two " * 50_000))
+        before = server.connections
+        one, two = ask_all(api, address, [{"messages": HELLO}] * 2)
+        assert one.content == (TextBlock("one"),)
+        assert two.content == (TextBlock("two " * 50_000),)
+        assert server.connections == before + 1
+
+
+def test_a_proxy_is_used_where_one_is_set(api, monkeypatch):
+    """The request for another host goes to the proxy, which answers for it."""
+    with ModelServer() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        proxy.answer(good(api))
+        exchange = ask(api, "http://model.invalid", env={"HTTP_PROXY": proxy.base_url})
+        assert exchange.content == (TextBlock("fine"),)
+        assert proxy.requests[0].path.startswith("http://model.invalid/")
 
 
 def test_a_proxy_is_not_asked_for_this_machine(server, api):
