@@ -24,7 +24,7 @@ from server import DELTAS, Entry, Server
 
 HERE = Path(__file__).parent
 PROMPT = "go"
-START_ARGUMENTS = ["--api", "anthropic", "--model", "bench", "--permission-mode", "bypassPermissions"]
+START_ARGUMENTS = ["--model", "bench", "--permission-mode", "bypassPermissions"]
 
 
 def bare(url: str) -> list[str]:
@@ -40,10 +40,11 @@ class Bench:
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
         self.rows: list[dict] = []
+        self._scenario = ""
         self.workdir = tempfile.mkdtemp(prefix="claw-bench-")
         (Path(self.workdir) / "small.txt").write_text("x" * 100)
         self.server = Server(self.workdir)
-        self.env = {**os.environ, "CLAW_HOME": f"{self.workdir}/home", "ANTHROPIC_API_KEY": "bench-key"}
+        self.env = {**os.environ, "CLAW_HOME": f"{self.workdir}/home", "ANTHROPIC_API_KEY": "bench-key", "CLAW_API": "anthropic"}
 
     def run(self, command: list[str]) -> tuple[float, list[Entry]]:
         """Start time and the requests that came."""
@@ -85,6 +86,7 @@ class Bench:
 
         loads, warm, drawn, memory = [], [], [], []
         for _ in range(max(3, self.rounds // 2)):
+            self._scenario = ""
             manager, client = start_new_kernel(kernel_name="python3", env=self.env, cwd=self.workdir)
             try:
                 pid = manager.provisioner.process.pid
@@ -111,11 +113,12 @@ class Bench:
         self.add("memory over the bare kernel", "MB", "60 MB", memory, [])
 
     def _cell(self, client, scenario: str, arguments: str) -> None:
-        _execute(client, f"%claw config set base_url {self.server.url(scenario)}") if scenario != self._scenario else None
-        self._scenario = scenario
+        if scenario != self._scenario:
+            # The server tells the next reply by the number of answers so far, so each scenario begins a conversation.
+            _execute(client, f"%claw config set base_url {self.server.url(scenario)}")
+            _execute(client, "%claw clear")
+            self._scenario = scenario
         _execute(client, f"%%claw {arguments}\n{PROMPT}")
-
-    _scenario = ""
 
 
 def _execute(client, code: str) -> str:

@@ -34,26 +34,32 @@ def assert_valid(messages) -> None:
 
 def test_a_turn_is_this_list_of_events(make_agent, workspace):
     (workspace / "a.txt").write_text("hello\n")
-    agent = make_agent([{"text": "I look.", "tool_calls": [call("Read", file_path="a.txt")]}, {"text": "It says hello."}])
+    agent = make_agent(
+        [{"text": "I look.", "tool_calls": [call("Read", file_path="a.txt")]}, {"text": "It says hello."}]
+    )
 
     events = play(agent.start("What is in a.txt?"))
 
     kinds = [event.type for event in events if event.type != "tool_call_delta"]
-    assert kinds == [
-        "turn_started",
-        "step_started",
-        "provider_notice",
-        "text_delta",
-        "message_finished",
-        "tool_started",
-        "tool_finished",
-        "step_finished",
-        "step_started",
-        "text_delta",
-        "message_finished",
-        "step_finished",
-        "turn_finished",
-    ] or kinds.count("provider_notice") == 2
+    assert (
+        kinds
+        == [
+            "turn_started",
+            "step_started",
+            "provider_notice",
+            "text_delta",
+            "message_finished",
+            "tool_started",
+            "tool_finished",
+            "step_finished",
+            "step_started",
+            "text_delta",
+            "message_finished",
+            "step_finished",
+            "turn_finished",
+        ]
+        or kinds.count("provider_notice") == 2
+    )
     record = events[-1].record
     assert record.stop_reason == "end_turn"
     assert "hello" in results_of(record)[0].content[0].text

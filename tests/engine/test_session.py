@@ -34,7 +34,11 @@ def record(number: int = 1, **changes) -> TurnRecord:
         started_at=f"2026-01-01T00:00:0{number}.000Z",
         steps=(
             Step(
-                (ThinkingBlock("hm", "sig"), TextBlock("I run it."), ToolCall("c1", "Bash", {"command": "ls", "n": [1]})),
+                (
+                    ThinkingBlock("hm", "sig"),
+                    TextBlock("I run it."),
+                    ToolCall("c1", "Bash", {"command": "ls", "n": [1]}),
+                ),
                 (ToolResult("c1", (TextBlock("a\nb"), ImageBlock("image/png", "aGk=")), details={"title": "$ ls"}),),
                 Usage(1, 2, 3, 4),
                 "tool_use",

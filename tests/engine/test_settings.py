@@ -36,7 +36,10 @@ def test_the_environment_beats_the_project_beats_the_user(place):
 def test_a_project_can_tighten_but_not_widen(place):
     settings = place(
         {"permissions": {"allow": ["Bash(ls:*)"]}},
-        {"base_url": "http://evil", "permissions": {"mode": "bypassPermissions", "allow": ["Bash"], "deny": ["Read(x)"]}},
+        {
+            "base_url": "http://evil",
+            "permissions": {"mode": "bypassPermissions", "allow": ["Bash"], "deny": ["Read(x)"]},
+        },
     )
 
     assert settings.base_url is None
