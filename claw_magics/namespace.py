@@ -37,31 +37,22 @@ class _Run:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._task: asyncio.Task[Any] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_active = False
         self._is_stopped = False
 
     def interrupt(self) -> None:
-        """Stop the code, from any thread; nothing where it is not running. A run not begun yet will not begin."""
+        """Stop code that computes or sleeps, from any thread; code that awaits is stopped by its task. A run not begun yet will
+        not begin."""
         with self._lock:
             self._is_stopped = True
             if not self._is_active:
                 return
-            if self._loop is not None and self._task is not None:
-                # Code that awaits is stopped by its task; where it computes, the loop gets here only afterwards and
-                # finds the task done.
-                self._loop.call_soon_threadsafe(self._cancel_task)
             if threading.current_thread() is not threading.main_thread():
-                # Code that computes or sleeps is stopped by the signal; the handler ignores it where the code awaits.
+                # The handler ignores it where the code awaits.
                 if hasattr(signal, "pthread_kill"):
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 else:
                     signal.raise_signal(signal.SIGINT)
-
-    def _cancel_task(self) -> None:
-        # Once the code has ended the task is not ours any more: under another cell magic it is the kernel's own.
-        if self._is_active and self._task is not None:
-            self._task.cancel()
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -70,7 +61,6 @@ class _Run:
         Raises CancelledError where it was interrupted before it began.
         """
         with contextlib.suppress(RuntimeError):
-            self._loop = asyncio.get_running_loop()
             self._task = asyncio.current_task()
         is_main = threading.current_thread() is threading.main_thread()
         previous: Any = signal.getsignal(signal.SIGINT) if is_main else None
@@ -81,13 +71,13 @@ class _Run:
             if not self._is_stopped and callable(previous):
                 previous(signum, frame)
 
-        with self._lock:
-            if self._is_stopped:
-                raise asyncio.CancelledError
-            self._is_active = True
         if is_main:
             signal.signal(signal.SIGINT, on_sigint)
         try:
+            with self._lock:
+                if self._is_stopped:
+                    raise asyncio.CancelledError
+                self._is_active = True
             yield
         finally:
             self._is_active = False  # a plain store comes first: from here on the handler raises nothing
@@ -98,7 +88,7 @@ class _Run:
 
     def _is_own_code(self) -> bool:
         # A KeyboardInterrupt in another task, or between tasks, would end the kernel's event loop.
-        if self._loop is None or self._task is None:
+        if self._task is None:
             return True
         try:
             return asyncio.current_task() is self._task
