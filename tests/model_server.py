@@ -414,28 +414,37 @@ def chat_frames(blocks, *, stop=None, usage=None):
 
 
 def responses_frames(blocks, *, status="completed", usage=None, reason="max_output_tokens"):
-    values = [{"type": "response.created", "response": {"id": "r1", "model": "gpt-test", "status": "in_progress"}}]
+    values = [
+        {
+            "type": "response.created",
+            "response": {"id": "r1", "model": "gpt-test", "status": "in_progress", "output": []},
+        }
+    ]
     output = []
     for index, block in enumerate(blocks):
         kind = block["type"]
         if kind == "text":
             item = {"type": "message", "id": f"m{index}", "role": "assistant", "content": []}
+            place = {"item_id": item["id"], "output_index": index, "content_index": 0}
+            empty = {"type": "output_text", "text": "", "annotations": []}
             values.append({"type": "response.output_item.added", "output_index": index, "item": item})
+            values.append({"type": "response.content_part.added", **place, "part": empty})
             values += [
-                {"type": "response.output_text.delta", "output_index": index, "content_index": 0, "delta": piece}
+                {"type": "response.output_text.delta", **place, "delta": piece}
                 for piece in _pieces(block["text"], block.get("deltas"))
             ]
-            item = {**item, "content": [{"type": "output_text", "text": block["text"]}]}
+            part = {"type": "output_text", "text": block["text"], "annotations": []}
+            values.append({"type": "response.output_text.done", **place, "text": block["text"]})
+            values.append({"type": "response.content_part.done", **place, "part": part})
+            item = {**item, "content": [part]}
         elif kind == "thinking":
             item = {"type": "reasoning", "id": f"rs{index}", "summary": []}
+            place = {"item_id": item["id"], "output_index": index, "summary_index": 0}
+            empty = {"type": "summary_text", "text": ""}
             values.append({"type": "response.output_item.added", "output_index": index, "item": item})
+            values.append({"type": "response.reasoning_summary_part.added", **place, "part": empty})
             values += [
-                {
-                    "type": "response.reasoning_summary_text.delta",
-                    "output_index": index,
-                    "summary_index": 0,
-                    "delta": piece,
-                }
+                {"type": "response.reasoning_summary_text.delta", **place, "delta": piece}
                 for piece in _pieces(block["thinking"])
             ]
             summary = [{"type": "summary_text", "text": block["thinking"]}]
@@ -454,6 +463,8 @@ def responses_frames(blocks, *, status="completed", usage=None, reason="max_outp
                 {"type": "response.function_call_arguments.delta", "output_index": index, "delta": piece}
                 for piece in _pieces(arguments)
             ]
+            done = {"item_id": item["id"], "output_index": index, "arguments": arguments}
+            values.append({"type": "response.function_call_arguments.done", **done})
             item = {**item, "arguments": arguments}
         values.append({"type": "response.output_item.done", "output_index": index, "item": item})
         output.append(item)

@@ -175,9 +175,12 @@ def _classify(server: Server, model: str, status: int, kind: str, said: str) -> 
         return OverloadedError(f"{name} is overloaded ({status}).", "Try again in a while.", status=status)
     if status >= 500 or status in {408, 409, 425}:
         return ServerError(f"{name} failed ({status}){tail}.", "Try again in a while.", status=status)
+    is_limit = "max_tokens" in said or "max_completion_tokens" in said or "max_output_tokens" in said
     return InvalidRequestError(
         f"{name} refused the request ({status}){tail}.",
-        "If it persists, clear the session or choose another model.",
+        "Set max_tokens to what the model can write (`%claw config`), or choose another model."
+        if is_limit
+        else "If it persists, clear the session or choose another model.",
         status=status,
     )
 

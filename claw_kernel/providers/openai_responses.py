@@ -89,7 +89,7 @@ def _write_message(message: Message) -> bytes:
                 if block.text and is_user:
                     parts.append({"type": "input_text", "text": block.text})
                 elif block.text:
-                    items.append({"role": "assistant", "content": [{"type": "output_text", "text": block.text}]})
+                    items.append({"role": "assistant", "content": block.text})
             case ImageBlock():
                 parts.append(_write_image(block))
             case ThinkingBlock():
@@ -132,7 +132,7 @@ def _write_message(message: Message) -> bytes:
 
 
 def _write_image(image: ImageBlock) -> dict[str, Any]:
-    return {"type": "input_image", "image_url": f"data:{image.media_type};base64,{image.data}"}
+    return {"type": "input_image", "detail": "auto", "image_url": f"data:{image.media_type};base64,{image.data}"}
 
 
 def _read_reasoning(signature: str) -> dict[str, Any] | None:

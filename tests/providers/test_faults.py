@@ -68,6 +68,11 @@ FINAL = {
         "base URL",
     ),
     "400": (refusal(400, "messages: wrong\nin two lines"), InvalidRequestError, r"messages: wrong in two lines\."),
+    "output limit": (
+        refusal(400, "max_tokens: 16384 > 4096, which is the maximum allowed number of output tokens for m"),
+        InvalidRequestError,
+        "Set max_tokens to",
+    ),
     "402": (refusal(402, "Payment required"), QuotaError, "no quota or credit"),
     "429 quota": (refusal(429, "You exceeded your current quota", code="insufficient_quota"), QuotaError, "credit"),
     "400 credit": (refusal(400, "Your credit balance is too low"), QuotaError, "Add credit"),
@@ -355,27 +360,27 @@ def test_an_error_object_with_status_200(server, api):
 
 
 def test_stall_before_the_first_byte(server, api):
-    timeouts = Timeouts(first_byte_seconds=0.1, local_first_byte_seconds=0.1)
+    timeouts = Timeouts(first_byte_seconds=0.3, local_first_byte_seconds=0.3)
     server.answer(Response(parts=[1.0], is_raw=True), good(api))
     exchange = ask(api, server.base_url, timeouts=timeouts)
     assert exchange.content == (TextBlock("fine"),)
-    assert "sent nothing for 0.1 s" in exchange.notices[0]
+    assert "sent nothing for 0.3 s" in exchange.notices[0]
 
 
 def test_stall_in_the_stream(server, api):
     frames = FRAMES[api]([text("one two three")])
     server.answer([*frames[:3], 1.0], good(api))
-    exchange = ask(api, server.base_url, timeouts=Timeouts(idle_seconds=0.1))
+    exchange = ask(api, server.base_url, timeouts=Timeouts(idle_seconds=0.3))
     assert exchange.content == (TextBlock("fine"),)
-    assert "sent nothing for 0.1 s" in exchange.notices[0]
+    assert "sent nothing for 0.3 s" in exchange.notices[0]
     assert exchange.shown[0] == "fine"
 
 
 def test_pings_keep_a_stream_alive(server, api):
     frames = FRAMES[api]([text("one two three")])
-    pings = [part for _ in range(8) for part in (b": ping\n\n", 0.05)]
+    pings = [part for _ in range(8) for part in (b": ping\n\n", 0.1)]
     server.answer([*frames[:4], *pings, *frames[4:]])
-    exchange = ask(api, server.base_url, timeouts=Timeouts(idle_seconds=0.2))
+    exchange = ask(api, server.base_url, timeouts=Timeouts(idle_seconds=0.5))
     assert exchange.content == (TextBlock("one two three"),)
     assert exchange.notices == []
 
