@@ -20,7 +20,7 @@ module_dict: Callable[[Any], dict[str, Any]] = vars(types.ModuleType)["__dict__"
 """The namespace of a module, past a ``__getattr__`` it may have."""
 
 MISSING: Any = object()
-_LIBRARIES = ("numpy", "pandas", "polars", "torch", "matplotlib", "PIL", "zoneinfo", "datetime", "pytz")
+_LIBRARIES = ("numpy", "pandas", "polars", "torch", "pyarrow", "matplotlib", "PIL", "zoneinfo", "datetime", "pytz")
 
 
 def full_type_name(cls: type) -> str:

@@ -133,7 +133,7 @@ def _describe_frame(frame: Any, details: dict[str, Any], *, is_short: bool) -> t
     count = len(columns)
     details["shape"] = [len(index), count]
     names = labels(columns, _MAX_COLUMNS)
-    text = f"{_shape_of_table(len(index), count)}: {_join(names, count, _MAX_COLUMNS)}"
+    text = _shape_of_table(len(index), count) + (f": {_join(names, count, _MAX_COLUMNS)}" if count else "")
     blocks = manager.blocks
     known = [_is_known_array(block.values) for block in blocks]
     size = sum(int(block.values.nbytes) for block, is_known in zip(blocks, known, strict=True) if is_known)
@@ -154,7 +154,8 @@ def _describe_frame(frame: Any, details: dict[str, Any], *, is_short: bool) -> t
         lines.append(f"  {label} ({kind}): {values}")
     if count > _MAX_COLUMNS:
         lines.append(f"  … {count - _MAX_COLUMNS:,} more columns")
-    lines.append(f"index: {_class_text(index)}, {_join(labels(index, _MAX_ROWS), len(index), _MAX_ROWS)}")
+    first = _join(labels(index, _MAX_ROWS), len(index), _MAX_ROWS)
+    lines.append(f"index: {_class_text(index)}" + (f", {first}" if first else ""))
     details["columns"] = kinds
     return "\n".join(lines), size if all(known) else None
 
@@ -167,7 +168,7 @@ def _describe_series(series: Any, details: dict[str, Any]) -> tuple[str, int | N
     details.update(length=count, dtype=kind)
     values = _join(list(series.array[:_MAX_VALUES]), count)
     name = f" named {_one(series.name)}" if series.name is not None else ""
-    return f"{count:,} values of {kind}{name}: {values}", int(array.nbytes)
+    return f"{count:,} values of {kind}{name}" + (f": {values}" if count else ""), int(array.nbytes)
 
 
 def _is_known_index(index: Any) -> bool:
@@ -192,7 +193,16 @@ def _is_known_array(array: Any) -> bool:
     inner = getattr(array, "categories", None)
     if inner is not None and not (_is_known_index(inner) and _is_known_array(inner.array)):
         return False
-    zone = getattr(array.dtype, "tz", None)
+    dtype = array.dtype
+    if not library_name(type(dtype)).startswith(("pandas.", "numpy.")):
+        return False
+    # A sparse array's filling and an Arrow extension write themselves into the dtype's name.
+    subtype, arrow = getattr(dtype, "subtype", None), getattr(dtype, "pyarrow_dtype", None)
+    if (subtype is not None and subtype.kind not in _PLAIN_KINDS) or (
+        arrow is not None and not library_name(type(arrow))
+    ):
+        return False
+    zone = getattr(dtype, "tz", None)
     return zone is None or _is_known_zone(zone)
 
 
@@ -200,7 +210,7 @@ def _array_text(array: Any) -> str:
     if _class_text(array).endswith("Categorical"):
         return f"category of {len(array.categories):,}"
     dtype = array.dtype
-    return _dtype_text(dtype) if hasattr(dtype, "kind") and hasattr(dtype, "itemsize") else str(dtype)
+    return _dtype_text(dtype) if _class_text(dtype).startswith("numpy.") else str(dtype)
 
 
 # --- others -----------------------------------------------------------------------------------------------------------

@@ -259,6 +259,10 @@ def test_known_types_say_what_is_in_them() -> None:
         "when": pd.Timestamp("2024-05-06 07:08"),
         "one": (1,),
         "empty": set(),
+        "nothing": pd.DataFrame(),
+        "months": pd.DataFrame(
+            {"month": pd.period_range("2020", periods=2, freq="M"), "sparse": pd.array([0, 1], dtype="Sparse[int]")}
+        ),
     }
     frame = describe("frame", things)
     assert frame.type_name == "pandas.DataFrame"
@@ -275,6 +279,9 @@ def test_known_types_say_what_is_in_them() -> None:
     assert summaries["when"] == "2024-05-06T07:08:00"
     assert summaries["one"] == "1 item: (1,)"
     assert summaries["empty"] == "0 items: set()"
+    assert summaries["nothing"] == "0 rows, 0 columns\nindex: pandas.RangeIndex"
+    assert "'month' (period[M]): 2020-01, 2020-02" in summaries["months"]
+    assert "(Sparse[int64, 0]): 0, 1" in summaries["months"]
 
 
 def test_repr_runs_only_when_asked_and_is_bounded() -> None:
