@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from errno import ECONNREFUSED
+from math import isfinite
 from socket import gaierror
 from typing import Any
 from urllib.parse import urlsplit
@@ -72,6 +73,12 @@ class Server:
     def name(self) -> str:
         return self.known.name
 
+    @property
+    def shown(self) -> str:
+        """The address without a name and password in it."""
+        parts = urlsplit(self.base_url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
     def clean(self, text: str) -> str:
         """One line of what the server said, shortened, without the key."""
         if len(self.key) >= 4:
@@ -84,7 +91,7 @@ def read_status(server: Server, model: str, status: int, headers: Mapping[str, s
     """The error for a response that is not 200."""
     if 300 <= status < 400:
         return InvalidRequestError(
-            f"{server.base_url} redirects to {server.clean(headers.get('location', 'another address'))}.",
+            f"{server.shown} redirects to {server.clean(headers.get('location', 'another address'))}.",
             "Use that address as the base URL if you trust it: a key is never sent on to another host.",
             status=status,
         )
@@ -145,7 +152,7 @@ def _classify(server: Server, model: str, status: int, kind: str, said: str) -> 
     if status in {401, 403}:
         if not server.key:
             variable = server.known.key_variables[0] if server.known.key_variables else "the key"
-            return AuthError(f"{name} at {server.base_url} wants a key ({status}).", f"Set {variable}.", status=status)
+            return AuthError(f"{name} at {server.shown} wants a key ({status}).", f"Set {variable}.", status=status)
         where = f" Keys: {server.known.keys_url}" if server.known.keys_url else ""
         what = "refused the key in" if status == 401 else "does not allow this with the key in"
         return AuthError(
@@ -156,12 +163,12 @@ def _classify(server: Server, model: str, status: int, kind: str, said: str) -> 
     if (status == 404 and "model" in both.lower()) or (status in {400, 422} and re.search(_NO_MODEL, both)):
         return ModelNotFoundError(
             f"{name} does not know the model {model!r} ({status}).",
-            f"Choose another, such as one that {server.base_url} lists, with `%claw model` or --model.",
+            f"Choose another, such as one that {server.shown} lists, with `%claw model` or --model.",
             status=status,
         )
     if status in {404, 405}:
         return InvalidRequestError(
-            f"There is no such service at {server.base_url} ({status}).",
+            f"There is no such service at {server.shown} ({status}).",
             "Check the base URL and the API (anthropic, openai-chat, openai-responses).",
             status=status,
         )
@@ -192,7 +199,7 @@ def read_wrong_content(server: Server, model: str, content_type: str, body: byte
         return read_error_object(server, model, value)
     what = "a web page" if _is_html({"content-type": content_type}, body) else f"{content_type or 'something else'}"
     return ProtocolError(
-        f"{server.base_url} answered with {what} instead of a stream of events.",
+        f"{server.shown} answered with {what} instead of a stream of events.",
         "Check the base URL, the API, and whether a login page or proxy is in the way.",
         status=200,
     )
@@ -213,14 +220,14 @@ def read_network(server: Server, error: BaseException) -> ProviderError:
         hint = server.known.start_hint
         remedy = f"Start the server (`{hint}`)" if hint else "Start the server"
         return NetworkError(
-            f"Nothing answers at {server.base_url} (connection refused).",
+            f"Nothing answers at {server.shown} (connection refused).",
             f"{remedy} or check the base URL.",
             is_retryable=False,
         )
     if any(isinstance(cause, gaierror) for cause in causes):
         return NetworkError(f"The name {host} cannot be found.", "Check the network connection and the base URL.")
     return NetworkError(
-        f"The connection to {server.name} at {server.base_url} was lost ({type(causes[-1]).__name__}).",
+        f"The connection to {server.name} at {server.shown} was lost ({type(causes[-1]).__name__}).",
         "Check the network and try again.",
     )
 
@@ -258,15 +265,14 @@ def error_text(value: Any) -> tuple[str, str]:
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds, from ``retry-after-ms`` or ``retry-after`` as a number or an HTTP date; None where it says nothing."""
-    try:
-        return max(float(headers["retry-after-ms"]) / 1000, 0.0)
-    except (KeyError, ValueError):
-        pass
     text = headers.get("retry-after", "")
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        pass
+    for value, unit in ((headers.get("retry-after-ms", ""), 0.001), (text, 1.0)):
+        try:
+            seconds = float(value) * unit
+        except ValueError:
+            continue
+        if isfinite(seconds):
+            return max(seconds, 0.0)
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
     except (ValueError, TypeError):

@@ -140,18 +140,18 @@ class HttpProvider:
                     yield event
         except TimeoutError:
             raise StreamError(
-                f"{self.name} at {self._server.base_url} sent nothing for {_seconds(first_byte)}.",
+                f"{self.name} at {self._server.shown} sent nothing for {_seconds(first_byte)}.",
                 "Try again, or choose another model.",
             ) from None
         except httpx.ConnectTimeout:
             raise NetworkError(
-                f"{self._server.base_url} cannot be reached: no connection within "
+                f"{self._server.shown} cannot be reached: no connection within "
                 f"{_seconds(self._timeouts.connect_seconds)}.",
                 "Check the network, the base URL and the proxy settings.",
             ) from None
         except httpx.InvalidURL as error:
             raise NetworkError(
-                f"{self._url} is no usable address: {error}.", "Check the base URL.", is_retryable=False
+                f"{self._server.shown} is no usable address: {error}.", "Check the base URL.", is_retryable=False
             ) from None
         except (httpx.HTTPError, OSError) as error:
             raise _faults.read_network(self._server, error) from error

@@ -222,7 +222,7 @@ def test_retry_after_as_a_date(server, api):
     assert second.received_at - first.received_at > 0.5
 
 
-@pytest.mark.parametrize("value", ["soon", "", "-5", "nan"])
+@pytest.mark.parametrize("value", ["soon", "", "-5", "nan", "inf", "Tue, 99 Foo"])
 def test_a_senseless_retry_after_is_passed_over(server, api, value):
     server.answer(refusal(429, "slow", headers={"retry-after": value}), good(api))
     assert ask(api, server.base_url).content == (TextBlock("fine"),)
@@ -399,6 +399,12 @@ def test_connection_refused(api):
     assert "connection refused" in line
     assert "Start the server" in line
     assert exchange.notices == []
+
+
+def test_a_password_in_the_address_is_not_shown(api):
+    with ModelServer() as server:
+        address = server.base_url.replace("//", f"//me:{KEY}@")
+    assert "connection refused" in one_line(ask(api, address).error)  # which looks for the secret
 
 
 def test_connection_refused_on_every_address_of_a_name(api):
