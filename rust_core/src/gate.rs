@@ -250,7 +250,7 @@ impl Core {
                     }
                     if decision.verdict == Verdict::Ask {
                         decision.verdict = Verdict::Allow;
-                        decision.reason = "It cannot succeed as things are, so it only says why.".to_owned();
+                        "It cannot succeed as things are, so it only says why.".clone_into(&mut decision.reason);
                         decision.suggested_rules.clear();
                     }
                     failure = Some(error);
@@ -386,6 +386,13 @@ impl Core {
     pub fn finish(&self, prepared: &Prepared, output: Output, answer: &str) -> Output {
         let secrets = self.secrets();
         let mut output = output;
+        if let Some(Value::String(path)) = output.details.get("spill_path")
+            && Path::new(path).starts_with(&self.spill.0)
+            && secrets.redact_file(Path::new(path)).is_err()
+        {
+            // Better no file than one with a secret in it.
+            let _ = std::fs::remove_file(path);
+        }
         let mut left = prepared.max_chars;
         for block in &mut output.content {
             let Some(Value::String(text)) = block.get_mut("text") else { continue };

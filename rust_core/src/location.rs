@@ -124,7 +124,7 @@ pub fn is_protected(relative: &Path) -> bool {
     names.iter().any(|name| PROTECTED_FOLDERS.contains(&name.as_str()))
         || names.windows(2).any(|pair| PROTECTED_PAIRS.iter().any(|(a, b)| pair[0] == *a && pair[1] == *b))
         || PROTECTED_FILES.contains(&file.as_str())
-        || file.ends_with(".pth")
+        || file.rsplit_once('.').is_some_and(|(_, end)| end == "pth")
         || is_jupyter_config
 }
 

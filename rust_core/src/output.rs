@@ -216,7 +216,7 @@ mod tests {
     fn long_output_keeps_both_ends_and_the_whole_in_a_file() {
         for chunk in [1, 7, 100, 5000] {
             let (_dir, folder) = folder();
-            let whole: String = (0..1000).map(|n| format!("line {n}\n")).collect();
+            let whole = (0..1000).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n") + "\n";
             let mut capture = Capture::new(1000, folder);
             whole.as_bytes().chunks(chunk).for_each(|bytes| capture.push(bytes));
             let (text, path) = capture.finish();

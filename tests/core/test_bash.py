@@ -206,10 +206,10 @@ def test_eight_commands_run_at_the_same_time(bench):
 
 def test_many_calls_leave_no_process_and_no_descriptor(bench):
     bench.call("Bash", command="true")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(50):
         bench.call("Bash", command="true")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     zombies = [
         stat
         for entry in Path("/proc").glob("[0-9]*/stat")

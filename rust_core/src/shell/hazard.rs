@@ -254,7 +254,7 @@ impl Hazard {
         let cluster = text.strip_prefix('-').or(is_old_tar.then_some(text)).filter(|cluster| !cluster.is_empty());
         if let Some(cluster) = cluster
             && !cluster.bytes().all(|byte| byte.is_ascii_digit())
-            && cluster.chars().take_while(|c| c.is_ascii_alphanumeric()).any(|c| self.short.contains(c))
+            && cluster.chars().take_while(char::is_ascii_alphanumeric).any(|c| self.short.contains(c))
         {
             return true;
         }

@@ -256,7 +256,7 @@ fn add_redirect(node: Node<'_>, text: &str, script: &mut Script) {
     let mut cursor = node.walk();
     let destinations: Vec<Node<'_>> = node.children_by_field_name("destination", &mut cursor).collect();
     let operator = (0..node.child_count())
-        .filter_map(|index| node.child(u32::try_from(index).ok()?))
+        .filter_map(|index| node.child(index))
         .find(|child| !child.is_named())
         .map_or("", |child| child.kind());
     let [destination] = destinations.as_slice() else {

@@ -148,6 +148,8 @@ struct Watcher<'a> {
     marker: String,
     deadline: Instant,
     capture: Capture,
+    /// What one read takes: as much as a pipe holds.
+    buffer: Vec<u8>,
     frame: Vec<u8>,
     last_frame: Option<Instant>,
     is_open: bool,
@@ -184,6 +186,7 @@ impl<'a> Watcher<'a> {
             marker,
             deadline,
             capture,
+            buffer: vec![0; 64 << 10],
             frame: Vec::new(),
             last_frame: None,
             is_open: true,
@@ -258,12 +261,11 @@ impl<'a> Watcher<'a> {
 
     /// One read; false where there was nothing.
     fn read_some(&mut self) -> bool {
-        let mut buffer = [0u8; 64 << 10];
-        match self.running.output.read(&mut buffer) {
+        match self.running.output.read(&mut self.buffer) {
             Ok(0) => self.is_open = false,
             Ok(count) => {
-                self.capture.push(&buffer[..count]);
-                self.frame.extend_from_slice(&buffer[..count]);
+                self.capture.push(&self.buffer[..count]);
+                self.frame.extend_from_slice(&self.buffer[..count]);
                 let surplus = self.frame.len().saturating_sub(2 * MAX_FRAME_BYTES);
                 self.frame.drain(..surplus);
                 return true;

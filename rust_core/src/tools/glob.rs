@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -16,6 +17,9 @@ use crate::effect::Effect;
 use crate::visible::visible;
 
 const MAX_FILES: usize = 100;
+
+/// A file and when it was changed; of one moment the first by name counts as the newer.
+type Dated = (SystemTime, Reverse<PathBuf>);
 
 /// Finds files by name.
 pub struct Glob;
@@ -82,7 +86,7 @@ impl Call for Arguments {
         let pattern = pattern.strip_prefix("./").map_or(pattern.clone(), |rest| format!("/{rest}"));
         let search = Search { location, globs: vec![&pattern], file_type: None };
         // The oldest of the kept ones on top, so that memory does not grow with the tree.
-        let kept: Mutex<(BinaryHeap<Reverse<(SystemTime, Reverse<PathBuf>)>>, usize)> = Mutex::default();
+        let kept: Mutex<(BinaryHeap<Reverse<Dated>>, usize)> = Mutex::default();
         search.run(context, &|found| {
             let modified = found
                 .entry
@@ -110,7 +114,7 @@ impl Call for Arguments {
         }
         let mut text = paths.join("\n");
         if total > MAX_FILES {
-            text.push_str(&format!("\n[the newest {MAX_FILES} of {total} files; narrow the pattern to see others]"));
+            let _ = write!(text, "\n[the newest {MAX_FILES} of {total} files; narrow the pattern to see others]");
         }
         Ok(Output::text(text).detail("files", total))
     }

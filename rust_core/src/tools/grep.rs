@@ -1,6 +1,7 @@
 //! Grep: text in files, by ripgrep's own engine.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -142,7 +143,7 @@ impl Call for Arguments {
             }
             true
         })?;
-        Ok(self.report(hits.into_lines(), skip, limit))
+        Ok(Self::report(hits.into_lines(), skip, limit))
     }
 }
 
@@ -225,7 +226,7 @@ impl Arguments {
         lines.finish()
     }
 
-    fn report(&self, lines: Vec<String>, skip: usize, limit: usize) -> Output {
+    fn report(lines: Vec<String>, skip: usize, limit: usize) -> Output {
         let count = lines.len();
         let shown: Vec<String> = lines.into_iter().skip(skip).take(limit).collect();
         if shown.is_empty() {
@@ -238,7 +239,7 @@ impl Arguments {
         }
         let mut text = shown.join("\n");
         if count > skip + shown.len() {
-            text.push_str(&format!("\n[there is more; go on with offset {}]", skip + shown.len()));
+            let _ = write!(text, "\n[there is more; go on with offset {}]", skip + shown.len());
         }
         Output::text(text).detail("lines", shown.len())
     }

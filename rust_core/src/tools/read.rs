@@ -1,7 +1,8 @@
 //! Read: numbered lines of a text file, or an image as an image.
 
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 
 use base64::Engine as _;
@@ -176,6 +177,11 @@ impl Arguments {
         let mut chars = 0;
         let mut line = Vec::new();
         loop {
+            if found.count == limit || chars >= MAX_CHARS {
+                // What follows may be without end; that there is something is enough to know.
+                found.has_more = reader.fill_buf().is_ok_and(|buffer| !buffer.is_empty());
+                return Ok(found);
+            }
             line.clear();
             // A line cut here is cut again below, at a character: four bytes are the longest.
             let keep = if number >= first { 4 * MAX_LINE_CHARS + 4 } else { 0 };
@@ -187,10 +193,6 @@ impl Arguments {
                 Part::Line => {}
             }
             if number >= first {
-                if found.count == limit || chars >= MAX_CHARS {
-                    found.has_more = true;
-                    return Ok(found);
-                }
                 if number == 1 && line.starts_with(b"\xef\xbb\xbf") {
                     line.drain(..3);
                 }
@@ -232,7 +234,7 @@ impl Arguments {
         }
         if lines.has_more {
             let of = total.map_or(String::new(), |total| format!(" of {total}"));
-            text.push_str(&format!("[lines {}-{last}{of}; go on with offset {}]\n", lines.first, last + 1));
+            let _ = writeln!(text, "[lines {}-{last}{of}; go on with offset {}]", lines.first, last + 1);
         }
         Output::text(text).detail("lines", lines.count)
     }
