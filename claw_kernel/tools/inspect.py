@@ -53,8 +53,8 @@ class Inspect:
             for name in asked.names:
                 try:
                     lines.append(_line(await self._namespace.describe(name, with_repr=asked.repr)))
-                except KeyError:
-                    lines.append(f"{name}: there is no such variable")
+                except KeyError as error:
+                    lines.append(f"{name}: {error.args[0] if error.args else 'there is no such variable'}")
                     is_error = True
             return _text("\n\n".join(lines), is_error=is_error)
         except RuntimeError as error:

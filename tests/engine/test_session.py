@@ -176,3 +176,14 @@ def test_a_file_that_is_no_notebook_is_one_clear_error(tmp_path, content, says):
         path.write_text(content)
     with pytest.raises(SessionError, match=says):
         read_notebook(path)
+
+
+def test_a_cleared_session_does_not_take_the_old_turns_back():
+    session = Session()
+    session.merge([write_record(record())])
+    session.clear()
+
+    session.merge([write_record(record())], {"session_id": "s_1"})
+
+    assert session.records == ()
+    assert session.session_id != "s_1"
