@@ -166,7 +166,9 @@ class ClawKernel(IPythonKernel):
             return {"status": "incomplete", "indent": ""}
         return {"status": "complete"}
 
-    def do_history(self, hist_access_type: str, output: Any, raw: Any, session: int = 0, **options: Any) -> Any:
+    def do_history(  # type: ignore[override]
+        self, hist_access_type: str, output: Any, raw: Any, session: int = 0, **options: Any
+    ) -> Any:
         """IPython calls the running session 0 even where it was asked for by its number; the protocol knows only numbers."""
         reply = super().do_history(hist_access_type, output, raw, session, **options)  # type: ignore[no-untyped-call]
         if hist_access_type == "range" and session > 0:

@@ -314,6 +314,10 @@ def _one_line_errors() -> Iterator[None]:
     except CellError as error:
         # Without the context that led here: it is ours, not the person's.
         raise error from None
+    except ModuleNotFoundError as error:
+        if error.name != "claw_kernel._core":
+            raise
+        raise ClawSettingsError("The native part of Claw is missing. Install claw-jupyter anew.") from None
     except Exception as error:
         errors = sys.modules.get("claw_kernel.errors")
         if errors is not None and isinstance(error, errors.ClawError):

@@ -62,7 +62,7 @@ class Reader:
         loop = asyncio.get_running_loop()
         pulling = loop.create_task(self._pull(loop))
         ticking = loop.create_task(self._tick())
-        jobs = _LoopJobs(loop, self._draw_what_is_new, self._turn.cancel)
+        jobs = _LoopJobs(loop, self._draw_what_is_new, self._turn)
         self._namespace.bind(jobs.run_on_main)
         give_up_at = float("inf")
         try:
@@ -90,7 +90,7 @@ class Reader:
 
     def read_blocking(self) -> TurnRecord:
         """The same without a loop. KeyboardInterrupt cancels the turn, which is then still read to its end."""
-        jobs = _QueueJobs(self._turn.cancel)
+        jobs = _QueueJobs(self._turn)
         self._namespace.bind(jobs.run_on_main)
         give_up_at = float("inf")
         try:
@@ -181,10 +181,8 @@ class _LoopJobs:
 
     can_await = True
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, draw: Callable[[], None], cancel_turn: Callable[[], None]
-    ) -> None:
-        self._loop, self._draw, self._cancel_turn = loop, draw, cancel_turn
+    def __init__(self, loop: asyncio.AbstractEventLoop, draw: Callable[[], None], turn: Turn) -> None:
+        self._loop, self._draw, self._turn = loop, draw, turn
         self._context = contextvars.copy_context()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
@@ -226,7 +224,7 @@ class _LoopJobs:
         elif (error := task.exception()) is not None:
             _fail(future, error)
         else:
-            _deliver(future, task.result(), self._cancel_turn)
+            _deliver(future, task.result(), self._turn)
 
 
 class _QueueJobs:
@@ -234,8 +232,8 @@ class _QueueJobs:
 
     can_await = False
 
-    def __init__(self, cancel_turn: Callable[[], None]) -> None:
-        self._cancel_turn = cancel_turn
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
         self._waiting: queue.SimpleQueue[tuple[Job, concurrent.futures.Future[Any]]] = queue.SimpleQueue()
         self._is_closed = False
 
@@ -267,7 +265,7 @@ class _QueueJobs:
                 except BaseException as error:
                     _fail(future, error)
                 else:
-                    _deliver(future, result, self._cancel_turn)
+                    _deliver(future, result, self._turn)
 
     def close(self) -> None:
         self._is_closed = True
@@ -304,12 +302,16 @@ def _run_without_loop(work: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError(_AWAITS)
 
 
-def _deliver(future: concurrent.futures.Future[Any], result: Any, cancel_turn: Callable[[], None]) -> None:
+def _deliver(future: concurrent.futures.Future[Any], result: Any, turn: Turn) -> None:
+    is_interrupted = getattr(result, "is_interrupted", False)
+    if is_interrupted:
+        # The person interrupted the code and means the turn. The flag goes first, so that no further step begins; the
+        # rest follows behind the result, so that what the code printed is kept.
+        turn.cancel_token.cancel()
     if future.set_running_or_notify_cancel():
         future.set_result(result)
-    if getattr(result, "is_interrupted", False):
-        # The person interrupted the code itself and means the turn.
-        cancel_turn()
+    if is_interrupted:
+        turn.cancel()
 
 
 def _fail(future: concurrent.futures.Future[Any], error: BaseException) -> None:

@@ -35,9 +35,9 @@ class CellScreen:
 
     def draw(self, view: TurnView) -> int:
         bundle = render_bundle(view.document())
+        self._on_drawn(bundle)  # first: a page that reacts to the message asks for what was drawn
         publish(self._ip, bundle, display_id=f"claw-{self._turn_id}", is_update=self._is_open)
         self._is_open = True
-        self._on_drawn(bundle)
         return view.step_bytes + 2 * len(bundle["text/markdown"]) + len(bundle["text/plain"])
 
     def show(self, bundle: dict[str, Any]) -> None:

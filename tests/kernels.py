@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -206,6 +207,28 @@ class Kernel:
     def interrupt(self) -> None:
         """As the stop button does it: a message or a signal, whichever the kernelspec says."""
         self.manager.interrupt_kernel()
+
+    def run_and_interrupt(
+        self, code: str, is_time: Callable[[dict[str, Any]], Any], *, after_seconds: float = 0.0
+    ) -> tuple[Execution, float]:
+        """Run a cell, interrupt ``after_seconds`` behind the first drawing whose ``live`` part fits, and return the cell and how
+        many seconds the interrupt took to end it."""
+        at: list[float] = []
+        timers: list[threading.Timer] = []
+
+        def interrupt() -> None:
+            at.append(time.monotonic())
+            self.interrupt()
+
+        def watch(_kernel: Kernel, channel: str, message: dict[str, Any]) -> None:
+            live = message["content"].get("data", {}).get(TURN, {}).get("live", {}) if channel == "iopub" else {}
+            if not timers and is_time(live):
+                timers.append(threading.Timer(after_seconds, interrupt))
+                timers[0].start()
+
+        cell = self.run(code, watch)
+        assert at, "nothing to interrupt was seen"
+        return cell, time.monotonic() - at[0]
 
     def answer(self, text: str) -> None:
         """Type a line into the open prompt."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -176,19 +175,8 @@ def test_run_all_keeps_its_order(each_kernel: Kernels) -> None:
     assert cells[1].seconds < cells[2].seconds < cells[3].seconds < cells[4].seconds
 
 
-def interrupt_when(kernel: Kernel, code: str, is_time: Any, **options: Any) -> tuple[Any, float]:
-    """Run ``code``, interrupt once a drawn turn fits, and return the cell and how long the end took."""
-    at: list[float] = []
-
-    def watch(_kernel: Kernel, channel: str, message: dict[str, Any]) -> None:
-        data = message["content"].get("data", {}) if channel == "iopub" else {}
-        if not at and TURN in data and is_time(data[TURN].get("live", {})):
-            at.append(time.monotonic())
-            kernel.interrupt()
-
-    cell = kernel.run(code, watch, **options)
-    assert at, "nothing to interrupt was seen"
-    return cell, time.monotonic() - at[0]
+def is_running(live: dict[str, Any]) -> bool:
+    return any(call["state"] == "running" for call in live.get("calls", ()))
 
 
 def check_interrupted(kernel: Kernel, cell: Any, seconds: float) -> None:
@@ -205,38 +193,34 @@ def check_interrupted(kernel: Kernel, cell: Any, seconds: float) -> None:
 
 def test_interrupt_during_a_stream(each_kernel: Kernels) -> None:
     kernel = each_kernel.start({"text": "word " * 2000, "chunk_seconds": 0.05})
-    check_interrupted(kernel, *interrupt_when(kernel, "%%claw\nsay", lambda live: live.get("text")))
+    check_interrupted(kernel, *kernel.run_and_interrupt("%%claw\nsay", lambda live: live.get("text")))
 
 
 def test_interrupt_during_bash(each_kernel: Kernels) -> None:
     kernel = each_kernel.start(bash("sleep 60"), FAST)
-    cell, seconds = interrupt_when(
-        kernel,
+    cell, seconds = kernel.run_and_interrupt(
         "%%claw --mode bypassPermissions\nsleep",
-        lambda live: any(c["state"] == "running" for c in live.get("calls", ())),
+        is_running,
     )
     check_interrupted(kernel, cell, seconds)
 
 
 def test_interrupt_during_an_approval(each_kernel: Kernels) -> None:
     kernel = each_kernel.start(bash("rm -rf build"), FAST)
-    check_interrupted(kernel, *interrupt_when(kernel, "%%claw\nclean", lambda live: live.get("pending")))
+    check_interrupted(kernel, *kernel.run_and_interrupt("%%claw\nclean", lambda live: live.get("pending")))
 
 
 def test_interrupt_of_code_that_computes(each_kernel: Kernels) -> None:
     """The main thread is inside the agent's own blocking code."""
     kernel = each_kernel.start({"text": "", "tool_calls": [call("Python", code="import time\ntime.sleep(60)")]}, FAST)
 
-    def is_time(live: dict[str, Any]) -> bool:
-        return any(c["state"] in ("waiting", "running") for c in live.get("calls", ()))
-
-    cell, seconds = interrupt_when(kernel, "%%claw --mode bypassPermissions\nsleep", is_time)
+    cell, seconds = kernel.run_and_interrupt("%%claw --mode bypassPermissions\nsleep", is_running, after_seconds=0.3)
     check_interrupted(kernel, cell, seconds)
 
 
 def test_interrupt_nested_in_another_magic(kernels: Kernels) -> None:
     kernel = kernels.start({"text": "word " * 2000, "chunk_seconds": 0.05})
-    cell, seconds = interrupt_when(kernel, "%%time\n%%claw\nsay", lambda live: live.get("text"))
+    cell, seconds = kernel.run_and_interrupt("%%time\n%%claw\nsay", lambda live: live.get("text"))
     assert seconds < 1
     assert cell.turn["stop_reason"] == "interrupted"
     assert kernel.run("1").is_ok
@@ -266,6 +250,22 @@ def test_a_console_prints_only_what_is_new(kernels: Kernels) -> None:
     assert "tokens" in cell.stdout
     assert cell.turn["stop_reason"] == "end_turn"
     assert all("text/plain" not in output.get("data", {}) for output in cell.outputs)
+
+
+def test_prompts_attach_variables_and_files_the_rules_allow(kernels: Kernels) -> None:
+    (kernels.workspace / "notes.txt").write_text("the word is ibex")
+    (kernels.workspace / "secret.txt").write_text("the word is lynx")
+    (kernels.workspace / ".claw").mkdir()
+    rules = {"permissions": {"deny": ["Read(secret.txt)"]}}
+    (kernels.workspace / ".claw" / "settings.json").write_text(json.dumps(rules))
+    kernel = kernels.start(FAST)
+    kernel.run("size = 12345")
+    cell = kernel.run("%%claw\nUse {size}, @notes.txt and @secret.txt.")
+    sent = json.dumps(cell.turn["content"])
+    assert "12345" in sent
+    assert "ibex" in sent
+    assert "lynx" not in json.dumps(cell.turn)
+    assert any("secret.txt" in notice for notice in cell.turn["notices"])
 
 
 def test_a_rerun_cell_replaces_its_turn(kernels: Kernels) -> None:
