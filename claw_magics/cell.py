@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from claw_magics import frontend
 from claw_magics.approvals import Approvals, CellFacts, Way, detect_ways
 from claw_magics.errors import ClawUsageError, TurnFailed, TurnInterrupted, TurnStopped
 from claw_magics.options import USAGE, CellOptions, parse_options
-from claw_magics.prompt import expand_prompt
+from claw_magics.prompt import expand_prompt, read_policy
 from claw_magics.pump import can_pump, comms_open
 from claw_magics.reader import Reader
 from claw_magics.screen import CellScreen, ConsoleScreen, Screen
@@ -75,7 +74,8 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
     )
     ways = detect_ways(agent.settings.approvals, facts)
     prompt = body.strip("\n")
-    expanded = expand_prompt(prompt, ip.user_ns, agent.settings.cwd, lambda path: _why_unreadable(agent, path))
+    core = agent.gate.core
+    expanded = expand_prompt(prompt, ip.user_ns, agent.settings.cwd, read_policy(core), core.redact)
     turn = agent.start(
         prompt,
         content=expanded.content,
@@ -93,17 +93,6 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
     approvals = Approvals(ip, agent.gate, ways, _prompt(host, ways), post, drawn.note_answer)
     view = TurnView(turn.record, host.kernel_id, agent.gate.core.redact)
     return Reader(turn, view, _screen(host, drawn), approvals, host.namespace), ways
-
-
-def _why_unreadable(agent: Agent, path: str) -> str | None:
-    """A file the rules forbid the agent to read is not attached either: it would reach the model all the same."""
-    from claw_kernel._core import ToolInputError
-
-    try:
-        prepared = agent.gate.core.prepare("Read", json.dumps({"file_path": path}))
-    except ToolInputError as error:
-        return str(error)
-    return prepared.reason if prepared.decision == "deny" else None
 
 
 def _prompt(host: Host, ways: tuple[Way, ...]) -> Prompt | None:
