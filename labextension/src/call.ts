@@ -279,8 +279,15 @@ function resultText(result: ToolResult | null): string {
     .join('\n');
 }
 
-function outputOf({ live, result }: CallFacts): string {
-  return plainText(result ? resultText(result) : textOf(live?.output)).replace(/\s+$/, '');
+function outputOf({ live, result, approval }: CallFacts): string {
+  if (result && approval?.answer === 'deny') {
+    return ''; // the card or the line of the approval says it
+  }
+  let text = plainText(result ? resultText(result) : textOf(live?.output)).trimEnd();
+  if (result?.details?.outputs?.some(isRich)) {
+    text = text.replace(/^\[figure: .*\]\n?/gm, '').trimEnd(); // the figure itself is below
+  }
+  return text;
 }
 
 function lastLine(text: string): string {

@@ -128,6 +128,7 @@ export class ApprovalCard {
     }
     this.isSending = true;
     this.hasFailed = false;
+    this.hadFocus = this.actions.contains(document.activeElement); // what is disabled loses it
     this.setDisabled(true);
     try {
       const reply = await client.resolve(this.request.request_id, answer, message);
@@ -158,6 +159,10 @@ export class ApprovalCard {
       this.actions.removeAttribute('role');
       setHidden(this.buttonRow, true);
       setHidden(this.messageRow, true);
+      if (this.hadFocus && document.activeElement === document.body) {
+        // Back to the cell, so that the keyboard goes on where it was.
+        this.actions.closest<HTMLElement>('.jp-Cell')?.focus({ preventScroll: true });
+      }
       setText(this.question, (this.question.textContent ?? '').replace('Claw asks', 'Claw asked'));
     }
     setText(this.status, text);
@@ -181,6 +186,7 @@ export class ApprovalCard {
   private isSending = false;
   private hasAnswered = false;
   private hasFailed = false;
+  private hadFocus = false;
   private isClosed = false;
   private readonly question = el('div', 'claw-Card-question');
   private readonly reason = el('div', 'claw-Card-reason');

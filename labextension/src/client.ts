@@ -53,7 +53,7 @@ export class KernelClient {
     session.kernelChanged.connect((_, change) => this.attach(change.newValue));
     context.pathChanged.connect(() => {
       if (this.state === 'live') {
-        void this.hello(1);
+        void this.hello(1, false);
       }
     });
     void context.ready.then(() => this.attach(session.session?.kernel ?? null));
@@ -72,9 +72,9 @@ export class KernelClient {
     return this._changed;
   }
 
-  /** The kernel's answer to each hello. */
-  get greeted(): ISignal<this, SyncReply> {
-    return this._greeted;
+  /** The kernel's answer to the hello of a page that came to a kernel at work: what it drew before. */
+  get rejoined(): ISignal<this, SyncReply> {
+    return this._rejoined;
   }
 
   get bundleArrived(): ISignal<this, BundleArrival> {
@@ -158,7 +158,7 @@ export class KernelClient {
       return;
     }
     kernel.registerCommTarget(COMM_TARGET, () => {
-      void this.hello(1);
+      void this.hello(1, false);
     });
     kernel.statusChanged.connect(this.onStatus, this);
     kernel.iopubMessage.connect(this.onIopub, this);
@@ -174,15 +174,15 @@ export class KernelClient {
       return; // another kernel, or the comm was opened meanwhile
     }
     if (isRemembered(kernel.id)) {
-      await this.hello(3); // a busy kernel answers nothing to a new page for its first 3 s
+      await this.hello(3, true); // a busy kernel answers nothing to a new page for its first 3 s
     } else if (kernel.name === 'claw' || hasTraces(this.context.model)) {
-      await this.hello(1);
+      await this.hello(1, true);
     } else {
       this.set('absent');
     }
   }
 
-  private async hello(attempts: number): Promise<void> {
+  private async hello(attempts: number, isRejoining: boolean): Promise<void> {
     const greeting = ++this.greetings;
     const kernel = this.kernel;
     for (let attempt = 0; kernel && attempt < attempts; attempt++) {
@@ -199,7 +199,9 @@ export class KernelClient {
         remember(kernel.id);
         const kernelId = textOf(reply.kernel_id);
         this.set('live', kernelId);
-        this._greeted.emit({ kernel_id: kernelId, turns: drawnTurns(reply) });
+        if (isRejoining) {
+          this._rejoined.emit({ kernel_id: kernelId, turns: drawnTurns(reply) });
+        }
         return;
       } catch {
         if (greeting !== this.greetings || kernel.isDisposed) {
@@ -252,7 +254,7 @@ export class KernelClient {
   private _state: ClientState = 'connecting';
   private _kernelId = '';
   private readonly _changed = new Signal<this, undefined>(this);
-  private readonly _greeted = new Signal<this, SyncReply>(this);
+  private readonly _rejoined = new Signal<this, SyncReply>(this);
   private readonly _bundleArrived = new Signal<this, BundleArrival>(this);
 }
 

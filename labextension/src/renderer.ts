@@ -50,7 +50,8 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
       ...(options.resolver ? { resolver: options.resolver } : {}),
       ...(options.linkHandler ? { linkHandler: options.linkHandler } : {})
     });
-    this.node.append(this.notices, this.steps, this.error, this.footer);
+    this.announcement.setAttribute('aria-live', 'polite');
+    this.node.append(this.notices, this.steps, this.error, this.footer, this.announcement);
     clients.changed.connect(this.schedule, this);
   }
 
@@ -122,6 +123,8 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     this.removeUnseen();
     this.drawError(record.error ?? null);
     this.drawFooter(record, isRunning);
+    const asked = (isRunning ? live.pending : undefined) ?? [];
+    setText(this.announcement, asked.map(request => `Claw asks: ${textOf(request.title)}`).join('. '));
     this.setTicking(isRunning);
   }
 
@@ -332,6 +335,7 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
   private readonly steps = el('div', 'claw-Steps');
   private readonly error = el('div', 'claw-Error');
   private readonly footer = el('div', 'claw-Footer');
+  private readonly announcement = el('div', 'claw-Announcement');
 }
 
 function approvalOf(

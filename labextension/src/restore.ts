@@ -16,7 +16,7 @@ export class Restore {
     private readonly storage: Storage
   ) {
     client.bundleArrived.connect((_, arrival) => this.follow(arrival));
-    client.greeted.connect((_, reply) => this.restore(reply));
+    client.rejoined.connect((_, reply) => this.restore(reply));
   }
 
   private restore(reply: SyncReply): void {
@@ -26,7 +26,7 @@ export class Restore {
       const latest = this.latest.get(displayId);
       const record = recordOf(turn.bundle);
       const cell = findCell(this.client.context.model, turn.cell_id ?? '', turn.turn_id);
-      if (this.drawnByLab.has(displayId) || !record || !cell) {
+      if (this.drawnByLab.has(displayId) || !record || !cell || isRunningHere(cell)) {
         continue;
       }
       const isOvertaken = latest !== undefined && !isFinished(record);
@@ -89,6 +89,11 @@ export class Restore {
   private readonly drawnByLab = new Set<string>();
   private readonly followed = new Map<string, { cellId: string; turnId: string }>();
   private readonly latest = new Map<string, MimeBundle>();
+}
+
+/** Whether this page runs the cell, so that JupyterLab draws it. JupyterLab 4.2 does not say. */
+function isRunningHere(cell: ICodeCellModel): boolean {
+  return (cell as { executionState?: string }).executionState === 'running';
 }
 
 /** Put the bundle in the place of the turn's output, or of all outputs where the cell does not show the turn. */

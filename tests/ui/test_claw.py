@@ -16,6 +16,7 @@ COMMAND = "date +%s.%N > started.txt; echo hello-$((40 + 2)); sleep 0.5; echo by
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.title('mass')\nplt.show()\nx = 41"
 SCRIPT = {
     "turns": [
+        {"when": "second words", "replies": [{"text": "I remember."}]},
         {
             "when": "greet",
             "replies": [

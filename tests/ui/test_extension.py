@@ -163,6 +163,7 @@ def test_the_keyboard_answers_with_a_message(server, open_page) -> None:
     page.page.keyboard.press("Enter")
     page.wait_cell(1)
     assert page.page.locator(".jp-Notebook .jp-Cell").count() == 3
+    assert page.page.evaluate("() => document.activeElement.closest('.jp-Cell') !== null")
     page.run_cell(2)
     assert page.cell_text(2).strip() == "deny add b first, do not dd"
 
@@ -264,7 +265,7 @@ kernel_side.draw(records.finished("t_9"))"""
     page = open_page(server, "stream.ipynb")
     page.run_cell(0)
     page.start_cell(1)
-    page.wait_text("A first paragraph")
+    page.wait_text("The mean was")  # the second paragraph has begun: the first one is finished
     page.page.locator(".claw-Call-row").nth(0).click()
     page.page.evaluate(
         "() => { const p = [...document.querySelectorAll('.claw-Text p')].find(p => p.textContent.startsWith('A first'));"
