@@ -63,3 +63,11 @@ def test_lock_files_name_no_address():
     """A lock file with addresses would tie every clone to the mirror of the machine it was written on."""
     text = (ROOT / "labextension" / "package-lock.json").read_text("utf-8")
     assert '"resolved": "http' not in text
+
+
+def test_the_guide_lists_the_commands_there_are():
+    from claw_magics.commands import commands_markdown
+
+    text = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    shown = text.partition("commands_markdown() -->\n")[2].partition("<!-- end of commands")[0]
+    assert shown.strip() == commands_markdown().strip()
