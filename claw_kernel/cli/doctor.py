@@ -1,4 +1,4 @@
-"""``claw doctor``: what is installed and at work, and how to mend what is not. Reads; changes nothing; asks no model."""
+"""``claw doctor``: what is installed and at work, and how to mend what is not. Asks no model; makes nothing but the state directory."""
 
 from __future__ import annotations
 
