@@ -29,7 +29,8 @@ class Prepared:
     """A validated call with the policy's verdict; passed on to ``run`` and ``finish``.
 
     ``preview`` is a JSON object, one of
-    ``{"kind": "command", "command": str, "visible": str, "cwd": str}`` (``visible``: hidden characters escaped),
+    ``{"kind": "command", "command": str, "visible": str, "cwd": str}`` (``visible``: hidden characters escaped; with
+    ``"description"`` where the model gave one),
     ``{"kind": "diff", "path": str, "diff": str, "is_new": bool}`` (unified diff, capped),
     ``{"kind": "code", "code": str, "visible": str}``, ``{"kind": "path", "path": str}`` or ``{"kind": "none"}``.
     ``effects`` is a JSON list of ``{"effect": "read_path"|"write_path", "path": str}``,
@@ -78,9 +79,12 @@ class ToolOutput:
 
 @final
 class Core:
-    def __init__(self, workspace: str, *, extra_roots: list[str] = ..., state_dir: str = ..., session_id: str = ...) -> None:
+    def __init__(
+        self, workspace: str, *, extra_roots: list[str] = ..., state_dir: str = ..., session_id: str = ...
+    ) -> None:
         """``workspace`` and ``extra_roots`` are directories that file tools may touch; ``state_dir`` takes the audit log
-        and spilled outputs (readable by the model, never writable). Raises OSError where a root is no directory."""
+        and spilled outputs (readable by the model, never writable), by default ``$XDG_STATE_HOME/claw`` or
+        ``~/.local/state/claw``. Raises OSError where a root is no directory."""
     @property
     def workspace(self) -> str: ...
     def specs(self) -> str:
@@ -88,7 +92,10 @@ class Core:
     def set_policy(self, policy: str) -> None:
         """Replace mode and rules: ``{"mode": "default"|"acceptEdits"|"plan"|"dontAsk"|"bypassPermissions",
         "rules": [{"behavior": "allow"|"ask"|"deny", "rule": str, "source": str}]}``. Raises RuleError naming the rule
-        and its source; the old policy then stays in force."""
+        and its source; the old policy then stays in force.
+
+        A bare ``Bash`` or ``Bash(*)`` allows every command line, also those that cannot be read; critical removals and
+        protected places are asked all the same."""
     def add_rule(self, behavior: Literal["allow", "ask", "deny"], rule: str, source: str) -> None:
         """Raises RuleError."""
     def policy(self) -> str:
@@ -99,13 +106,21 @@ class Core:
         """``text`` with every secret replaced by ``[secret]``, also where it stands base64-, URL- or JSON-escaped."""
     def prepare(self, name: str, arguments: str, effects: str | None = None, preview: str | None = None) -> Prepared:
         """Validate, compute effects, decide. ``effects`` (and ``preview``) are given for Python tools only, whose
-        arguments Python has validated. Raises ToolInputError."""
-    def run(self, prepared: Prepared, cancel: CancelToken, on_output: Callable[[str], None] | None = None) -> ToolOutput:
-        """Run a Rust tool. Never raises for a tool's failure. ``on_output`` gets text at most every 50 ms."""
+        arguments Python has validated. Raises ToolInputError.
+
+        A Write or Edit that cannot succeed as things are (file not read yet, text not found) is not asked for: its decision
+        is ``allow`` with that reason, and ``run`` gives the error without touching the file, whatever changed meanwhile.
+        Prepare such a call after the ones before it have run."""
+    def run(
+        self, prepared: Prepared, cancel: CancelToken, on_output: Callable[[str], None] | None = None
+    ) -> ToolOutput:
+        """Run a Rust tool. Never raises for a tool's failure; a denied call gives its reason and does nothing.
+        ``on_output`` is called from this thread with redacted text, at most every 50 ms and with at most 16 KiB. Bash's
+        ``details``: ``exit_code`` or ``signal``, ``output_bytes``, ``spill_path``; Write's and Edit's: ``diff``, ``path``."""
     def finish(self, prepared: Prepared, output: ToolOutput, answer: str = "") -> ToolOutput:
         """Cap and spill, redact, write the audit entry. ``answer``: who allowed it (``widget:allow_once``), if asked."""
     def close(self) -> None:
-        """Kill what still runs and remove private temporary files."""
+        """Cancel what runs and kill every process its commands have left behind. Whole outputs stay for a week."""
 
 def visible(text: str) -> str:
     """``text`` with control, bidirectional, zero-width and look-alike space characters written as escapes."""

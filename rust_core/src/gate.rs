@@ -15,11 +15,11 @@ use crate::audit::{AuditLog, Entry, now};
 use crate::cancel::CancelToken;
 use crate::effect::Effect;
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
-use crate::permission::{Behavior, Decision, Mode, Policy, Rule, RuleError, Subject, Verdict};
+use crate::permission::{Behavior, Decision, Mode, Policy, Rule, RuleError, Verdict};
 use crate::process::kill_marked;
 use crate::sandbox::Environment;
 use crate::secret::Secrets;
-use crate::shell;
+use crate::subjects::subjects;
 use crate::tools::{self, Call, Context, Output, SeenFiles, Status, ToolError};
 use crate::workspace::Workspace;
 
@@ -207,7 +207,7 @@ impl Core {
         if let Some((effects, preview)) = declared {
             let effects = parse_effects(name, effects)?;
             let preview = parse_preview(name, preview)?;
-            let decision = policy.decide(name, &self.subjects(&effects).0);
+            let decision = policy.decide(name, &subjects(&self.workspace, &effects).0);
             let is_read_only =
                 effects.iter().all(|effect| matches!(effect, Effect::ReadPath { .. } | Effect::Inspect { .. }));
             return Ok(Prepared {
@@ -229,7 +229,7 @@ impl Core {
             InputError(format!("There is no tool {name:?}. The tools for files and commands are {}.", names.join(", ")))
         })?;
         let call = tool.parse(arguments).map_err(InputError)?;
-        let (subjects, effects) = self.subjects(&call.effects());
+        let (subjects, effects) = subjects(&self.workspace, &call.effects());
         let mut decision = policy.decide(tool.name(), &subjects);
         let mut failure = None;
         let mut preview = json!({"kind": "none"});
@@ -270,47 +270,6 @@ impl Core {
             policy,
             started,
         })
-    }
-
-    /// Effects with what the policy must know about them, and the effects found on the way.
-    fn subjects(&self, effects: &[Effect]) -> (Vec<Subject>, Vec<Effect>) {
-        let (mut subjects, mut all) = (Vec::new(), effects.to_vec());
-        for effect in effects {
-            let subject = match effect {
-                Effect::ReadPath { path } => Subject::Read { location: self.workspace.locate(path), is_shell: false },
-                Effect::WritePath { path } => Subject::Write { location: self.workspace.locate(path), is_shell: false },
-                Effect::Run { command } => {
-                    let script = shell::parse(command);
-                    for redirect in &script.redirects {
-                        let location = self.workspace.locate(&redirect.path);
-                        let path = redirect.path.clone();
-                        if redirect.is_write {
-                            subjects.push(Subject::Write { location, is_shell: true });
-                            all.push(Effect::WritePath { path });
-                        } else {
-                            subjects.push(Subject::Read { location, is_shell: true });
-                            all.push(Effect::ReadPath { path });
-                        }
-                    }
-                    let folders = script.commands.iter().map(|command| match command.words.as_slice() {
-                        [cd, to]
-                            if cd.text == "cd" && !to.has_glob && !to.text.starts_with('-') && !to.text.is_empty() =>
-                        {
-                            Some(self.workspace.locate(&to.text))
-                        }
-                        _ => None,
-                    });
-                    let folders = folders.collect();
-                    Subject::Run { command: command.clone(), script, folders }
-                }
-                Effect::Fetch { host } => Subject::Fetch { host: host.clone() },
-                Effect::Namespace => Subject::Namespace,
-                Effect::Inspect { .. } => Subject::Inspect,
-                Effect::Mcp { .. } => Subject::Mcp,
-            };
-            subjects.push(subject);
-        }
-        (subjects, all)
     }
 
     fn context<'a>(

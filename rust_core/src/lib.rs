@@ -14,6 +14,7 @@ mod process;
 mod sandbox;
 mod secret;
 mod shell;
+mod subjects;
 mod tools;
 mod visible;
 mod workspace;

@@ -54,7 +54,6 @@ const SHELL_VARIABLES: &[&str] = &[
     "PS4",
     "IFS",
     "POSIXLY_CORRECT",
-    "LD_PRELOAD_CLAW",
 ];
 /// Connections of the kernel: whoever holds these speaks as the kernel.
 const KERNEL_VARIABLES: &[&str] =
