@@ -24,6 +24,9 @@ from claw_kernel.settings import Behavior, PermissionMode, Rule, Settings
 from claw_kernel.tools import PythonTool, ToolSet
 from claw_kernel.tools.namespace import Namespace
 
+PRICES_AFTER_SECONDS = 0.05
+"""By then the first request has left; importing the price table beside it would delay it."""
+
 
 class Agent:
     """Runs turns on the engine's event loop (one background thread per process, started on first use).
@@ -199,7 +202,9 @@ class Agent:
             limits=limits,
             price=self._price,
         )
+        pricing = asyncio.ensure_future(_load_prices(provider.name))
         record = await run_turn(loop)
+        await pricing
         cost = await asyncio.to_thread(self._price, record.model, record.usage)
         return replace(record, cost_usd=cost)
 
@@ -221,6 +226,16 @@ class Agent:
 
         provider, _, name = model.partition("/")
         return cost_usd(provider, name, usage, self.settings.prices)
+
+
+async def _load_prices(provider: str) -> None:
+    """Import the price table while the model's first words are awaited, not after its last ones."""
+    from claw_kernel.providers.known import KNOWN
+    from claw_kernel.providers.prices import preload
+
+    if provider in KNOWN and not KNOWN[provider].is_local:
+        await asyncio.sleep(PRICES_AFTER_SECONDS)
+        await asyncio.to_thread(preload)
 
 
 def _python_tools(namespace: Namespace | None) -> tuple[PythonTool, ...]:
