@@ -1,6 +1,6 @@
 """The reference: the least a Python agent can be. http.client and subprocess, no framework, no policy, no record.
 
-    python bare_loop.py URL PROMPT
+python bare_loop.py URL PROMPT
 """
 
 import http.client

@@ -44,7 +44,12 @@ class Bench:
         self.workdir = tempfile.mkdtemp(prefix="claw-bench-")
         (Path(self.workdir) / "small.txt").write_text("x" * 100)
         self.server = Server(self.workdir)
-        self.env = {**os.environ, "CLAW_HOME": f"{self.workdir}/home", "ANTHROPIC_API_KEY": "bench-key", "CLAW_API": "anthropic"}
+        self.env = {
+            **os.environ,
+            "CLAW_HOME": f"{self.workdir}/home",
+            "ANTHROPIC_API_KEY": "bench-key",
+            "CLAW_API": "anthropic",
+        }
 
     def run(self, command: list[str]) -> tuple[float, list[Entry]]:
         """Start time and the requests that came."""
@@ -55,7 +60,9 @@ class Bench:
             raise SystemExit(f"{' '.join(command)} failed ({done.returncode}): {done.stdout}{done.stderr}")
         return started, log
 
-    def compare(self, name: str, unit: str, aim: str, scenario: str, figure: Callable[[float, list[Entry]], float]) -> None:
+    def compare(
+        self, name: str, unit: str, aim: str, scenario: str, figure: Callable[[float, list[Entry]], float]
+    ) -> None:
         """One row: ours and the bare loop in turn, so that a drifting machine hits both."""
         ours, theirs = [], []
         url = self.server.url(scenario)
@@ -92,7 +99,9 @@ class Bench:
                 pid = manager.provisioner.process.pid
                 _execute(client, "pass")
                 before = _rss_mb(pid)
-                text = _execute(client, "import time; t=time.perf_counter()\n%load_ext claw_magics\nprint(time.perf_counter()-t)")
+                text = _execute(
+                    client, "import time; t=time.perf_counter()\n%load_ext claw_magics\nprint(time.perf_counter()-t)"
+                )
                 loads.append(float(text.split()[-1]) * 1000)
                 arguments = "--model bench --mode bypassPermissions"
                 for _ in range(4):
@@ -159,7 +168,9 @@ def _spread(values: list[float]) -> str:
 
 def _line(row: dict) -> str:
     ratio = f"{statistics.median(row['claw']) / statistics.median(row['bare']):.2f}x" if row["bare"] else "-"
-    return f"| {row['name']} | {row['unit']} | {_spread(row['claw'])} | {_spread(row['bare'])} | {ratio} | {row['aim']} |"
+    return (
+        f"| {row['name']} | {row['unit']} | {_spread(row['claw'])} | {_spread(row['bare'])} | {ratio} | {row['aim']} |"
+    )
 
 
 def main() -> None:

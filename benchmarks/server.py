@@ -23,7 +23,9 @@ def _event(kind: str, **content) -> bytes:
 
 def _start() -> bytes:
     usage = {"input_tokens": 10, "output_tokens": 1}
-    return _event("message_start", message={"id": "m", "model": "bench", "role": "assistant", "content": [], "usage": usage})
+    return _event(
+        "message_start", message={"id": "m", "model": "bench", "role": "assistant", "content": [], "usage": usage}
+    )
 
 
 def _end(reason: str) -> bytes:

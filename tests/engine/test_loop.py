@@ -165,7 +165,7 @@ def test_allow_always_adds_exactly_the_rule_that_was_shown(make_agent, workspace
 def test_an_interrupt_ends_the_turn_quickly_and_leaves_a_valid_transcript(make_agent, where):
     replies = {
         "stream": [{"text": "word " * 400, "chunk_seconds": 0.05}],
-        "bash": [{"tool_calls": [call("Bash", command="sleep 60"), call("Bash", command="echo never")]}],
+        "bash": [{"tool_calls": [call("Bash", command="sleep 60"), call("Bash", command="touch never")]}],
         "approval": [{"tool_calls": [call("Bash", command="sleep 60")]}],
     }[where]
     mode = "default" if where == "approval" else "bypassPermissions"
