@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Policy, Subject};
+use crate::location::Location;
 use crate::shell::{self, Script, SimpleCommand};
 
 /// More are not offered.
@@ -51,9 +52,7 @@ pub fn rules(tool: &str, subjects: &[Subject], policy: &Policy) -> Vec<String> {
                 .then(|| edit_rule(&location.target, policy))
                 .flatten()
                 .map(|rule| vec![rule]),
-            Subject::Run { command, script, folders } => {
-                command_rules(command, script, folders.iter().any(Option::is_some), policy)
-            }
+            Subject::Run { command, script, folders } => command_rules(command, script, folders, policy),
             Subject::Fetch { host } => host
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
@@ -88,8 +87,14 @@ fn edit_rule(target: &Path, policy: &Policy) -> Option<String> {
     is_plain(spec).then_some(rule)
 }
 
-fn command_rules(command: &str, script: &Script, has_cd: bool, policy: &Policy) -> Option<Vec<String>> {
-    if script.doubt.is_some() || has_cd || !script.redirects.is_empty() {
+fn command_rules(command: &str, script: &Script, folders: &[Option<Location>], policy: &Policy) -> Option<Vec<String>> {
+    if script.doubt.is_some() || !script.redirects.is_empty() {
+        return None;
+    }
+    // A `cd` needs no rule or cannot be covered by one.
+    let moved = |index: usize| folders.get(index).and_then(Option::as_ref);
+    let may_move = |index: usize| moved(index).is_none_or(|to| super::cd_objection(index, to, script).is_none());
+    if !(0..script.commands.len()).all(may_move) {
         return None;
     }
     let is_critical =
@@ -97,7 +102,8 @@ fn command_rules(command: &str, script: &Script, has_cd: bool, policy: &Policy) 
     if script.commands.iter().any(is_critical) || command.contains('\n') {
         return None;
     }
-    script.commands.iter().map(|simple| command_rule(simple, policy)).collect()
+    let ruled = script.commands.iter().enumerate().filter(|(index, _)| moved(*index).is_none());
+    ruled.map(|(_, simple)| command_rule(simple, policy)).collect()
 }
 
 fn command_rule(simple: &SimpleCommand, policy: &Policy) -> Option<String> {

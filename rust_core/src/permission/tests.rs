@@ -305,6 +305,9 @@ fn suggestions_are_as_narrow_as_they_look() {
     assert_eq!(suggest("Bash", run("echo $(id)")), none);
     assert_eq!(suggest("Bash", run("rm -rf /")), none);
     assert_eq!(suggest("Bash", run("ls > x")), none);
+    assert_eq!(suggest("Bash", run("cd src && pytest -q")), ["Bash(pytest:*)"]);
+    assert_eq!(suggest("Bash", run("cd .. && pytest -q")), none);
+    assert_eq!(suggest("Bash", run("cd src && git status")), none);
     assert_eq!(suggest("Bash", run("a;b;c;d;e;f")), none);
     assert_eq!(suggest("Edit", write("src/a/b.py")), ["Edit(src/a/**)"]);
     assert_eq!(suggest("Write", write("top.py")), ["Edit(./top.py)"]);
