@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from claw_kernel.messages import Answer, AnsweredBy, AnswerName, ApprovalRequest
 from claw_kernel.question import choices, question, read_answer
+from claw_kernel.session.record import scrub
 from claw_magics.render import decision_text
 from claw_magics.screen import publish
 from claw_magics.stdin import Prompt
@@ -74,12 +75,16 @@ class Approvals:
         self._cards: dict[str, ApprovalCard] = {}
         self._to_ask: deque[ApprovalRequest] = deque()
         self._asking: ApprovalRequest | None = None
+        self._asked: ApprovalRequest | None = None
 
     def open(self, request: ApprovalRequest) -> None:
         """Ask by every way there is. The extension needs nothing: it draws what is pending."""
         self._requests[request.request_id] = request
         if "widget" in self._ways:
-            self._show_card(request)
+            try:
+                self._show_card(request)
+            except Exception as error:  # a broken or ill-matched ipywidgets: nobody could ever answer
+                self._give_up(request, error)
         if "stdin" in self._ways:
             self._to_ask.append(request)
 
@@ -101,24 +106,37 @@ class Approvals:
 
     def poll(self) -> None:
         """Ask the next question by stdin, or take its answer. Called by the reader a few times a second."""
-        prompt = self._prompt
-        if prompt is None:
+        if self._prompt is None:
             return
-        if self._asking is None:
-            if not self._to_ask:
-                return
+        if self._asking is None and self._to_ask:
             self._asking = self._to_ask.popleft()
-            sys.stdout.write(question(self._asking))
-            prompt.ask(choices(self._asking))
+        if self._asking is None:
+            return
+        try:
+            self._poll(self._prompt, self._asking)
+        except Exception as error:  # the front end is gone, or its stdin is closed
+            asked, self._asking = self._asking, None
+            self._give_up(asked, error)
+
+    def _poll(self, prompt: Prompt, asking: ApprovalRequest) -> None:
+        if self._asked is not asking:
+            self._asked = asking
+            sys.stdout.write(question(asking))
+            prompt.ask(choices(asking))
         line = prompt.poll()
         if line is None:
             return
-        answer = read_answer(line, self._asking)
+        answer = read_answer(line, asking)
         if answer is None:
-            prompt.ask(choices(self._asking))
+            prompt.ask(choices(asking))
             return
-        asked, self._asking = self._asking, None
-        self._gate.resolve(asked.request_id, answer[0], "stdin", answer[1])
+        self._asking = None
+        self._gate.resolve(asking.request_id, answer[0], "stdin", answer[1])
+
+    def _give_up(self, request: ApprovalRequest, error: Exception) -> None:
+        """A question that cannot be asked is a no, with the reason."""
+        reason = f"the question could not be asked ({type(error).__name__}: {error})"
+        self._gate.resolve(request.request_id, "deny", "policy", reason)
 
     def close_all(self) -> None:
         """The cell ends: nothing may stay open."""
@@ -145,4 +163,5 @@ class Approvals:
         if answer.by == "interrupt":
             decision = "lapsed: the turn was interrupted"
         bundle = {"text/markdown": decided_markdown(request, decision), "text/plain": f"{request.title} {decision}"}
+        bundle = scrub(bundle, self._gate.core.redact)  # it is saved with the notebook
         publish(self._ip, bundle, display_id=f"claw-approval-{request.request_id}", is_update=True)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from claw_kernel.agent.turn import Turn
 from claw_kernel.messages import ApprovalRequested, ApprovalResolved, Event, ToolOutput, TurnFinished, TurnRecord
+from claw_kernel.session.record import scrub
 from claw_magics.approvals import Approvals
 from claw_magics.screen import Screen
 from claw_magics.view import TurnView
@@ -148,7 +149,7 @@ class Reader:
         elif isinstance(event, ApprovalResolved):
             self._approvals.close(event.request_id, event.answer)
         elif isinstance(event, ToolOutput) and event.bundle is not None:
-            self._screen.show(event.bundle)
+            self._screen.show(scrub(event.bundle, self._view.redact))
 
     def _draw_what_is_new(self) -> None:
         """Before this thread is lent to code that may keep it for minutes: the person sees what runs."""

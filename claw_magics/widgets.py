@@ -49,8 +49,10 @@ class ApprovalCard:
         """The card, with text for front ends that do not draw widgets."""
         bundle = self.box._repr_mimebundle_()
         found: dict[str, Any] = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        text = f"Claw asks: {visible(request.title)}"
-        return {**found, "text/markdown": f"**Claw asks:** {code_span(visible(request.title))}", "text/plain": text}
+        title = visible(request.title)
+        hint = "No buttons here? Interrupt the cell, then run: %claw config set approvals stdin"
+        markdown = f"**Claw asks:** {code_span(title)}\n\n*{hint}*"
+        return {**found, "text/markdown": markdown, "text/plain": f"Claw asks: {title}\n{hint}"}
 
     def close(self) -> None:
         """Take the card and its buttons away; a click that comes later finds nothing."""

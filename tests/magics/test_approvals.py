@@ -206,6 +206,16 @@ def test_an_abandoned_prompt_does_not_answer_the_next(kernels: Kernels) -> None:
     assert not (kernels.workspace / "made").exists()
 
 
+def test_a_card_that_cannot_be_shown_is_a_no_with_the_reason(kernels: Kernels) -> None:
+    """A module of the user's that hides ipywidgets must not leave a question nobody can answer."""
+    (kernels.workspace / "ipywidgets.py").write_text("raise ImportError('not the real one')")
+    kernel = kernels.start(TOUCH, DONE)
+    cell = kernel.run("%%claw\ntouch")
+    assert cell.is_ok, cell
+    assert "not the real one" in cell.turn["approvals"][0]["message"]
+    assert not (kernels.workspace / "made").exists()
+
+
 def notebook(*sources: str) -> Any:
     made = nbformat.v4.new_notebook()
     made.cells = [nbformat.v4.new_code_cell(source) for source in sources]
