@@ -116,6 +116,11 @@ fn what_is_hidden_in_a_doubtful_line_is_still_found() {
         "rm$IFS'x'",
         "bash -c \"bash -c 'rm x'\"",
         "cat <(rm x)",
+        "$'rm' x",
+        "$'\\x72\\155' x",
+        "$\"rm\" x",
+        "rm${x} y",
+        "''$'rm'",
         "true &\nrm x",
     ] {
         let script = parse(text);

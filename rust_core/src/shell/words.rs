@@ -119,10 +119,12 @@ fn is_plain(bare: &str, node: Node<'_>, text: &str) -> bool {
 /// What can be found in a line that was not understood: split at everything that may separate commands, quotes dropped.
 /// Only rules that forbid look at these.
 pub fn loose_commands(text: &str) -> Vec<SimpleCommand> {
-    let text = text.replace("\\\n", "");
-    let unquoted = text.replace("$IFS", " ").replace("${IFS}", " ");
+    let text = decode_ansi(&text.replace("\\\n", ""));
+    // Variables are likely empty, or blanks: both readings count.
+    let spaced = text.replace("$IFS", " ").replace("${IFS}", " ");
+    let emptied = without_variables(&text);
     let mut found = Vec::new();
-    for source in [&text, &unquoted] {
+    for source in [&text, &spaced, &emptied] {
         for segment in source.split([';', '&', '|', '\n', '\r', '(', ')', '`', '{', '}']) {
             let words: Vec<Word> = segment
                 .split(|c: char| c.is_whitespace() || c == ',')
@@ -137,9 +139,67 @@ pub fn loose_commands(text: &str) -> Vec<SimpleCommand> {
                 }
             }
         }
-        if unquoted == text {
-            break;
-        }
     }
     found
+}
+
+/// `$'…'` and `$"…"` as plain text, the escapes of the first decoded.
+fn decode_ansi(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("$'") {
+        result.push_str(&rest[..at]);
+        let body = &rest[at + 2..];
+        let mut chars = body.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\'' => break,
+                '\\' => result.extend(decode_escape(&mut chars)),
+                _ => result.push(c),
+            }
+        }
+        rest = chars.as_str();
+    }
+    result.push_str(rest);
+    result.replace("$\"", "\"")
+}
+
+/// The character behind a backslash in `$'…'`; blanks for those that separate words.
+fn decode_escape(chars: &mut std::str::Chars<'_>) -> Option<char> {
+    let escape = chars.next()?;
+    let (radix, most, first) = match escape {
+        'x' => (16, 2, None),
+        'u' => (16, 4, None),
+        'U' => (16, 8, None),
+        '0'..='7' => (8, 2, Some(escape)),
+        'n' | 't' => return Some(' '),
+        _ => return Some(escape),
+    };
+    let more: String = chars.as_str().chars().take(most).take_while(|digit| digit.is_digit(radix)).collect();
+    for _ in 0..more.len() {
+        chars.next();
+    }
+    let digits: String = first.into_iter().chain(more.chars()).collect();
+    u32::from_str_radix(&digits, radix).ok().and_then(char::from_u32)
+}
+
+/// The text with `$name` and `${…}` left out.
+fn without_variables(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        result.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let length = match after.chars().next() {
+            Some('{') => after.find('}').map_or(1, |end| end + 1),
+            Some(c) if c.is_alphabetic() || c == '_' => {
+                after.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(after.len())
+            }
+            Some(c) if c.is_ascii_digit() || "@*#?!-".contains(c) => 1,
+            _ => 0,
+        };
+        rest = &after[length..];
+    }
+    result.push_str(rest);
+    result
 }
