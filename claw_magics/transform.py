@@ -32,7 +32,7 @@ class ClawCellTransform:
 
 
 class CellTransform:
-    """Behind what strips blank lines and indentation, before IPython's own ``cell_magic``: rewrites ``%%claw`` cells."""
+    """Just before IPython's own ``cell_magic``, behind what strips blank lines and indentation: rewrites ``%%claw`` cells."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -72,14 +72,28 @@ def _is_inside_cell_magic() -> bool:
 
 
 def install(ip: Any, host: Host) -> None:
-    """Put both transforms where they belong; call ``uninstall`` to take them out."""
-    cleanup = ip.input_transformers_cleanup
-    cleanup.insert(0, ClawCellTransform(host))
-    names = [getattr(item, "__name__", "") for item in cleanup]
-    cleanup.insert(names.index("cell_magic") if "cell_magic" in names else len(cleanup), CellTransform(host))
+    """Put both transforms where they belong; ``uninstall`` takes them out."""
+    ip.input_transformers_cleanup.insert(0, ClawCellTransform(host))
+    for transforms in _lists(ip):
+        names = [getattr(item, "__name__", "") for item in transforms]
+        if "cell_magic" in names:
+            # Beside IPython's own: a console that asks whether a cell is complete looks before this point, and goes on
+            # asking for lines until a blank one ends the cell.
+            transforms.insert(names.index("cell_magic"), CellTransform(host))
+            return
 
 
 def uninstall(ip: Any) -> None:
     """Take every transform of ours out again."""
-    cleanup = ip.input_transformers_cleanup
-    cleanup[:] = [item for item in cleanup if not isinstance(item, ClawCellTransform | CellTransform)]
+    for transforms in _lists(ip):
+        transforms[:] = [item for item in transforms if not isinstance(item, ClawCellTransform | CellTransform)]
+
+
+def _lists(ip: Any) -> list[list[Any]]:
+    """IPython's lists of transforms of whole lines; where ``cell_magic`` is differs between its versions."""
+    manager = ip.input_transformer_manager
+    return [
+        found
+        for name in ("cleanup_transforms", "line_transforms")
+        if (found := getattr(manager, name, None)) is not None
+    ]
