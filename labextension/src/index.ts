@@ -6,7 +6,7 @@ import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { KernelClients } from './client';
 import { TURN_MIME } from './protocol';
 import { TurnRenderer } from './renderer';
-import { Restore } from './restore';
+import { Restore, watchRunningCells } from './restore';
 import { Storage } from './storage';
 
 const INTERRUPT_TURN = 'claw:interrupt-turn';
@@ -38,9 +38,10 @@ const turns: JupyterFrontEndPlugin<void> = {
       0
     );
 
+    const runningCells = watchRunningCells();
     const open = (panel: NonNullable<typeof tracker.currentWidget>): void =>
       clients.open(panel.context, client => {
-        new Restore(client, new Storage(client));
+        new Restore(client, new Storage(client), runningCells);
       });
     tracker.widgetAdded.connect((_, panel) => open(panel));
     tracker.forEach(open);

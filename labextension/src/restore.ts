@@ -1,8 +1,9 @@
 import type { ICodeCellModel } from '@jupyterlab/cells';
-import type { IOutput } from '@jupyterlab/nbformat';
+import { NotebookActions } from '@jupyterlab/notebook';
 
 import type { BundleArrival, KernelClient } from './client';
 import { drawnRecords, findCell, storedRecord } from './notebook';
+import { TurnPlace } from './place';
 import { type DrawnTurn, isFinished, type MimeBundle, recordOf, type SyncReply, type TurnRecord } from './protocol';
 import type { Storage } from './storage';
 
@@ -13,7 +14,8 @@ import type { Storage } from './storage';
 export class Restore {
   constructor(
     private readonly client: KernelClient,
-    private readonly storage: Storage
+    private readonly storage: Storage,
+    private readonly runningCells: ReadonlySet<string>
   ) {
     client.bundleArrived.connect((_, arrival) => this.follow(arrival));
     client.rejoined.connect((_, reply) => this.restore(reply));
@@ -26,7 +28,7 @@ export class Restore {
       const latest = this.latest.get(displayId);
       const record = recordOf(turn.bundle);
       const cell = findCell(this.client.context.model, turn.cell_id ?? '', turn.turn_id);
-      if (this.drawnByLab.has(displayId) || !record || !cell || isRunningHere(cell)) {
+      if (this.drawnByLab.has(displayId) || !record || !cell || this.runningCells.has(cell.id)) {
         continue;
       }
       const isOvertaken = latest !== undefined && !isFinished(record);
@@ -38,14 +40,16 @@ export class Restore {
     }
     for (const { cell, turn, record } of newest.values()) {
       const isRunning = turn.is_running === true && !isFinished(record);
-      if (isRunning && turn.display_id) {
-        this.followed.set(turn.display_id, { cellId: cell.id, turnId: turn.turn_id });
+      if (!isRunning && !this.isMissing(cell, record)) {
+        continue;
       }
-      if (isRunning || this.isMissing(cell, record)) {
-        show(cell, turn.turn_id, turn.bundle);
-        if (isFinished(record)) {
-          void this.storage.store(record);
-        }
+      const place = new TurnPlace(this.client.context.model, cell.id, turn.turn_id);
+      place.show(turn.bundle);
+      if (isRunning && turn.display_id) {
+        this.followed.set(turn.display_id, place);
+      }
+      if (isFinished(record)) {
+        void this.storage.store(record);
       }
     }
     this.latest.clear();
@@ -69,17 +73,14 @@ export class Restore {
     if (this.drawnByLab.has(displayId)) {
       return;
     }
-    const followed = this.followed.get(displayId);
-    if (!followed) {
+    const place = this.followed.get(displayId);
+    if (!place) {
       if (this.client.state === 'connecting') {
         this.latest.set(displayId, bundle); // overtook the answer to our hello
       }
       return;
     }
-    const cell = findCell(this.client.context.model, followed.cellId, followed.turnId);
-    if (cell) {
-      show(cell, followed.turnId, bundle);
-    }
+    place.show(bundle);
     const record = recordOf(bundle);
     if (record && isFinished(record)) {
       this.followed.delete(displayId);
@@ -87,23 +88,17 @@ export class Restore {
   }
 
   private readonly drawnByLab = new Set<string>();
-  private readonly followed = new Map<string, { cellId: string; turnId: string }>();
+  private readonly followed = new Map<string, TurnPlace>();
   private readonly latest = new Map<string, MimeBundle>();
 }
 
-/** Whether this page runs the cell, so that JupyterLab draws it. JupyterLab 4.2 does not say. */
-function isRunningHere(cell: ICodeCellModel): boolean {
-  return (cell as { executionState?: string }).executionState === 'running';
-}
-
-/** Put the bundle in the place of the turn's output, or of all outputs where the cell does not show the turn. */
-function show(cell: ICodeCellModel, turnId: string, bundle: MimeBundle): void {
-  const output = { output_type: 'display_data', data: bundle, metadata: {} } as IOutput;
-  const drawn = drawnRecords(cell).find(({ record }) => record.turn_id === turnId);
-  if (drawn) {
-    cell.outputs.set(drawn.index, output);
-  } else {
-    cell.outputs.clear();
-    cell.outputs.add(output);
-  }
+/**
+ * The ids of the cells that this page runs now, and so JupyterLab draws. A cell's own `executionState` would not do: in
+ * a shared document it says the same to all pages, also to one that was reloaded.
+ */
+export function watchRunningCells(): ReadonlySet<string> {
+  const running = new Set<string>();
+  NotebookActions.executionScheduled.connect((_, { cell }) => running.add(cell.model.id));
+  NotebookActions.executed.connect((_, { cell }) => running.delete(cell.model.id));
+  return running;
 }
