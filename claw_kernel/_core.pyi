@@ -80,11 +80,17 @@ class ToolOutput:
 @final
 class Core:
     def __init__(
-        self, workspace: str, *, extra_roots: list[str] = ..., state_dir: str = ..., session_id: str = ...
+        self,
+        workspace: str,
+        *,
+        extra_roots: list[str] = ...,
+        state_dir: str = ...,
+        session_id: str = ...,
+        programs: str = ...,
     ) -> None:
         """``workspace`` and ``extra_roots`` are directories that file tools may touch; ``state_dir`` takes the audit log
         and spilled outputs (readable by the model, never writable), by default ``$XDG_STATE_HOME/claw`` or
-        ``~/.local/state/claw``. Raises OSError where a root is no directory."""
+        ``~/.local/state/claw``. ``programs``: a directory put first in the PATH of commands. Raises OSError where a root is no directory."""
     @property
     def workspace(self) -> str: ...
     def specs(self) -> str:

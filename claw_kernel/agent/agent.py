@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import uuid
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from claw_kernel._core import Core, RuleError
@@ -42,7 +44,12 @@ class Agent:
         self.settings = settings
         self.session = session or Session()
         try:
-            core = Core(settings.cwd, state_dir=settings.state_dir, session_id=self.session.session_id)
+            core = Core(
+                settings.cwd,
+                state_dir=settings.state_dir,
+                session_id=self.session.session_id,
+                programs=str(Path(sys.executable).parent) if sys.executable else "",
+            )
             core.set_policy(settings.policy())
         except RuleError as error:
             raise SettingsError(str(error), "Mend or remove the rule.") from None

@@ -9,6 +9,8 @@ COMMANDS = {
     "doctor": "check the installation and say how to mend it",
     "lab": "open JupyterLab (arguments are passed on)",
     "demo": "run the quickstart notebook headless on a scripted model",
+    "permissions": "say what the policy would do with a call (explain, check)",
+    "tools": "list the tools, or run calls from a program",
     "version": "print the version",
     "help": "show this page, or that of a command",
 }
@@ -91,6 +93,14 @@ def _command(name: str, rest: list[str]) -> int:
             from claw_kernel.cli import demo
 
             return demo.run(rest)
+        case "permissions":
+            from claw_kernel.cli import permissions
+
+            return permissions.run(rest)
+        case "tools":
+            from claw_kernel.cli import tools
+
+            return tools.run(rest)
         case _:
             raise AssertionError(name)
 
@@ -115,7 +125,7 @@ def nearest(name: str, known: list[str]) -> str:
 
 def help_page() -> str:
     """What ``claw --help`` prints."""
-    rows = "\n".join(f"  {name:<9} {purpose}" for name, purpose in COMMANDS.items())
+    rows = "\n".join(f"  {name:<12} {purpose}" for name, purpose in COMMANDS.items())
     return (
         "usage: claw COMMAND …\n\n"
         "Claw for Jupyter: a coding agent in the notebook, and here on the command line.\n\n"

@@ -174,17 +174,24 @@ mod _core {
     }
 
     #[pyclass(frozen, module = "claw_kernel._core")]
-    struct Core(gate::Core);
+    struct Core(gate::Core, Option<PathBuf>);
 
     #[pymethods]
     impl Core {
         #[new]
-        #[pyo3(signature = (workspace, *, extra_roots = Vec::new(), state_dir = "", session_id = ""))]
-        fn new(workspace: &str, extra_roots: Vec<String>, state_dir: &str, session_id: &str) -> PyResult<Self> {
+        #[pyo3(signature = (workspace, *, extra_roots = Vec::new(), state_dir = "", session_id = "", programs = ""))]
+        fn new(
+            workspace: &str,
+            extra_roots: Vec<String>,
+            state_dir: &str,
+            session_id: &str,
+            programs: &str,
+        ) -> PyResult<Self> {
             let extra: Vec<PathBuf> = extra_roots.into_iter().map(PathBuf::from).collect();
             let state = (!state_dir.is_empty()).then(|| Path::new(state_dir));
             let core = gate::Core::new(Path::new(workspace), &extra, state, session_id);
-            core.map(Self).map_err(|error| match error.raw_os_error() {
+            let programs = (!programs.is_empty()).then(|| PathBuf::from(programs));
+            core.map(|core| Self(core, programs)).map_err(|error| match error.raw_os_error() {
                 Some(code) => PyOSError::new_err((code, error.to_string())),
                 None => error.into(),
             })
@@ -242,7 +249,7 @@ mod _core {
             on_output: Option<Py<PyAny>>,
         ) -> ToolOutput {
             // Taken while Python cannot change it in another thread.
-            let environment = sandbox::environment();
+            let environment = sandbox::environment(self.1.as_deref());
             let forward = |text: &str| {
                 if let Some(on_output) = &on_output {
                     Python::attach(|py| {

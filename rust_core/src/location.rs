@@ -65,6 +65,11 @@ const PROTECTED_PAIRS: &[(&str, &str)] = &[
     ("jupyter", "kernels"),
     ("jupyter", "labextensions"),
     ("jupyter", "nbextensions"),
+    // Programs that a later command finds by name.
+    (".venv", "bin"),
+    ("venv", "bin"),
+    ("env", "bin"),
+    ("node_modules", ".bin"),
 ];
 const PROTECTED_FILES: &[&str] = &[
     ".bashrc",
@@ -146,6 +151,7 @@ mod tests {
             ".envrc",
             ".github/workflows/ci.yml",
             "jupyter_lab_config.py",
+            ".venv/bin/git",
         ] {
             assert!(is_protected(Path::new(path)), "{path}");
         }

@@ -59,17 +59,24 @@ const SHELL_VARIABLES: &[&str] = &[
 const KERNEL_VARIABLES: &[&str] =
     &["JPY_SESSION_NAME", "JPY_PARENT_PID", "JUPYTERHUB_SERVICE_PREFIX", "PYDEVD_USE_FRAME_EVAL"];
 
-/// The environment commands get: this process's own without secrets. Relative folders leave `PATH`, so that a program
-/// lying in the workspace does not pass for one of the system's.
-pub fn environment() -> Environment {
-    scrub(std::env::vars_os())
+/// The environment commands get: this process's own without secrets. `programs`, the folder of the interpreter that runs
+/// us, comes first in `PATH`, so that `python` in a command is the notebook's own although its environment was never
+/// activated. Relative folders leave `PATH`, so that a program lying in the workspace does not pass for one of the system's.
+pub fn environment(programs: Option<&Path>) -> Environment {
+    scrub(std::env::vars_os(), programs)
 }
 
-fn scrub(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
+fn scrub(variables: impl Iterator<Item = (OsString, OsString)>, programs: Option<&Path>) -> Environment {
     let mut kept: Environment = variables.filter(|(name, _)| !is_withheld(name)).collect();
     if let Some((_, path)) = kept.iter_mut().find(|(name, _)| name == "PATH") {
-        let folders: Vec<PathBuf> = std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect();
-        if let Ok(joined) = std::env::join_paths(folders) {
+        let folders = programs.map(Path::to_path_buf).into_iter().chain(std::env::split_paths(path));
+        let mut absolute: Vec<PathBuf> = Vec::new();
+        for folder in folders.filter(|folder| folder.is_absolute()) {
+            if !absolute.contains(&folder) {
+                absolute.push(folder);
+            }
+        }
+        if let Ok(joined) = std::env::join_paths(absolute) {
             *path = joined;
         }
     }
@@ -161,17 +168,18 @@ mod tests {
             ("PATH", "/bin:.:rel::/usr/bin"),
             ("GOOGLE_APPLICATION_CREDENTIALS", "x"),
         ];
-        let kept = scrub(given.iter().map(|(name, value)| (name.into(), value.into())));
+        let kept =
+            scrub(given.iter().map(|(name, value)| (name.into(), value.into())), Some(Path::new("/opt/kernel/bin")));
         let value = |name: &str| kept.iter().find(|(other, _)| other == name).map(|(_, value)| value.to_str().unwrap());
         assert_eq!(value("HOME"), Some("/h"));
         assert_eq!(value("SSH_AUTH_SOCK"), Some("s"));
-        assert_eq!(value("PATH"), Some("/bin:/usr/bin"));
+        assert_eq!(value("PATH"), Some("/opt/kernel/bin:/bin:/usr/bin"));
         assert_eq!(kept.len(), 3 + 4);
     }
 
     #[test]
     fn a_process_gets_its_own_group_and_no_input() {
-        let environment = environment();
+        let environment = environment(None);
         let script = "cat; echo out; echo err >&2; ps -o pgid= -p $$ 2>/dev/null || true";
         let mut running = spawn(bash().unwrap(), &["-c", script], Path::new("/"), &environment, "m").unwrap();
         let mut text = String::new();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -253,3 +254,15 @@ def test_an_unknown_model_is_one_line_with_a_remedy(make_agent):
 
     assert record.stop_reason == "error"
     assert "anthropic" in f"{record.error.message} {record.error.remedy}"
+
+
+def test_python_in_a_command_is_the_interpreter_that_runs_us(make_agent):
+    """A kernel's environment is seldom activated; a command must find its packages all the same."""
+    command = "python -c 'import sys; print(sys.prefix)'"
+    agent = make_agent(
+        [{"tool_calls": [call("Bash", command=command)]}, {"text": "ok"}], permission_mode="bypassPermissions"
+    )
+
+    record = play(agent.start("go"))[-1].record
+
+    assert results_of(record)[0].content[0].text.strip() == sys.prefix

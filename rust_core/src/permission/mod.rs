@@ -319,11 +319,11 @@ impl Policy {
         }
     }
 
-    /// An allow rule for all of Bash, or for exactly this line: it covers redirections too.
+    /// An allow rule for all of Bash, or for exactly this line: it covers the redirections of a line that can be read.
     fn whole_line_rule(&self, tool: &str, all: &[Subject]) -> Option<&Rule> {
         all.iter().find_map(|subject| match subject {
             Subject::Run { command, script, .. } => self.find(Behavior::Allow, |rule| {
-                rule.covers_tool(tool) || (script.doubt.is_none() && rule.is_exactly(command))
+                script.doubt.is_none() && (rule.covers_tool(tool) || rule.is_exactly(command))
             }),
             _ => None,
         })
@@ -349,14 +349,14 @@ impl Policy {
         if script.commands.iter().any(is_critical) || command.replace(' ', "").contains(":(){:|:&};:") {
             return Judgement::firm("It would remove a whole disk, home or workspace, so it is always asked.");
         }
-        if let Some(rule) = self.find(Behavior::Allow, |rule| rule.covers_tool(tool)) {
-            return Judgement::by(rule, "every command");
-        }
         if let Some(doubt) = &script.doubt {
             return Judgement::new(
                 Verdict::Ask,
                 format!("The command line {doubt}, so no rule can be sure what it runs."),
             );
+        }
+        if let Some(rule) = self.find(Behavior::Allow, |rule| rule.covers_tool(tool)) {
+            return Judgement::by(rule, "every command");
         }
         if let Some(rule) = self.find(Behavior::Allow, |rule| rule.is_exactly(command)) {
             return Judgement::by(rule, "exactly this command");

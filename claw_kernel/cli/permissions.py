@@ -1,0 +1,198 @@
+"""``claw permissions``: what the policy would say of a call, for a person (explain) and for a program (check --json)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from claw_kernel.cli import DONE, UsageError, nearest
+from claw_kernel.cli.arguments import Parser
+
+if TYPE_CHECKING:
+    from claw_kernel._core import Core, Prepared
+    from claw_kernel.settings import Settings
+
+_ARGUMENT = {"Bash": "command", "Python": "code"}
+"""The argument that a bare text stands for; of the other tools it is ``file_path`` or ``pattern``."""
+_CHECK = """\
+Each line of stdin is a JSON object: {"tool": "Bash", "input": {"command": "ls"}} and, as needed, "cwd" and
+"policy": {"mode": "default", "allow": [], "ask": [], "deny": []} (without it: your settings for that cwd).
+Each line of stdout answers one: {"decision", "reason", "rule", "source", "suggested_rules", "effects"}, or
+{"decision": "invalid", "reason"} for a call that no tool takes, or {"error"} for a line that cannot be read."""
+
+
+def run(arguments: list[str]) -> int:
+    """Raises UsageError and ClawError."""
+    match arguments:
+        case ["explain", *rest]:
+            return _explain(rest)
+        case ["check", *rest]:
+            return _check(rest)
+        case [] | ["-h" | "--help"]:
+            print(
+                "usage: claw permissions explain TEXT …\n       claw permissions check --json\n\n"
+                "What the permission policy would say of a tool call; nothing is run.\n"
+                '"claw permissions explain --help" and "claw permissions check --help" say more.'
+            )
+            return DONE
+        case [name, *_]:
+            raise UsageError(
+                f"unknown command 'permissions {name}'{nearest(name, ['explain', 'check'])} See claw permissions --help."
+            )
+        case _:
+            raise AssertionError(arguments)
+
+
+def _explain(arguments: list[str]) -> int:
+    parser = Parser("permissions explain", "Say what would happen to a call, why, and which rule would change it.")
+    parser.add_argument("text", metavar="TEXT", help="a command line; with --tool a path, a pattern or code")
+    parser.add_argument(
+        "--tool", default="Bash", metavar="NAME", help="Bash (default), Read, Write, Edit, Glob, Grep, Python"
+    )
+    parser.add_argument("--permission-mode", metavar="MODE")
+    for behavior in ("allow", "ask", "deny"):
+        parser.add_argument(f"--{behavior}", metavar="RULE", action="append", default=[])
+    parser.add_argument("--cwd", metavar="DIRECTORY", help="the workspace (default: the current directory)")
+    options = parser.read(arguments)
+    from claw_kernel.settings import Rule, load_settings
+
+    rules = tuple(Rule(b, r, f"--{b}") for b in ("allow", "ask", "deny") for r in getattr(options, b))
+    settings = load_settings(options.cwd).with_options(
+        "--permission-mode", permission_mode=options.permission_mode, rules=rules
+    )
+    core = open_core(settings)
+    print(explain(core, options.tool, options.text))
+    core.close()
+    return DONE
+
+
+def explain(core: Core, tool: str, text: str) -> str:
+    """A few lines for a person. Raises UsageError where no tool takes the call."""
+    from claw_kernel._core import ToolInputError
+
+    try:
+        prepared = prepare(core, tool, _input_of(tool, text))
+    except ToolInputError as error:
+        raise UsageError(str(error)) from None
+    verdict = {"allow": "allowed", "ask": "asked for", "deny": "denied"}[prepared.decision]
+    lines = [f"{prepared.title}", f"  {verdict}: {prepared.reason}"]
+    if prepared.rule:
+        lines.append(f"  by the rule {prepared.rule} ({prepared.rule_source})")
+    for effect in json.loads(prepared.effects):
+        kind = effect["effect"].replace("_path", "s")
+        lines.append(f"  {kind}: {' '.join(str(value) for key, value in effect.items() if key != 'effect')}")
+    if prepared.decision == "ask":
+        if prepared.suggested_rules:
+            lines.append(f"  to allow it always: {' '.join(repr(rule) for rule in prepared.suggested_rules)}")
+        else:
+            lines.append("  no rule is offered for it: it is asked each time")
+    return "\n".join(lines)
+
+
+def _check(arguments: list[str]) -> int:
+    parser = Parser("permissions check", "Judge one call per line; nothing is run.", _CHECK)
+    parser.add_argument("--json", action="store_true", required=True, help="the only form there is")
+    parser.read(arguments)
+    for_each_line(judge)
+    return DONE
+
+
+def judge(request: dict[str, Any]) -> dict[str, Any]:
+    """The answer to one line. Raises ClawError, RuleError, OSError, KeyError, TypeError for a line that makes no sense."""
+    from claw_kernel._core import ToolInputError
+
+    core = core_of(request)
+    try:
+        prepared = prepare(core, request["tool"], request["input"])
+    except ToolInputError as error:
+        return {"decision": "invalid", "reason": str(error)}
+    finally:
+        core.close()
+    return decision_of(prepared)
+
+
+def decision_of(prepared: Prepared) -> dict[str, Any]:
+    """A verdict as JSON."""
+    return {
+        "decision": prepared.decision,
+        "reason": prepared.reason,
+        "rule": prepared.rule,
+        "source": prepared.rule_source,
+        "suggested_rules": prepared.suggested_rules,
+        "effects": json.loads(prepared.effects),
+    }
+
+
+def prepare(core: Core, tool: str, arguments: dict[str, Any]) -> Prepared:
+    """Also for the tools of a live kernel, whose effects Python states. Raises ToolInputError."""
+    if tool == "Python":
+        return core.prepare(tool, json.dumps(arguments), json.dumps([{"effect": "namespace"}]))
+    return core.prepare(tool, json.dumps(arguments))
+
+
+def core_of(request: dict[str, Any]) -> Core:
+    """The core for a request's ``cwd`` and ``policy``."""
+    from dataclasses import replace
+
+    from claw_kernel.settings import Rule, load_settings
+
+    settings = load_settings(request.get("cwd"))
+    if (policy := request.get("policy")) is not None:
+        rules = tuple(Rule(b, rule, "policy") for b in ("allow", "ask", "deny") for rule in policy.get(b, ()))
+        settings = replace(settings, rules=rules).with_options("policy", permission_mode=policy.get("mode", "default"))
+    return open_core(settings)
+
+
+def open_core(settings: Settings) -> Core:
+    """Raises SettingsError for a rule that cannot be read or a workspace that is no directory."""
+    from claw_kernel._core import Core, RuleError
+    from claw_kernel.errors import SettingsError
+
+    try:
+        core = Core(settings.cwd, state_dir=settings.state_dir, session_id="command-line")
+        core.set_policy(settings.policy())
+    except RuleError as error:
+        raise SettingsError(str(error), "Mend or remove the rule.") from None
+    except OSError as error:
+        raise SettingsError(f"{settings.cwd} cannot be used as workspace: {error}.") from None
+    for secret in settings.secrets():
+        core.add_secret(secret)
+    return core
+
+
+def for_each_line(answer: Any) -> None:
+    """``answer`` each JSON object of stdin with one on stdout; a line that makes no sense is answered with ``error``."""
+    from claw_kernel._core import RuleError
+    from claw_kernel.errors import ClawError
+
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        reply: dict[str, Any]
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict) or not isinstance(request.get("input"), dict):
+                raise TypeError('a line is an object with "tool" and "input"')
+            reply = answer(request)
+        except (ClawError, RuleError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            said = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+            reply = {"error": said}
+        print(json.dumps(reply, ensure_ascii=False), flush=True)
+
+
+def _input_of(tool: str, text: str) -> dict[str, Any]:
+    match tool:
+        case "Bash" | "Python":
+            return {_ARGUMENT[tool]: text}
+        case "Glob" | "Grep":
+            return {"pattern": text}
+        case "Write":
+            return {"file_path": text, "content": ""}
+        case "Edit":
+            # Only the path is judged; an edit that changes nothing would be refused for that.
+            content = Path(text).read_text("utf-8", "replace") if Path(text).is_file() else ""
+            return {"file_path": text, "old_string": content[:1] or "a", "new_string": ""}
+        case _:
+            return {"file_path": text}

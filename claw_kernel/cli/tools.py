@@ -1,0 +1,90 @@
+"""``claw tools``: list the tools, and run calls from a program, each through the whole gate."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from claw_kernel.cli import DONE, UsageError, nearest
+from claw_kernel.cli.arguments import Parser
+from claw_kernel.cli.permissions import core_of, decision_of, for_each_line, open_core, prepare
+
+_RUN = """\
+Each line of stdin is a JSON object as for "claw permissions check --json": {"tool", "input"} and, as needed, "cwd",
+"policy", and "answer": "allow_once" for a call that the policy would ask for. Calls with the same cwd and policy share
+one session, so that an Edit may follow its Read. Each line of stdout answers one: the decision's fields, "ran", and,
+where it ran, "status", "content" and "details"."""
+
+
+def run(arguments: list[str]) -> int:
+    """Raises UsageError and ClawError."""
+    match arguments:
+        case ["run", *rest]:
+            parser = Parser("tools run", "Run one tool call per line, through policy, workspace and audit.", _RUN)
+            parser.add_argument("--json", action="store_true", required=True, help="the only form there is")
+            parser.read(rest)
+            session = _Session()
+            try:
+                for_each_line(session.run)
+            finally:
+                session.close()
+            return DONE
+        case ["list", *rest]:
+            Parser("tools list", "The tools a run without a notebook has, as JSON.").read(rest)
+            return _list()
+        case [] | ["-h" | "--help"]:
+            print(
+                "usage: claw tools list\n       claw tools run --json\n\n"
+                "The tools for files and commands, for programs that use or test them."
+            )
+            return DONE
+        case [name, *_]:
+            raise UsageError(f"unknown command 'tools {name}'{nearest(name, ['run', 'list'])} See claw tools --help.")
+        case _:
+            raise AssertionError(arguments)
+
+
+def _list() -> int:
+    from claw_kernel.settings import load_settings
+
+    core = open_core(load_settings())
+    print(json.dumps(json.loads(core.specs()), indent=2))
+    core.close()
+    return DONE
+
+
+class _Session:
+    def __init__(self) -> None:
+        self._cores: dict[str, Any] = {}
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        from claw_kernel._core import CancelToken, ToolInputError, ToolOutput
+
+        key = json.dumps([request.get("cwd"), request.get("policy")])
+        if key not in self._cores:
+            self._cores[key] = core_of(request)
+        core = self._cores[key]
+        try:
+            prepared = prepare(core, request["tool"], request["input"])
+        except ToolInputError as error:
+            return {"decision": "invalid", "reason": str(error), "ran": False}
+        answer = request.get("answer", "")
+        reply = decision_of(prepared)
+        is_allowed = prepared.decision == "allow" or (prepared.decision == "ask" and answer == "allow_once")
+        if not is_allowed or request["tool"] == "Python":
+            refused = ToolOutput(json.dumps([{"type": "text", "text": f"Denied: {prepared.reason}"}]), "error")
+            core.finish(prepared, refused, "command-line:deny")
+            return {**reply, "ran": False}
+        output = core.finish(prepared, core.run(prepared, CancelToken()), f"command-line:{answer}" if answer else "")
+        details = json.loads(output.details)
+        return {
+            **reply,
+            "ran": True,
+            "status": output.status,
+            "content": json.loads(output.content),
+            "details": details,
+        }
+
+    def close(self) -> None:
+        for core in self._cores.values():
+            core.close()

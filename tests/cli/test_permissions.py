@@ -1,0 +1,126 @@
+"""``claw permissions`` and ``claw tools``: the gate from outside, by hand and by program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def claw(tmp_path):
+    """Run claw in a workspace of its own; gives the finished process."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+
+    def run(*arguments, lines=None):
+        return subprocess.run(
+            [sys.executable, "-m", "claw_kernel.cli", *arguments],
+            input="".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines or ()),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=workspace,
+            env={"PATH": "/usr/bin:/bin", "CLAW_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)},
+        )
+
+    run.workspace = workspace
+    return run
+
+
+def test_explain_says_what_would_happen_why_and_which_rule_to_write(claw):
+    done = claw("permissions", "explain", "git status && rm -rf x", "--allow", "Bash(git status:*)")
+
+    assert done.returncode == 0
+    assert "asked for: No rule allows `rm -rf x`." in done.stdout
+    assert "Bash(rm -rf x)" in done.stdout
+    assert not done.stderr
+
+
+def test_explain_names_the_rule_and_where_it_came_from(claw):
+    done = claw("permissions", "explain", "secrets/key", "--tool", "Read", "--deny", "Read(secrets/**)")
+
+    assert "denied" in done.stdout
+    assert "Read(secrets/**) (--deny)" in done.stdout
+
+
+def test_check_answers_one_decision_a_line_whatever_the_line(claw):
+    run = {"tool": "Bash", "input": {"command": "ls"}}
+    done = claw(
+        "permissions",
+        "check",
+        "--json",
+        lines=[
+            run,
+            {**run, "policy": {"allow": ["Bash(ls:*)"]}},
+            {**run, "policy": {"allow": ["Bash(ls:*)"], "deny": ["Bash"]}},
+            {**run, "policy": {"mode": "plan"}},
+            {**run, "policy": {"allow": ["Bsh"]}},
+            {**run, "policy": {"mode": "planned"}},
+            {"tool": "Bash", "input": {}},
+            {"input": {}},
+            "nonsense",
+            "[]",
+        ],
+    )
+
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [a.get("decision") for a in answers] == [
+        "ask",
+        "allow",
+        "deny",
+        "deny",
+        None,
+        None,
+        "invalid",
+        None,
+        None,
+        None,
+    ]
+    assert answers[1]["rule"] == "Bash(ls:*)"
+    assert all(a["error"] for a in answers if "decision" not in a)
+    assert done.returncode == 0
+    assert not done.stderr
+
+
+def test_tools_run_goes_through_the_gate_and_shares_a_session(claw):
+    (claw.workspace / "a.txt").write_text("one\n")
+    edit = {"tool": "Edit", "input": {"file_path": "a.txt", "old_string": "one", "new_string": "two"}}
+    done = claw(
+        "tools",
+        "run",
+        "--json",
+        lines=[
+            {"tool": "Read", "input": {"file_path": "a.txt"}},
+            edit,
+            {**edit, "answer": "allow_once"},
+            {"tool": "Bash", "input": {"command": "cat a.txt; exit 3"}, "answer": "allow_once"},
+            {"tool": "Read", "input": {"file_path": "/etc/passwd"}, "answer": "allow_once"},
+        ],
+    )
+
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [a["ran"] for a in answers] == [True, False, True, True, False]
+    assert (claw.workspace / "a.txt").read_text() == "two\n"
+    assert answers[3]["details"]["exit_code"] == 3
+    assert "two" in answers[3]["content"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("permissions", "explan", "x"), "did you mean 'explain'"),
+        (("permissions", "explain", "x", "--tool", "Bsh"), 'no tool "Bsh"'),
+        (("permissions", "explain", "x", "--permission-mode", "plane"), "did you mean plan"),
+        (("tools", "rum"), "did you mean 'run'"),
+        (("permissions", "check"), "--json"),
+    ],
+)
+def test_a_mistake_is_one_line(claw, arguments, says):
+    done = claw(*arguments)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
