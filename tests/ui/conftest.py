@@ -51,7 +51,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.
 
 
 @pytest.fixture
-def open_page(browser: playwright_api.Browser) -> Iterator[Callable[..., LabPage]]:
+def open_page(browser: playwright_api.Browser, tmp_path: Path) -> Iterator[Callable[..., LabPage]]:
     """``open_page(server, name, **options of LabPage.open)``: a new browser window."""
     pages: list[LabPage] = []
 
@@ -62,7 +62,9 @@ def open_page(browser: playwright_api.Browser) -> Iterator[Callable[..., LabPage
         return page
 
     yield open_one
-    for page in pages:
+    for number, page in enumerate(pages):
+        # Kept with the test's files, so that a failure can be looked at.
+        page.page.screenshot(path=str(tmp_path / f"page-{number}.png"))
         page.close()
     for server in {id(page.server): page.server for page in pages}.values():
         server.stop_kernels()
