@@ -59,7 +59,7 @@ def load(host: Host, path: str) -> CommandOutput:
     records, header = _read_export(place) if place.suffix == ".json" else read_notebook(place)
     session = host.session
     before = {record.turn_id for record in session.records}
-    warnings = session.merge(records, header)
+    warnings = session.merge(records, header, is_asked_for=True)
     added = [record for record in session.records if record.turn_id not in before]
     if not records:
         raise SessionError(f"{place} holds no turns of Claw.", "Give the path of a notebook in which Claw ran.")

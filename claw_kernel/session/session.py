@@ -80,10 +80,13 @@ class Session:
             self._is_own = True
             self._is_stale = True
 
-    def merge(self, documents: Iterable[Any], header: Mapping[str, Any] | None = None) -> list[str]:
+    def merge(
+        self, documents: Iterable[Any], header: Mapping[str, Any] | None = None, *, is_asked_for: bool = False
+    ) -> list[str]:
         """Take in the turns a notebook holds (JSON objects from either carrier) and return a warning for each that cannot be
         read. What this session already knows wins; of two versions of a turn the one with more steps, then the finished one.
-        A session without turns takes on the notebook's id, unless it was begun on purpose (``clear``): what came before stays out."""
+        A session without turns takes on the notebook's id, unless it was begun on purpose (``clear``): what came before
+        stays out, except where a person asks for it."""
         warnings: list[str] = []
         found: dict[str, TurnRecord] = {}
         for document in documents:
@@ -96,7 +99,7 @@ class Session:
             if known is None or _weight(record) > _weight(known):
                 found[record.turn_id] = record
         with self._lock:
-            if not self._records and found and not self._is_own:
+            if not self._records and found and (is_asked_for or not self._is_own):
                 newest = max(found.values(), key=lambda record: record.started_at)
                 wanted = (header or {}).get("session_id") or newest.session_id
                 self.session_id = str(wanted)
