@@ -234,12 +234,8 @@ def _markdown_live(live: Document, approvals: Mapping[str, Mapping[str, Any]]) -
     for call in live.get("calls", ()):
         yield _markdown_call(call, approvals.get(call["call_id"]))
     for pending in live.get("pending", ()):
-        yield f"**? {_inline(pending['tool'])} waits for an answer:** {_inline(pending['reason'])}"
-        preview = pending.get("preview") or {}
-        if preview.get("kind") == "diff":
-            yield fence(head(preview["diff"]), "diff")
-        elif shown := preview.get("visible"):
-            yield fence(head(shown))
+        # What would be done stands in full where it is answered: on the widget, at the prompt, on the extension's card.
+        yield f"**? {_inline(pending['tool'])} waits for your answer:** {_inline(pending['reason'])}"
 
 
 def _finished_call(block: Document, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -169,6 +169,10 @@ def turn_messages(record: TurnRecord, *, keep_thinking: bool) -> list[Message]:
             messages.append(Message("assistant", spoken))
         if step.results:
             messages.append(Message("user", step.results))
+    if len(messages) == 1:
+        # Without this the next prompt would run into this one, and the model would answer both.
+        reason = "interrupted" if record.stop_reason in ("interrupted", "incomplete", None) else "an error"
+        messages.append(Message("assistant", (TextBlock(f"[This request was not answered: {reason}.]"),)))
     return messages
 
 

@@ -29,6 +29,18 @@ const WAYS: Record<AnsweredBy, string> = {
 
 let cards = 0;
 
+/** How far below the visible part a question may begin and still count as what the reader is following. */
+const FOLLOWED_PIXELS = 300;
+
+/** Scroll just so far that the buttons are seen, where the reader is following this cell; elsewhere nothing moves. */
+function showButtons(heading: HTMLElement, actions: HTMLElement): void {
+  const port = heading.closest('.jp-WindowedPanel-outer, .jp-Notebook')?.getBoundingClientRect();
+  const top = heading.getBoundingClientRect().top;
+  if (port && top > port.top && top < port.bottom + FOLLOWED_PIXELS) {
+    actions.scrollIntoView({ block: 'nearest' });
+  }
+}
+
 /**
  * The question of one tool call and its answer: a heading, and a row that holds the buttons first and the answer
  * afterwards, of the same height, so that nothing below moves. What the call would do is drawn between the two.
@@ -100,6 +112,10 @@ export class ApprovalCard {
       return;
     }
     this.setDisabled(liveness !== 'live' || this.isSending);
+    if (liveness === 'live' && !this.wasShown) {
+      this.wasShown = true;
+      window.requestAnimationFrame(() => showButtons(this.heading, this.actions));
+    }
     if (liveness === 'connecting') {
       setText(this.status, 'Connecting to the kernel…');
     } else if (liveness === 'elsewhere') {
@@ -183,6 +199,7 @@ export class ApprovalCard {
   }
 
   private request: ApprovalRequest | null = null;
+  private wasShown = false;
   private isSending = false;
   private hasAnswered = false;
   private hasFailed = false;

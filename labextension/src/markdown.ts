@@ -73,13 +73,12 @@ export class MarkdownText {
     private readonly rendermime: IRenderMimeRegistry
   ) {}
 
-  update(text: string, isFinal: boolean, trusted: boolean): void {
+  update(text: string, isFinal: boolean): void {
     if (text === this.text && isFinal === this.isFinal) {
       return;
     }
     this.text = text;
     this.isFinal = isFinal;
-    this.trusted = trusted;
     const parts = (isFinal && isIndivisible(text) ? [text] : cutMarkdown(text)).map(part => part.trimEnd());
     while (this.parts.length > parts.length) {
       const part = this.parts.pop();
@@ -113,7 +112,8 @@ export class MarkdownText {
         }
         rendered = part.text;
         const renderer = this.rendermime.createRenderer(MARKDOWN);
-        await renderer.renderModel(new MimeModel({ data: { [MARKDOWN]: rendered }, trusted: this.trusted }));
+        // Never trusted, in a notebook of one's own neither: a model wrote it, from whatever it has read.
+        await renderer.renderModel(new MimeModel({ data: { [MARKDOWN]: rendered }, trusted: false }));
         if (this.layout.isDisposed || !this.parts.includes(part)) {
           renderer.dispose();
           return;
@@ -132,7 +132,6 @@ export class MarkdownText {
 
   private text = '';
   private isFinal = false;
-  private trusted = false;
   private readonly parts: Part[] = [];
 }
 

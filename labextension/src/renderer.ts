@@ -16,6 +16,7 @@ import {
   TURN_MIME,
   type TurnRecord
 } from './protocol';
+import { QuietSanitizer } from './sanitizer';
 
 const TICK_MILLISECONDS = 1000;
 
@@ -46,10 +47,12 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     super();
     this.addClass('claw-Turn');
     this.layout = this.free;
-    this.rendermime = rendermime.clone({
+    const here = {
       ...(options.resolver ? { resolver: options.resolver } : {}),
       ...(options.linkHandler ? { linkHandler: options.linkHandler } : {})
-    });
+    };
+    this.rendermime = rendermime.clone(here);
+    this.quietRendermime = rendermime.clone({ ...here, sanitizer: new QuietSanitizer(rendermime.sanitizer) });
     this.announcement.setAttribute('aria-live', 'polite');
     this.node.append(this.notices, this.steps, this.error, this.footer, this.announcement);
     clients.changed.connect(this.schedule, this);
@@ -194,11 +197,11 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     const key = `${step}.text.${count}`;
     let view = this.texts.get(key);
     if (!view) {
-      view = new MarkdownText(this.free, this.rendermime);
+      view = new MarkdownText(this.free, this.quietRendermime);
       this.texts.set(key, view);
     }
     this.place(key, view.node);
-    view.update(text, isFinal, this.trusted);
+    view.update(text, isFinal);
   }
 
   private drawThinking(step: number, count: number, text: string, isFinal: boolean): void {
@@ -326,6 +329,7 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
   private errorKey = '';
   private readonly free = new FreeLayout();
   private readonly rendermime: IRenderMimeRegistry;
+  private readonly quietRendermime: IRenderMimeRegistry;
   private readonly seen = new Set<string>();
   private readonly texts = new Map<string, MarkdownText>();
   private readonly thoughts = new Map<string, ThinkingView>();

@@ -152,8 +152,9 @@ def test_a_turn_that_failed_before_the_model_spoke_leaves_alternating_roles(make
     play(agent.start("lost", model="nosuch/model"))
     last = play(agent.start("again"))[-1].record
 
-    roles = [m.role for m in agent.session.transcript(last.model)]
-    assert roles == ["user", "assistant"]
+    messages = agent.session.transcript(last.model)
+    assert [m.role for m in messages] == ["user", "assistant", "user", "assistant"]
+    assert "not answered" in messages[1].content[0].text
 
 
 def test_a_notebook_file_gives_its_records_from_both_carriers(tmp_path):

@@ -396,3 +396,57 @@ for value in ({{"format": 2, "turn_id": "x"}}, damaged, "text", None):
     page.wait_text("newer version of Claw")
     page.wait_text("cannot be drawn")
     assert not [error for error in page.errors if "TypeError" in error]
+
+
+def test_what_a_model_wrote_runs_nothing_and_fetches_nothing(server, open_page) -> None:
+    """In a trusted notebook too: no script, no handler, and no address that is asked for by being shown."""
+    text = (
+        "![chart](http://127.0.0.1:9/leak.png?secret)\n\n"
+        '<img src=x onerror="window.owned = 1"><script>window.owned = 2</script>\n\n'
+        '<b style="background: url(http://127.0.0.1:9/leak.css)">bold</b> '
+        "![dot](data:image/png;base64,iVBORw0KGgo=)\n\nLast words."
+    )
+    draw = f"""text = {text!r}
+base = records.base("t_q")
+kernel_side.draw({{**base, "steps": [{{"content": [{{"type": "text", "text": text}}]}}], "stop_reason": "end_turn"}})"""
+    server.write("quiet.ipynb", [START, draw])
+    page = open_page(server, "quiet.ipynb")
+    asked: list[str] = []
+    page.page.on("request", lambda request: asked.append(request.url))
+    page.run_cell(0)
+    page.run_cell(1)
+    page.wait_text("Last words.")
+    page.page.wait_for_timeout(500)
+    assert [url for url in asked if "leak" in url] == []
+    assert page.page.evaluate("() => window.owned") is None
+    shown = page.page.evaluate(
+        "() => [...document.querySelectorAll('.claw-Text img')].map(image => image.src.slice(0, 10))"
+    )
+    assert shown == ["data:image"]
+    link = page.page.locator(".claw-Text a", has_text="[image: chart]")
+    assert link.get_attribute("href") == "http://127.0.0.1:9/leak.png?secret"
+    assert "bold" in page.page.locator(".claw-Text b").inner_text()
+
+
+def test_the_buttons_of_a_question_come_into_view(server, open_page) -> None:
+    """A long diff in a cell that is being followed must not hide what answers it."""
+    diff = "--- a/x\n+++ b/x\n@@ -1 +1,40 @@\n" + "".join(f"+line {number}\n" for number in range(40))
+    preview = {"kind": "diff", "path": "x", "diff": diff, "is_new": False}
+    draw = f"""kernel_side.draw(records.pending(preview={preview!r}, tool="Edit", title="Edit x"))
+import time
+end = time.time() + 10
+while time.time() < end and not kernel_side.answered.is_set():
+    time.sleep(0.01)"""
+    server.write("view.ipynb", [START, "print('line\\n' * 40)", draw])
+    page = open_page(server, "view.ipynb")
+    page.run_cell(0)
+    page.run_cell(1)
+    page.start_cell(2)
+    button = page.button("Allow once")
+    button.wait_for()
+    page.page.wait_for_timeout(300)
+    box = button.bounding_box()
+    height = page.page.viewport_size["height"]
+    assert box["y"] + box["height"] < height
+    button.click()
+    page.wait_cell(2)
