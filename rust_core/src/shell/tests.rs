@@ -198,7 +198,7 @@ fn critical_removals_are_known() {
         "rm -rf build",
         "rm x",
         "rm -rf ./dist/*",
-        "rm -rf ~/work/tmp/x",
+        "rm -rf ~/tmp/x",
         "find . -name x",
         "rm -f /tmp/a/b",
         "dd of=/dev/null",
