@@ -171,9 +171,11 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class ProviderNotice:
-    """Something the person should know while waiting: a retry, a fallback, "this model is scripted"."""
+    """Something the person should know: a fallback, "this model is scripted". ``is_passing``: only while they wait (a retry);
+    it is not recorded."""
 
     text: str
+    is_passing: bool = False
     type: Literal["provider_notice"] = "provider_notice"
 
 

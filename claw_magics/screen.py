@@ -50,7 +50,7 @@ class ConsoleScreen:
 
     def __init__(self, ip: Any, on_drawn: OnDrawn, *, has_kernel: bool) -> None:
         self._ip, self._on_drawn, self._has_kernel = ip, on_drawn, has_kernel
-        self._notices = 0
+        self._noticed: set[str] = set()
         self._steps = 0
         self._text = ""
         self._calls: set[str] = set()
@@ -60,9 +60,9 @@ class ConsoleScreen:
         document = view.document()
         approvals = approvals_by_call(document)
         written = 0
-        for notice in document.get("notices", ())[self._notices :]:
+        for notice in [text for text in document.get("notices", ()) if text not in self._noticed]:
+            self._noticed.add(notice)
             written += self._line(f"[{printable(notice)}]")
-        self._notices = max(self._notices, len(document.get("notices", ())))
         for step in document["steps"][self._steps :]:
             results = {result["call_id"]: result for result in step.get("results", ())}
             text = "".join(block["text"] for block in step["content"] if block["type"] == "text")

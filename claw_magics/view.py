@@ -82,6 +82,8 @@ class TurnView:
     pending: dict[str, ApprovalRequest] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    waiting_for: str = ""
+    """What a silent model is waited for: the newest passing notice."""
     is_finished: bool = False
     step_bytes: int = 0
     """Size of the finished steps as JSON, which every drawing sends again."""
@@ -94,12 +96,14 @@ class TurnView:
         """Take in one event."""
         match event:
             case TextDelta():
+                self.waiting_for = ""
                 self._text.append(event.text)
             case ThinkingDelta():
                 self._thinking.append(event.text)
             case ToolCallDelta():
                 self._call(event.call_id, event.name)
             case MessageFinished():
+                self.waiting_for = ""
                 self._take_message(event.message)
             case ToolStarted():
                 call = self._call(event.call_id, event.tool)
@@ -123,7 +127,10 @@ class TurnView:
                 if asked is not None:
                     self.answers[asked.call_id] = event.answer
             case ProviderNotice():
-                self.notices.append(event.text)
+                if event.is_passing:
+                    self.waiting_for = event.text
+                else:
+                    self.notices.append(event.text)
             case StepStarted() | StreamRestarted():
                 self._clear_step()
             case StepFinished():
@@ -160,8 +167,8 @@ class TurnView:
         found["steps"] = list(self.steps)
         if approvals := self._approvals():
             found["approvals"] = approvals
-        if self.notices:
-            found["notices"] = list(self.notices)
+        if notices := [*self.record.notices, *self.notices, *filter(None, [self.waiting_for])]:
+            found["notices"] = notices
         # The order of keys is part of the format: ``stop_reason`` comes behind these.
         found["stop_reason"] = None
         live = {

@@ -183,7 +183,8 @@ class TurnLoop:
                         emit(event)
                         return event
                     case ProviderNotice():
-                        self._note(event.text)
+                        if not event.is_passing:
+                            self._note(event.text)
                         emit(event)
                     case TextDelta():
                         self._partial.append(event.text)

@@ -83,7 +83,9 @@ class HttpProvider:
                 reason = _reason(error, self.name)
             if has_deltas:
                 yield StreamRestarted(reason)
-            yield ProviderNotice(f"{reason}; trying again in {_seconds(wait_seconds)} ({attempt}/{limit})")
+            yield ProviderNotice(
+                f"{reason}; trying again in {_seconds(wait_seconds)} ({attempt}/{limit})", is_passing=True
+            )
             await asyncio.sleep(wait_seconds)
 
     def _wait_seconds(self, error: ProviderError, attempt: int) -> float:
