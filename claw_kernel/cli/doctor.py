@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from claw_kernel.cli import DONE, FAILED
 from claw_kernel.cli.arguments import Parser
+from claw_kernel.cli.finding import Finding
 from claw_kernel.errors import ClawError
 
 if TYPE_CHECKING:
     from claw_kernel.settings import Settings
 
 _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report. ``warn``: Claw works, with less; ``fail``: something of Claw does not work."""
-
-    topic: str
-    state: Literal["ok", "warn", "fail"]
-    message: str
-    remedy: str = ""
 
 
 def run(arguments: list[str]) -> int:

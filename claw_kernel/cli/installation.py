@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from claw_kernel import __version__
-from claw_kernel.cli.doctor import Finding
+from claw_kernel.cli.finding import Finding
 
 _DISTRIBUTION = "claw-jupyter"
 _EXTENSION = "claw-jupyter"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claw_kernel.cli.doctor import Finding
+from claw_kernel.cli.finding import Finding
 
 if TYPE_CHECKING:
     from claw_kernel.settings import Settings
