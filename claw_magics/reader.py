@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import contextvars
 import queue
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -20,6 +21,7 @@ from claw_kernel.messages import ApprovalRequested, ApprovalResolved, Event, Too
 from claw_kernel.session.record import scrub
 from claw_magics.approvals import Approvals
 from claw_magics.screen import Screen
+from claw_magics.standin import StandIn
 from claw_magics.view import TurnView
 
 TICK_SECONDS = 0.05
@@ -56,10 +58,16 @@ class Reader:
         )
         self._draw_at = 0.0
         self._is_dirty = False
+        self._lock = threading.RLock()  # between this thread and its stand-in
+        self._stand_in = StandIn(self._draw_printed)
         self._redraw: asyncio.TimerHandle | None = None
 
     async def read(self) -> TurnRecord:
         """The turn's record. Being cancelled cancels the turn, which is then still read to its end."""
+        with self._stand_in:
+            return await self._read()
+
+    async def _read(self) -> TurnRecord:
         loop = asyncio.get_running_loop()
         pulling = loop.create_task(self._pull(loop))
         ticking = loop.create_task(self._tick())
@@ -91,6 +99,10 @@ class Reader:
 
     def read_blocking(self) -> TurnRecord:
         """The same without a loop. KeyboardInterrupt cancels the turn, which is then still read to its end."""
+        with self._stand_in:
+            return self._read_blocking()
+
+    def _read_blocking(self) -> TurnRecord:
         jobs = _QueueJobs(self._turn)
         self._namespace.bind(jobs.run_on_main)
         give_up_at = float("inf")
@@ -121,26 +133,38 @@ class Reader:
 
     async def _tick(self) -> None:
         while True:
+            self._stand_in.tick()
             self._approvals.poll()
             await asyncio.sleep(TICK_SECONDS)
 
     def _pull_blocking(self, jobs: _QueueJobs, give_up_at: float) -> None:
         for batch in self._turn.batches_blocking(TICK_SECONDS):
+            self._stand_in.tick()
             self._take(batch)
-            if not self._view.is_finished and (jobs.is_waiting or time.monotonic() >= self._draw_at):
+            if time.monotonic() >= self._draw_at:
                 self._draw_what_is_new()
-            jobs.run_waiting()
+            jobs.run_waiting(self._draw_what_is_new)
             self._approvals.poll()
             if time.monotonic() >= give_up_at:
                 return
 
     def _take(self, batch: list[Event]) -> None:
         fold = self._view.fold
-        self._is_dirty = self._is_dirty or bool(batch)
-        for event in batch:
-            fold(event)
-            if isinstance(event, _REACTED):
-                self._react(event)
+        with self._lock:
+            self._is_dirty = self._is_dirty or bool(batch)
+            for event in batch:
+                fold(event)
+                if isinstance(event, _REACTED):
+                    self._react(event)
+
+    def _draw_printed(self) -> None:
+        """In the stand-in's thread: what a running call prints. Everything else waits for the reader's own."""
+        with self._lock:
+            for event in self._turn.take_leading(_is_printed):
+                self._view.fold(event)
+                self._is_dirty = True
+            if self._is_dirty and not self._view.is_finished and time.monotonic() >= self._draw_at:
+                self._paint()
 
     def _react(self, event: Event) -> None:
         if isinstance(event, ApprovalRequested):
@@ -153,6 +177,8 @@ class Reader:
 
     def _draw_what_is_new(self) -> None:
         """Before this thread is lent to code that may keep it for minutes: the person sees what runs."""
+        # The call may have come by the shorter way, past the event that says it began.
+        self._take(self._turn.take_leading(lambda event: not isinstance(event, TurnFinished)))
         if self._is_dirty and not self._view.is_finished:
             self._draw()
 
@@ -160,11 +186,15 @@ class Reader:
         if self._redraw is not None:
             self._redraw.cancel()
             self._redraw = None
-        self._is_dirty = False
-        began = time.monotonic()
-        size = self._screen.draw(self._view)
-        ended = time.monotonic()
-        self._draw_at = ended + max(DRAW_SECONDS, (ended - began) / DRAWING_SHARE, size / BYTES_PER_SECOND)
+        self._paint()
+
+    def _paint(self) -> None:
+        with self._lock:
+            self._is_dirty = False
+            began = time.monotonic()
+            size = self._screen.draw(self._view)
+            ended = time.monotonic()
+            self._draw_at = ended + max(DRAW_SECONDS, (ended - began) / DRAWING_SHARE, size / BYTES_PER_SECOND)
 
     def _finish(self) -> None:
         """The last drawing, which is unconditional and holds the record."""
@@ -175,6 +205,10 @@ class Reader:
                 record = replace(record, stop_reason="interrupted")
             self._view.fold(TurnFinished(record))
         self._draw()
+
+
+def _is_printed(event: Event) -> bool:
+    return isinstance(event, ToolOutput) and event.bundle is None
 
 
 class _LoopJobs:
@@ -247,17 +281,14 @@ class _QueueJobs:
             self._waiting.put((job, future))
         return future
 
-    @property
-    def is_waiting(self) -> bool:
-        return not self._waiting.empty()
-
-    def run_waiting(self) -> None:
-        """Reader's thread. KeyboardInterrupt in the job's code passes through after the future was told."""
+    def run_waiting(self, before: Callable[[], None]) -> None:
+        """Reader's thread; ``before`` is called before each job. KeyboardInterrupt in the job's code passes through after the future was told."""
         with contextlib.suppress(queue.Empty):
             while True:
                 job, future = self._waiting.get_nowait()
                 if future.cancelled():
                     continue
+                before()
                 try:
                     result = _run_without_loop(_run(job))
                 except KeyboardInterrupt:

@@ -77,6 +77,13 @@ class Turn:
             if batch and isinstance(batch[-1], TurnFinished):
                 return
 
+    def take_leading(self, is_wanted: Callable[[Event], bool]) -> list[Event]:
+        """The events that come next, as far as they are wanted; the reader gets the rest. Any thread."""
+        with self._lock:
+            count = next((n for n, event in enumerate(self._events) if not is_wanted(event)), len(self._events))
+            taken, self._events = self._events[:count], self._events[count:]
+            return taken
+
     # --- the engine's side ---
 
     def emit(self, event: Event) -> None:

@@ -326,3 +326,22 @@ def test_ipython_without_a_kernel(kernels: Kernels) -> None:
     assert "found 42" in done.stdout, done
     assert "denied" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("first_line", ["%%claw", "%%time\n%%claw"])
+def test_what_computing_code_prints_is_drawn_meanwhile(each_kernel: Kernels, first_line: str) -> None:
+    """The main thread is busy with the code; its output must not wait for its end."""
+    code = "import time\nfor n in range(3):\n    print('round', n, flush=True)\n    time.sleep(0.6)"
+    kernel = each_kernel.start({"tool_calls": [call("Python", code=code)]}, FAST)
+    seen: list[str] = []
+
+    def watch(_kernel: Kernel, channel: str, message: dict[str, Any]) -> None:
+        live = message["content"].get("data", {}).get(TURN, {}).get("live", {}) if channel == "iopub" else {}
+        seen.extend(running.get("output", "") for running in live.get("calls", ()) if running["state"] == "running")
+
+    cell = kernel.run(f"{first_line} --mode bypassPermissions\ngo", watch)
+    assert cell.is_ok
+    assert "round 0\n" in seen, "alone, while the later rounds were still to come"
+    assert not kernel.comms[1:]
+    result = cell.turn["steps"][0]["results"][0]["content"][0]["text"]
+    assert result == "round 0\nround 1\nround 2"
