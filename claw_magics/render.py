@@ -234,8 +234,8 @@ def _markdown_live(live: Document, approvals: Mapping[str, Mapping[str, Any]]) -
     for call in live.get("calls", ()):
         yield _markdown_call(call, approvals.get(call["call_id"]))
     for pending in live.get("pending", ()):
-        # What would be done stands in full where it is answered: on the widget, at the prompt, on the extension's card.
-        yield f"**? {_inline(pending['tool'])} waits for your answer:** {_inline(pending['reason'])}"
+        # What would be done, and why it is asked, stands where it is answered: widget, prompt, the extension's card.
+        yield f"**? {_inline(pending['tool'])} waits for your answer.**"
 
 
 def _finished_call(block: Document, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

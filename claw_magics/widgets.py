@@ -18,6 +18,8 @@ _BOX = (
     "font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px);"
     "white-space:pre-wrap;overflow-wrap:anywhere;max-height:24em;overflow:auto;line-height:1.4"
 )
+_QUESTIONS = {"command": "run this command?", "code": "run this code in your kernel?"}
+"""Where the preview says it all; otherwise the title is the question."""
 _ADDED = "background:rgba(46,160,67,.18)"
 _REMOVED = "background:rgba(248,81,73,.18)"
 
@@ -74,7 +76,9 @@ class ApprovalCard:
 def card_html(request: ApprovalRequest) -> str:
     """The card's text as HTML; every string of it is escaped."""
     preview = request.preview
-    parts = [f"<div><b>Claw asks:</b> <code>{_escape(visible(request.title))}</code></div>"]
+    question = _QUESTIONS.get(str(preview.get("kind")))
+    title = f"<code>{_escape(visible(request.title))}</code>"
+    parts = [f"<div><b>Claw asks: {question}</b></div>" if question else f"<div><b>Claw asks:</b> {title}</div>"]
     if preview.get("kind") == "diff":
         rows = [_diff_row(visible(line)) for line in str(preview.get("diff", "")).split("\n")]
         parts.append(f'<div style="{_BOX}">{"".join(rows)}</div>')
