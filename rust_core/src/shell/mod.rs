@@ -101,10 +101,24 @@ fn doubt(script: &mut Script, why: &str) {
     script.doubt.get_or_insert_with(|| why.to_owned());
 }
 
+/// `text` with a letter for each byte that is not ASCII, so that every place in it stays where it was. The grammar's scanner
+/// hands characters to C's `isdigit` and `isalpha`, which read past their tables for large ones and end the process. To the
+/// shell such characters are letters of a word too; those that are not (odd spaces) are a doubt before it comes to this.
+fn ascii_stand_in(text: &str) -> Vec<u8> {
+    text.bytes().map(|byte| if byte.is_ascii() { byte } else { b'x' }).collect()
+}
+
+/// What stands at `node`, widened to whole characters.
+fn written<'t>(node: Node<'_>, text: &'t str) -> &'t str {
+    let start = (0..=node.start_byte()).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
+    let end = (node.end_byte()..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
+    &text[start..end]
+}
+
 fn read_tree(text: &str, script: &mut Script) {
     let mut parser = Parser::new();
     let language = tree_sitter_bash::LANGUAGE.into();
-    let tree = parser.set_language(&language).ok().and_then(|()| parser.parse(text, None));
+    let tree = parser.set_language(&language).ok().and_then(|()| parser.parse(ascii_stand_in(text), None));
     let Some(tree) = tree else {
         return doubt(script, "cannot be parsed");
     };
@@ -131,7 +145,11 @@ fn read_tree(text: &str, script: &mut Script) {
         }
         // Every byte must belong to a token that was looked at: what the grammar skips, the shell may not.
         if is_word || node.child_count() == 0 {
-            if text.get(covered..node.start_byte()).is_some_and(|gap| !gap.trim_matches([' ', '\t', '\n']).is_empty()) {
+            if covered < node.start_byte()
+                && text
+                    .get(covered..node.start_byte())
+                    .is_none_or(|gap| !gap.trim_matches([' ', '\t', '\n']).is_empty())
+            {
                 doubt(script, "holds something its parser skipped");
             }
             covered = covered.max(node.end_byte());
@@ -141,7 +159,7 @@ fn read_tree(text: &str, script: &mut Script) {
         }
         while !cursor.goto_next_sibling() {
             if !cursor.goto_parent() {
-                if text.get(covered..).is_some_and(|gap| !gap.trim_matches([' ', '\t', '\n']).is_empty()) {
+                if text.get(covered..).is_none_or(|gap| !gap.trim_matches([' ', '\t', '\n']).is_empty()) {
                     doubt(script, "holds something its parser skipped");
                 }
                 return;
@@ -224,8 +242,7 @@ fn follows_assignments(node: Node<'_>) -> Option<&'static str> {
 }
 
 fn add_command(node: Node<'_>, text: &str, script: &mut Script) {
-    let mut found =
-        SimpleCommand { source: text[node.byte_range()].to_owned(), has_assignment: false, words: Vec::new() };
+    let mut found = SimpleCommand { source: written(node, text).to_owned(), has_assignment: false, words: Vec::new() };
     let mut cursor = node.walk();
     for child in node.children(&mut cursor) {
         match child.kind() {
@@ -289,7 +306,7 @@ fn add_loose(node: Node<'_>, text: &str, script: &mut Script) {
         node.children(&mut cursor).filter(Node::is_named).map(|child| word_of(child, text)).collect();
     if !found.is_empty() {
         script.commands.push(SimpleCommand {
-            source: text[node.byte_range()].to_owned(),
+            source: written(node, text).to_owned(),
             has_assignment: false,
             words: found,
         });

@@ -264,7 +264,24 @@ fn dangerous_options_need_an_exact_rule() {
     }
 }
 
+#[test]
+fn letters_of_other_alphabets_are_letters_of_a_word() {
+    assert_eq!(words(&parse("echo größe 日本語 'naïve'")), [["echo", "größe", "日本語", "naïve"]]);
+    assert!(parse("echo größe").doubt.is_none());
+    // Each of these ended the process: the grammar's scanner looks such characters up in C's tables.
+    for text in ["{1..😀}", "{😀..2}", "${😀", "\\😀", "<<😀\n", "$((😀))", "a\\日b", "\u{10ffff}{1..\u{10ffff}"]
+    {
+        assert!(parse(text).doubt.is_some(), "{text}");
+    }
+}
+
 proptest::proptest! {
+    #[test]
+    fn parse_never_panics_on_shell_like_text_of_any_alphabet(text in "[a-c0-9é日😀\u{10ffff} $(){}\\[\\]`'\"\\\\;&|<>#!~*=\n\t,.-]{0,120}") {
+        let script = parse(&text);
+        proptest::prop_assert!(script.doubt.is_some() || script.commands.len() <= MAX_COMMANDS);
+    }
+
     #[test]
     fn parse_never_panics(text in "\\PC{0,200}") {
         let _ = parse(&text);

@@ -16,7 +16,7 @@ pub struct Word {
 impl Word {
     /// A word that could not be read: its quotes and backslashes are dropped, the rest stays as written.
     pub fn opaque(node: Node<'_>, text: &str) -> Self {
-        Self::loose(&text[node.byte_range()])
+        Self::loose(super::written(node, text))
     }
 
     fn loose(written: &str) -> Self {
@@ -72,7 +72,7 @@ pub fn read(node: Node<'_>, text: &str) -> Option<Word> {
 }
 
 fn read_part(node: Node<'_>, text: &str, word: &mut Word, bare: &mut String) -> Option<()> {
-    let written = &text[node.byte_range()];
+    let written = super::written(node, text);
     match node.kind() {
         "word" | "number" => {
             let is_meta = |c: char| c.is_whitespace() || "\\\"'$`;&|<>()".contains(c);
@@ -110,7 +110,7 @@ fn double_quoted(inner: &str) -> Option<String> {
 
 /// No comment, brace expansion or foreign home in the unquoted part of a word.
 fn is_plain(bare: &str, node: Node<'_>, text: &str) -> bool {
-    let written = &text[node.byte_range()];
+    let written = super::written(node, text);
     let has_foreign_tilde = written.starts_with('~') && written != "~" && !written.starts_with("~/");
     let has_braces = bare.contains('{') && (bare.contains(',') || bare.contains(".."));
     !written.starts_with('#') && !has_foreign_tilde && !has_braces
