@@ -169,13 +169,17 @@ export class ApprovalCard {
   private close(text: string): void {
     if (!this.isClosed) {
       this.isClosed = true;
+      // Looked at before anything is hidden. A control that was disabled keeps the focus until the page is drawn next and
+      // loses it to the body then: either may be the case when the answer arrives.
+      const { activeElement } = document;
+      const hasFocus = this.actions.contains(activeElement) || (this.hadFocus && activeElement === document.body);
       if (this.buttonRow.offsetHeight > 0) {
         this.actions.style.minHeight = `${this.buttonRow.offsetHeight}px`;
       }
       this.actions.removeAttribute('role');
       setHidden(this.buttonRow, true);
       setHidden(this.messageRow, true);
-      if (this.hadFocus && document.activeElement === document.body) {
+      if (hasFocus) {
         // Back to the cell, so that the keyboard goes on where it was.
         this.actions.closest<HTMLElement>('.jp-Cell')?.focus({ preventScroll: true });
       }
