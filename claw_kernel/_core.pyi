@@ -78,6 +78,24 @@ class ToolOutput:
     def details(self) -> str: ...
 
 @final
+class Process:
+    """A process that ``Core.spawn`` started. Methods may be called from several threads and release the interpreter;
+    timeouts are in seconds, None waits without limit. It is killed, with all it has started, by ``kill``, by ``Core.close``,
+    and when nobody holds this object any more."""
+    @property
+    def pid(self) -> int: ...
+    def write(self, content: bytes) -> None:
+        """Write all of it. Raises BrokenPipeError where the process has ended or its input was closed."""
+    def close_input(self) -> None: ...
+    def read_output(self, size: int = 65536, timeout: float | None = None) -> bytes | None:
+        """Up to ``size`` bytes (at most 1 MiB) as soon as there are any; ``b""`` at the end; None: nothing within ``timeout``."""
+    def read_error(self, size: int = 65536, timeout: float | None = None) -> bytes | None:
+        """The same for standard error; at once ``b""`` where it was merged into the output."""
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code, below zero the number of the signal that ended it; None: it still runs."""
+    def kill(self) -> None: ...
+
+@final
 class Core:
     def __init__(
         self,
@@ -125,6 +143,19 @@ class Core:
         ``details``: ``exit_code`` or ``signal``, ``output_bytes``, ``spill_path``; Write's and Edit's: ``diff``, ``path``."""
     def finish(self, prepared: Prepared, output: ToolOutput, answer: str = "") -> ToolOutput:
         """Cap and spill, redact, write the audit entry. ``answer``: who allowed it (``widget:allow_once``), if asked."""
+    def spawn(
+        self,
+        prepared: Prepared,
+        argv: list[str],
+        *,
+        cwd: str = "",
+        environment: dict[str, str] | None = None,
+        merge_output: bool = False,
+    ) -> Process:
+        """Start a process for a call of a Python tool, confined as that call is. ``argv[0]``: a full path, or a name looked up on
+        the commands' PATH outside the workspace. ``cwd``: a folder in the workspace (default: the workspace itself).
+        ``environment``: added to the scrubbed variables every command gets. Raises FileNotFoundError for a program that
+        is not there, PermissionError for a denied call, OSError where it cannot be started."""
     def close(self) -> None:
         """Cancel what runs and kill every process its commands have left behind. Whole outputs stay for a week."""
 

@@ -1,11 +1,12 @@
 //! The gate `prepare · run · finish` that every tool call passes.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use crate::effect::Effect;
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
 use crate::permission::{Behavior, Decision, Mode, Policy, Rule, RuleError, Verdict};
 use crate::process::kill_marked;
-use crate::sandbox::Environment;
+use crate::sandbox::{self, Confinement, Environment, Process};
 use crate::secret::Secrets;
 use crate::subjects::subjects;
 use crate::tools::{self, Call, Context, Output, SeenFiles, Status, ToolError};
@@ -88,6 +89,20 @@ pub struct Core {
     marker: String,
     /// Calls that run now; `close` ends them.
     running: Mutex<Vec<Arc<CancelToken>>>,
+    /// Processes that tools of Python talk to; `close` ends them.
+    processes: Mutex<Vec<Weak<Process>>>,
+}
+
+/// What a tool of Python wants started.
+pub struct Start<'a> {
+    /// Name or full path of the program, and its arguments.
+    pub command: &'a [OsString],
+    /// Relative to the workspace; empty: the workspace.
+    pub folder: &'a str,
+    /// All of its variables.
+    pub environment: &'a Environment,
+    /// Where its errors go.
+    pub output: sandbox::Output,
 }
 
 impl Core {
@@ -114,6 +129,7 @@ impl Core {
             session: session.to_owned(),
             marker: random_name(),
             running: Mutex::default(),
+            processes: Mutex::default(),
             workspace,
         })
     }
@@ -241,7 +257,9 @@ impl Core {
         }
         if decision.verdict != Verdict::Deny || tool.name() == "Bash" {
             let environment = Environment::new();
-            match call.preview(&self.context(&policy, &CancelToken::default(), &|_| {}, &environment)) {
+            let cancel = CancelToken::default();
+            let context = self.context(&policy, &cancel, &|_| {}, &environment, &Confinement::Off);
+            match call.preview(&context) {
                 Ok(shown) => preview = shown,
                 Err(error) => {
                     // Nobody is asked about a call that can only fail. Running it gives this error and does nothing.
@@ -278,6 +296,7 @@ impl Core {
         cancel: &'a CancelToken,
         on_output: &'a (dyn Fn(&str) + Sync),
         environment: &'a Environment,
+        confinement: &'a Confinement,
     ) -> Context<'a> {
         Context {
             workspace: &self.workspace,
@@ -287,8 +306,50 @@ impl Core {
             cancel,
             on_output,
             environment,
+            confinement,
             marker: &self.marker,
         }
+    }
+
+    /// What holds for the processes of this call.
+    #[expect(clippy::unused_self, reason = "nothing is confined yet")]
+    fn confinement(&self, _prepared: &Prepared) -> Confinement {
+        Confinement::Off
+    }
+
+    /// Starts a process for a call that was allowed; it is killed when the core is closed, or when nobody holds it any more.
+    pub fn spawn(&self, prepared: &Prepared, start: &Start<'_>) -> io::Result<Arc<Process>> {
+        let refusal = |kind, why: String| io::Error::new(kind, why);
+        if prepared.decision.verdict == Verdict::Deny {
+            let why = format!("Not started: {}", prepared.decision.reason);
+            return Err(refusal(io::ErrorKind::PermissionDenied, why));
+        }
+        let Some((name, arguments)) = start.command.split_first() else {
+            return Err(refusal(io::ErrorKind::InvalidInput, "No program was named.".to_owned()));
+        };
+        let program = sandbox::find_program(&name.to_string_lossy(), start.environment, &[self.workspace.path()])
+            .map_err(|why| refusal(io::ErrorKind::NotFound, why))?;
+        let folder = self.workspace.locate(if start.folder.is_empty() { "." } else { start.folder });
+        if folder.root.is_none() {
+            let why = format!("{} lies outside the workspace.", folder.target.display());
+            return Err(refusal(io::ErrorKind::PermissionDenied, why));
+        }
+        let marker = format!("{}-{}", self.marker, random_name());
+        let running = sandbox::spawn(&sandbox::Request {
+            program: &program,
+            arguments,
+            folder: &folder.target,
+            environment: start.environment,
+            marker: &marker,
+            input: sandbox::Input::Pipe,
+            output: start.output,
+            confinement: &self.confinement(prepared),
+        })?;
+        let process = Arc::new(Process::new(running, &marker)?);
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        processes.retain(|other| other.strong_count() > 0);
+        processes.push(Arc::downgrade(&process));
+        Ok(process)
     }
 
     /// Runs a call that was allowed. Never fails: what goes wrong is in the output.
@@ -320,9 +381,11 @@ impl Core {
                 on_output(&secrets.redact(&whole));
             }
         };
-        let result = match &prepared.failure {
-            Some(ToolError::Failed(why)) => Err(ToolError::Failed(why.clone())),
-            _ => call.run(&self.context(&prepared.policy, cancel, &redacted, environment)),
+        let result = if let Some(ToolError::Failed(why)) = &prepared.failure {
+            Err(ToolError::Failed(why.clone()))
+        } else {
+            let confinement = self.confinement(prepared);
+            call.run(&self.context(&prepared.policy, cancel, &redacted, environment, &confinement))
         };
         let rest = pending.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !rest.is_empty() {
@@ -396,6 +459,11 @@ impl Core {
     pub fn close(&self) {
         for token in self.running.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             token.cancel();
+        }
+        for process in self.processes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if let Some(process) = process.upgrade() {
+                process.kill();
+            }
         }
         let prefix = format!("{}-", self.marker);
         kill_marked(|marker| marker.starts_with(&prefix), None);

@@ -24,12 +24,17 @@ use pyo3::prelude::*;
 /// See `claw_kernel/_core.pyi`.
 #[pymodule(gil_used = false)]
 mod _core {
+    use std::collections::BTreeMap;
+    use std::ffi::OsString;
+    use std::io::ErrorKind;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
+    use std::time::Duration;
 
     use pyo3::create_exception;
-    use pyo3::exceptions::{PyOSError, PyValueError};
+    use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyPermissionError, PyValueError};
     use pyo3::prelude::*;
+    use pyo3::types::PyBytes;
     use serde_json::Value;
 
     use crate::tools::{Output, Status};
@@ -174,6 +179,64 @@ mod _core {
     }
 
     #[pyclass(frozen, module = "claw_kernel._core")]
+    struct Process(Arc<sandbox::Process>);
+
+    #[pymethods]
+    impl Process {
+        #[getter]
+        fn pid(&self) -> i32 {
+            self.0.pid()
+        }
+
+        fn write(&self, py: Python<'_>, content: &[u8]) -> PyResult<()> {
+            Ok(py.detach(|| self.0.write(content))?)
+        }
+
+        fn close_input(&self, py: Python<'_>) {
+            py.detach(|| self.0.close_input());
+        }
+
+        #[pyo3(signature = (size = 65536, timeout = None))]
+        fn read_output<'py>(
+            &self,
+            py: Python<'py>,
+            size: usize,
+            timeout: Option<f64>,
+        ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+            let timeout = seconds(timeout)?;
+            let read = py.detach(|| self.0.read_output(size, timeout))?;
+            Ok(read.map(|bytes| PyBytes::new(py, &bytes)))
+        }
+
+        #[pyo3(signature = (size = 65536, timeout = None))]
+        fn read_error<'py>(
+            &self,
+            py: Python<'py>,
+            size: usize,
+            timeout: Option<f64>,
+        ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+            let timeout = seconds(timeout)?;
+            let read = py.detach(|| self.0.read_errors(size, timeout))?;
+            Ok(read.map(|bytes| PyBytes::new(py, &bytes)))
+        }
+
+        #[pyo3(signature = (timeout = None))]
+        fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<i32>> {
+            let timeout = seconds(timeout)?;
+            Ok(py.detach(|| self.0.wait(timeout))?)
+        }
+
+        fn kill(&self, py: Python<'_>) {
+            py.detach(|| self.0.kill());
+        }
+    }
+
+    fn seconds(timeout: Option<f64>) -> PyResult<Option<Duration>> {
+        let duration = timeout.map(Duration::try_from_secs_f64).transpose();
+        duration.map_err(|_| PyValueError::new_err("timeout must be a number of seconds, not below 0"))
+    }
+
+    #[pyclass(frozen, module = "claw_kernel._core")]
     struct Core(gate::Core, Option<PathBuf>);
 
     #[pymethods]
@@ -266,6 +329,31 @@ mod _core {
         #[pyo3(signature = (prepared, output, answer = ""))]
         fn finish(&self, py: Python<'_>, prepared: &Prepared, output: &ToolOutput, answer: &str) -> ToolOutput {
             ToolOutput(py.detach(|| self.0.finish(&prepared.0, output.0.clone(), answer)))
+        }
+
+        #[pyo3(signature = (prepared, argv, *, cwd = "", environment = None, merge_output = false))]
+        fn spawn(
+            &self,
+            py: Python<'_>,
+            prepared: &Prepared,
+            argv: Vec<OsString>,
+            cwd: &str,
+            environment: Option<BTreeMap<OsString, OsString>>,
+            merge_output: bool,
+        ) -> PyResult<Process> {
+            let mut variables = sandbox::environment(self.1.as_deref());
+            for (name, value) in environment.into_iter().flatten() {
+                variables.retain(|(other, _)| *other != name);
+                variables.push((name, value));
+            }
+            let output = if merge_output { sandbox::Output::Merged } else { sandbox::Output::Separate };
+            let start = gate::Start { command: &argv, folder: cwd, environment: &variables, output };
+            let process = py.detach(|| self.0.spawn(&prepared.0, &start));
+            process.map(Process).map_err(|error| match error.raw_os_error() {
+                None if error.kind() == ErrorKind::NotFound => PyFileNotFoundError::new_err(error.to_string()),
+                None if error.kind() == ErrorKind::PermissionDenied => PyPermissionError::new_err(error.to_string()),
+                _ => error.into(),
+            })
         }
 
         fn close(&self, py: Python<'_>) {

@@ -84,7 +84,7 @@ def test_rust_starts_processes_in_one_file():
         for path in sources
         if path.name != "tests.rs" and pattern.search(path.read_text("utf-8").split("#[cfg(test)]")[0])
     }
-    assert found <= {"sandbox.rs"}
+    assert found <= {"spawn.rs"}
 
 
 def test_only_the_binding_knows_python():

@@ -121,9 +121,17 @@ impl Call for Arguments {
         let timeout = Duration::from_millis(self.timeout.unwrap_or(DEFAULT_TIMEOUT_MS));
         let bash = sandbox::bash().map_err(ToolError::Failed)?;
         let marker = format!("{}-{}", context.marker, random_name());
-        let running =
-            sandbox::spawn(bash, &["-c", &self.command], context.workspace.path(), context.environment, &marker)
-                .map_err(|error| ToolError::failed(format!("bash could not be started: {error}.")))?;
+        let running = sandbox::spawn(&sandbox::Request {
+            program: bash,
+            arguments: &["-c".into(), (&self.command).into()],
+            folder: context.workspace.path(),
+            environment: context.environment,
+            marker: &marker,
+            input: sandbox::Input::Null,
+            output: sandbox::Output::Merged,
+            confinement: context.confinement,
+        })
+        .map_err(|error| ToolError::failed(format!("bash could not be started: {error}.")))?;
         let mut watcher = Watcher::new(context, running, &marker, Instant::now() + timeout)
             .map_err(|error| ToolError::failed(format!("The command could not be watched and was killed: {error}.")))?;
         let end = watcher.wait();

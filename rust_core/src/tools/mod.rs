@@ -21,7 +21,7 @@ use crate::cancel::CancelToken;
 use crate::effect::Effect;
 use crate::output::SpillFolder;
 use crate::permission::Policy;
-use crate::sandbox::Environment;
+use crate::sandbox::{Confinement, Environment};
 use crate::workspace::Workspace;
 
 pub use change::SeenFiles;
@@ -81,6 +81,8 @@ pub struct Context<'a> {
     pub on_output: &'a (dyn Fn(&str) + Sync),
     /// For processes.
     pub environment: &'a Environment,
+    /// What they may touch.
+    pub confinement: &'a Confinement,
     /// Marks the processes of this core.
     pub marker: &'a str,
 }

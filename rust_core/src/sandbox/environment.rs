@@ -1,19 +1,8 @@
-//! The one place that starts processes.
-//!
-//! What it does today: a process group of its own, no input, the workspace as folder, and an environment without the
-//! names that look like secrets or that change what a shell does. What it does **not** do yet: nothing here keeps a
-//! process from reading, writing or connecting wherever the user may. Until the operating system confines commands, the
-//! policy and the person asked are what stands before them. The confinement belongs into `spawn`, around the command.
-//!
-//! The process is made by `posix_spawn`, never by a fork of the kernel process: with a gigabyte in use a fork costs tens of
-//! milliseconds. So there is no `pre_exec` here, and the program is named by its full path (a search along a changed
-//! `PATH` would make the standard library fork).
+//! The variables a process gets, and where its program lies.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, PipeReader, pipe};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 /// Variables of a process, scrubbed.
@@ -100,40 +89,6 @@ fn is_withheld(name: &OsStr) -> bool {
         || name == MARKER_VARIABLE
 }
 
-/// A process and what it prints.
-pub struct Running {
-    /// Must be waited for.
-    pub child: Child,
-    /// Standard output and error in the order they were written.
-    pub output: PipeReader,
-}
-
-/// Starts `program` (a full path) with `arguments` in `folder`, in a process group of its own.
-pub fn spawn(
-    program: &Path,
-    arguments: &[&str],
-    folder: &Path,
-    environment: &Environment,
-    marker: &str,
-) -> io::Result<Running> {
-    let (output, writer) = pipe()?;
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .env(MARKER_VARIABLE, marker)
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .process_group(0);
-    let child = command.spawn()?;
-    // `command` still holds the pipe's writing ends; reading would never end.
-    drop(command);
-    Ok(Running { child, output })
-}
-
 /// The full path of bash, or why there is none.
 pub fn bash() -> Result<&'static Path, String> {
     static BASH: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -148,10 +103,36 @@ pub fn bash() -> Result<&'static Path, String> {
     .ok_or_else(|| "There is no bash on this machine; install it, or use the file tools.".to_owned())
 }
 
+/// The full path of `name` on the `PATH` of `environment`, never one below a folder of `outside_of`: a file that somebody
+/// put into the workspace does not pass for the program of that name. A path is taken as it is.
+pub fn find_program(name: &str, environment: &Environment, outside_of: &[&Path]) -> Result<PathBuf, String> {
+    if name.is_empty() || name.contains('\0') {
+        return Err("The name of a program cannot be empty.".to_owned());
+    }
+    if name.contains('/') {
+        let path = PathBuf::from(name);
+        return if path.is_absolute() {
+            Ok(path)
+        } else {
+            Err(format!("{name} is a relative path; give the full path of a program, or its name."))
+        };
+    }
+    let is_runnable = |path: &PathBuf| {
+        let is_outside = path.canonicalize().is_ok_and(|path| !outside_of.iter().any(|root| path.starts_with(root)));
+        let is_file = path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+        is_file && is_outside && !outside_of.iter().any(|root| path.starts_with(root))
+    };
+    let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .find(is_runnable)
+        .ok_or_else(|| format!("There is no program {name} on the PATH outside the workspace."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
 
     #[test]
     fn secrets_and_shell_variables_are_withheld() {
@@ -175,16 +156,5 @@ mod tests {
         assert_eq!(value("SSH_AUTH_SOCK"), Some("s"));
         assert_eq!(value("PATH"), Some("/opt/kernel/bin:/bin:/usr/bin"));
         assert_eq!(kept.len(), 3 + 4);
-    }
-
-    #[test]
-    fn a_process_gets_its_own_group_and_no_input() {
-        let environment = environment(None);
-        let script = "cat; echo out; echo err >&2; ps -o pgid= -p $$ 2>/dev/null || true";
-        let mut running = spawn(bash().unwrap(), &["-c", script], Path::new("/"), &environment, "m").unwrap();
-        let mut text = String::new();
-        running.output.read_to_string(&mut text).unwrap();
-        assert!(running.child.wait().unwrap().success());
-        assert!(text.starts_with("out\nerr\n"), "{text}");
     }
 }
