@@ -124,6 +124,9 @@ class Core:
         """Raises RuleError."""
     def policy(self) -> str:
         """The policy in force, in the form ``set_policy`` takes."""
+    def network_objection(self, host: str) -> str | None:
+        """Why sandboxed commands may not talk to ``host`` (``name`` for port 443, or ``name:port``), and which rule would
+        allow it; None: a rule ``Network(domain:…)`` grants it. Raises RuleError where ``host`` is none."""
     def add_secret(self, value: str) -> None:
         """A value that must never reach the model, the audit log or a record. Under 8 bytes it is ignored."""
     def redact(self, text: str) -> str:
@@ -161,3 +164,11 @@ class Core:
 
 def visible(text: str) -> str:
     """``text`` with control, bidirectional, zero-width and look-alike space characters written as escapes."""
+
+def check_host(name: str) -> str:
+    """``name`` (a host without port) in its one spelling: a lower-case name, or an address however it was written
+    (``0x7f.1`` is ``127.0.0.1``; IPv6 in brackets). Raises ValueError where it is neither."""
+
+def is_public_address(address: str) -> bool:
+    """True for an address of the public Internet; False for private, loopback, link-local, metadata, multicast and reserved
+    ones, in every spelling, and for what is no address."""

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::{AuditLog, Entry, now};
 use crate::cancel::CancelToken;
 use crate::effect::Effect;
+use crate::network::Host;
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
 use crate::permission::{Behavior, Decision, Mode, Policy, Rule, RuleError, Verdict};
 use crate::process::kill_marked;
@@ -22,6 +23,7 @@ use crate::sandbox::{self, Confinement, Environment, Process};
 use crate::secret::Secrets;
 use crate::subjects::subjects;
 use crate::tools::{self, Call, Context, Output, SeenFiles, Status, ToolError};
+use crate::visible::visible;
 use crate::workspace::Workspace;
 
 /// The model's call cannot be understood; the sentence is for the model.
@@ -184,6 +186,13 @@ impl Core {
             .iter()
             .map(|rule| json!({"behavior": rule.behavior, "rule": rule.text, "source": rule.source}));
         json!({"mode": policy.mode, "rules": rules.collect::<Vec<_>>()})
+    }
+
+    /// Why sandboxed commands may not talk to `host` (`name` or `name:port`); `None`: they may.
+    pub fn network_objection(&self, host: &str) -> Result<Option<String>, RuleError> {
+        let (host, port) = Host::parse_with_port(host)
+            .map_err(|why| RuleError(format!("{:?} is no host: it {why}.", visible(host))))?;
+        Ok(self.policy_in_force().hosts().objection(&host, port.unwrap_or(443)))
     }
 
     fn policy_in_force(&self) -> Arc<Policy> {

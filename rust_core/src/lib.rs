@@ -8,6 +8,8 @@ mod cancel;
 mod effect;
 mod gate;
 mod location;
+#[allow(dead_code, reason = "the sandbox starts the proxy")]
+mod network;
 mod output;
 mod permission;
 mod process;
@@ -282,6 +284,10 @@ mod _core {
             to_json(&self.0.policy())
         }
 
+        fn network_objection(&self, host: &str) -> PyResult<Option<String>> {
+            Ok(self.0.network_objection(host)?)
+        }
+
         fn add_secret(&self, value: &str) {
             self.0.add_secret(value);
         }
@@ -364,6 +370,19 @@ mod _core {
     #[pyfunction]
     fn visible(text: &str) -> String {
         crate::visible::visible(text)
+    }
+
+    #[pyfunction]
+    fn check_host(name: &str) -> PyResult<String> {
+        let host = crate::network::Host::parse(name);
+        host.map(|host| host.to_string())
+            .map_err(|why| PyValueError::new_err(format!("{:?} is no host: it {why}", crate::visible::visible(name))))
+    }
+
+    #[pyfunction]
+    fn is_public_address(address: &str) -> bool {
+        let parsed = crate::network::Host::parse(address);
+        matches!(parsed, Ok(crate::network::Host::Address(address)) if crate::network::is_public_address(address))
     }
 
     fn to_json(value: &impl serde::Serialize) -> PyResult<String> {

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::location::Location;
+use crate::network::{Host, Hosts};
 use crate::shell::{self, Script, SimpleCommand};
 
 /// Ordered by strictness: over several, the maximum counts.
@@ -188,6 +189,18 @@ impl Policy {
         self.rules.iter().any(|rule| rule.behavior == Behavior::Deny && rule.is_about_reading())
     }
 
+    /// The hosts that sandboxed commands may talk to.
+    pub fn hosts(&self) -> Hosts {
+        let named = |behavior| {
+            let rules = self.rules.iter().filter(move |rule| rule.behavior == behavior);
+            rules.filter_map(Rule::network_host).cloned().collect()
+        };
+        if self.rules.iter().any(Rule::is_all_network) {
+            return Hosts::default();
+        }
+        Hosts::new(named(Behavior::Allow), named(Behavior::Deny))
+    }
+
     fn find(&self, behavior: Behavior, matches: impl Fn(&Rule) -> bool) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.behavior == behavior && matches(rule))
     }
@@ -215,16 +228,15 @@ impl Policy {
             Subject::Read { location, is_shell } => self.judge_path(tool, location, false, *is_shell, all),
             Subject::Write { location, is_shell } => self.judge_path(tool, location, true, *is_shell, all),
             Subject::Run { command, script, folders } => self.judge_run(tool, command, script, folders),
-            Subject::Fetch { host } => {
-                self.judge_other(tool, Some(host), "talk to a host", &format!("talking to {host}"))
-            }
+            Subject::Fetch { host } => self.judge_fetch(tool, host),
             Subject::Namespace => self.judge_other(
-                tool,
-                None,
+                |rule| rule.covers_tool(tool),
                 "run code in the notebook's own namespace",
                 "running code in the namespace",
             ),
-            Subject::Mcp => self.judge_other(tool, None, "call a tool of an MCP server", "calling this tool"),
+            Subject::Mcp => {
+                self.judge_other(|rule| rule.covers_tool(tool), "call a tool of an MCP server", "calling this tool")
+            }
             Subject::Inspect => {
                 let matches = |rule: &Rule| rule.covers_tool(tool);
                 if let Some(rule) = self.find(Behavior::Deny, matches).or_else(|| self.find(Behavior::Ask, matches)) {
@@ -252,15 +264,32 @@ impl Policy {
         }
     }
 
-    fn judge_other(&self, tool: &str, host: Option<&String>, what: &str, doing: &str) -> Judgement {
-        let matches = |rule: &Rule| rule.covers_tool(tool) || host.is_some_and(|host| rule.matches_host(host));
-        if let Some(rule) = self.find(Behavior::Deny, matches) {
+    fn judge_fetch(&self, tool: &str, host: &str) -> Judgement {
+        let what = format!("talk to {}", crate::visible::visible(host));
+        match Host::parse(host) {
+            Ok(host) => {
+                let matches = |rule: &Rule| rule.covers_tool(tool) || rule.matches_host(tool, &host);
+                self.judge_other(matches, &what, &format!("talking to {host}"))
+            }
+            // No rule can be sure where it leads: those for the whole tool deny it, none allows it.
+            Err(why) => {
+                let judgement = self.judge_other(|rule| rule.covers_tool(tool), &what, &what);
+                if judgement.verdict == Verdict::Allow {
+                    return Judgement::firm(format!("{:?} is no host: it {why}.", crate::visible::visible(host)));
+                }
+                judgement
+            }
+        }
+    }
+
+    fn judge_other(&self, matches: impl Fn(&Rule) -> bool, what: &str, doing: &str) -> Judgement {
+        if let Some(rule) = self.find(Behavior::Deny, &matches) {
             return Judgement::by(rule, doing);
         }
         if self.mode == Mode::Plan {
             return plan_denial();
         }
-        if let Some(rule) = self.find(Behavior::Ask, matches).or_else(|| self.find(Behavior::Allow, matches)) {
+        if let Some(rule) = self.find(Behavior::Ask, &matches).or_else(|| self.find(Behavior::Allow, &matches)) {
             return Judgement::by(rule, doing);
         }
         Judgement::new(Verdict::Ask, format!("No rule allows it to {what}."))

@@ -7,6 +7,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::location::Location;
+use crate::network::{Host, HostPattern};
 use crate::shell::{self, SimpleCommand, Word};
 
 /// Tools a rule may name, beside `mcp__…`. The Python side has tools the core never runs but always judges.
@@ -40,6 +41,9 @@ const TOOLS: &[&str] = &[
     "WebFetch",
     "WebSearch",
 ];
+
+/// No tool: what sandboxed commands may talk to.
+const NETWORK: &str = "Network";
 
 /// True for tools the policy has heard of.
 pub fn is_known_tool(name: &str) -> bool {
@@ -93,7 +97,7 @@ enum Pattern {
         root: PathBuf,
         matcher: Box<Gitignore>,
     },
-    Host(String),
+    Host(HostPattern),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -133,6 +137,13 @@ impl Rule {
             },
         };
         check_tool(behavior, tool).map_err(fail)?;
+        if tool == NETWORK
+            && (behavior == Behavior::Ask || (behavior == Behavior::Allow && matches!(spec, None | Some("*"))))
+        {
+            return Err(fail(
+                "a Network rule allows hosts one by one, Network(domain:example.org), or denies them".into(),
+            ));
+        }
         let pattern = match spec {
             None | Some("*") => Pattern::Any,
             Some("") => return Err(fail(format!("the parentheses are empty; write {tool} for all of it"))),
@@ -141,7 +152,7 @@ impl Rule {
                 "Read" | "Edit" | "Write" | "Glob" | "Grep" | "NotebookEdit" => {
                     path_pattern(spec, workspace, home).map_err(fail)?
                 }
-                "WebFetch" => host_pattern(spec).map_err(fail)?,
+                "WebFetch" | NETWORK => host_pattern(tool, spec).map_err(fail)?,
                 _ => return Err(fail(format!("{tool} takes nothing in parentheses"))),
             },
         };
@@ -189,18 +200,23 @@ impl Rule {
             }
     }
 
-    /// Does the rule speak of this host?
-    pub fn matches_host(&self, host: &str) -> bool {
-        let Pattern::Host(pattern) = &self.pattern else { return false };
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let is_name =
-            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-        match pattern.strip_prefix("*.") {
-            // A deny must not be dodged by odd spelling; an allow must not be won by it.
-            _ if !is_name => false,
-            Some(domain) => host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1),
-            None => host == *pattern,
+    /// Does the rule speak of `tool` talking to this host? One that forbids speaks of every tool that would.
+    pub fn matches_host(&self, tool: &str, host: &Host) -> bool {
+        let is_about = self.tool == tool || (self.tool == "WebFetch" && self.behavior != Behavior::Allow);
+        is_about && matches!(&self.pattern, Pattern::Host(pattern) if pattern.covers(host))
+    }
+
+    /// The hosts that sandboxed commands may or may not talk to by this rule.
+    pub fn network_host(&self) -> Option<&HostPattern> {
+        match &self.pattern {
+            Pattern::Host(pattern) if self.tool == NETWORK => Some(pattern),
+            _ => None,
         }
+    }
+
+    /// A rule for all hosts at once; it can only deny.
+    pub fn is_all_network(&self) -> bool {
+        self.tool == NETWORK && matches!(self.pattern, Pattern::Any)
     }
 
     /// Written for exactly this line.
@@ -239,7 +255,7 @@ impl Rule {
 }
 
 fn check_tool(behavior: Behavior, tool: &str) -> Result<(), String> {
-    if TOOLS.contains(&tool) {
+    if TOOLS.contains(&tool) || tool == NETWORK {
         return Ok(());
     }
     if let Some(rest) = tool.strip_prefix("mcp__") {
@@ -354,16 +370,13 @@ fn path_matches(root: &Path, matcher: &Gitignore, path: &Path) -> bool {
         && matcher.matched(root.join("y/z"), false).is_ignore())
 }
 
-fn host_pattern(spec: &str) -> Result<Pattern, String> {
-    let host = spec.strip_prefix("domain:").ok_or("write WebFetch(domain:example.org)")?.trim().to_ascii_lowercase();
-    let name = host.strip_prefix("*.").unwrap_or(&host);
-    let is_name =
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-    if is_name {
-        Ok(Pattern::Host(host))
-    } else {
-        Err("a domain is a name such as example.org or *.example.org".into())
+fn host_pattern(tool: &str, spec: &str) -> Result<Pattern, String> {
+    let host = spec.strip_prefix("domain:").ok_or_else(|| format!("write {tool}(domain:example.org)"))?.trim();
+    let pattern = HostPattern::parse(host)?;
+    if tool != NETWORK && pattern.has_port() {
+        return Err("it names a port; a tool's rule names the host alone".into());
     }
+    Ok(Pattern::Host(pattern))
 }
 
 /// `loose`: for rules that forbid; the program's folder is ignored and any tail may follow.

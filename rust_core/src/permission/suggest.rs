@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Policy, Subject};
 use crate::location::Location;
+use crate::network::Host;
 use crate::shell::{self, Script, SimpleCommand};
 
 /// More are not offered.
@@ -53,11 +54,10 @@ pub fn rules(tool: &str, subjects: &[Subject], policy: &Policy) -> Vec<String> {
                 .flatten()
                 .map(|rule| vec![rule]),
             Subject::Run { command, script, folders } => command_rules(command, script, folders, policy),
-            Subject::Fetch { host } => host
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
-                .then(|| vec![format!("WebFetch(domain:{host})")]),
-            Subject::Namespace | Subject::Mcp => Some(vec![tool.to_owned()]),
+            Subject::Fetch { host } if tool == "WebFetch" => {
+                Host::parse(host).ok().map(|host| vec![format!("WebFetch(domain:{host})")])
+            }
+            Subject::Fetch { .. } | Subject::Namespace | Subject::Mcp => Some(vec![tool.to_owned()]),
         };
         match more {
             Some(more) => found.extend(more),

@@ -396,3 +396,25 @@ proptest! {
         let _ = Rule::parse(A, &text, "", Path::new("/w"), Some(Path::new("/h")));
     }
 }
+
+#[test]
+fn network_rules_grant_hosts_and_take_them_away() {
+    let hosts = |rules: &[(Behavior, &str)]| policy(Mode::Default, rules).hosts();
+    let objection = |rules: &[(Behavior, &str)], host: &str| {
+        hosts(rules).objection(&crate::network::Host::parse(host).unwrap(), 443)
+    };
+    let all = (Behavior::Allow, "Network(domain:*.example.org)");
+    assert!(hosts(&[]).is_empty() && hosts(&[(Behavior::Allow, "WebFetch(domain:a.org)")]).is_empty());
+    assert_eq!(objection(&[all], "a.example.org"), None);
+    assert!(objection(&[all], "example.org").is_some());
+    assert!(objection(&[all, (Behavior::Deny, "Network(domain:a.example.org)")], "a.example.org").is_some());
+    assert!(hosts(&[all, (Behavior::Deny, "Network")]).is_empty());
+    for (behavior, text) in [
+        (Behavior::Allow, "Network"),
+        (Behavior::Allow, "Network(*)"),
+        (Behavior::Ask, "Network(domain:a.org)"),
+        (Behavior::Deny, "Network(a.org)"),
+    ] {
+        assert!(Rule::parse(behavior, text, "", Path::new("/w"), None).is_err(), "{text}");
+    }
+}
