@@ -150,8 +150,11 @@ class ModelServer:
         self._server.server_close()
 
     def answer(self, *answers):
-        """Each a ``Response`` or the list of parts of a 200 event stream."""
+        """Each a ``Response``, the list of parts of a 200 event stream, or a function that gives one for the ``Request``."""
         for answer in answers:
+            if callable(answer):
+                self._answers.append(answer)
+                continue
             response = answer if isinstance(answer, Response) else Response(parts=list(answer))
             _ = response.wire
             self._answers.append(response)
@@ -177,7 +180,8 @@ class ModelServer:
             headers[name.lower()] = value.strip()
         body = reader.read(int(headers.get("content-length", 0)))
         with self._lock:
-            self.requests.append(Request(method, path, headers, body, received_at))
+            request = Request(method, path, headers, body, received_at)
+            self.requests.append(request)
             if method == "GET":
                 response = self._list_models(path)
             elif self._answers:
@@ -186,6 +190,8 @@ class ModelServer:
                     self._answers.append(response)
             else:
                 response = Response(400, JSON, [b'{"error":{"message":"the test server has no answer left"}}'])
+        if callable(response):
+            response = response(request)
         for part in response.wire:
             if isinstance(part, bytes):
                 connection.sendall(part)

@@ -58,6 +58,9 @@ T = TypeVar("T")
 INTERRUPTED = "Interrupted by the user; this call did not finish."
 NOT_RUN = "Interrupted by the user before this call ran."
 MAX_NOTICES = 20
+GO_ON = "[The connection was lost while you answered. Everything above arrived; go on exactly where it ends.]"
+MAX_GO_ON = 3
+"""How often in a row an answer that was cut off is asked to go on, after what the provider itself tried again."""
 
 
 class _InterruptedError(Exception):
@@ -102,6 +105,7 @@ class TurnLoop:
         self._steps: list[Step] = []
         self._approvals: dict[str, Approval] = {}
         self._partial: list[str] = []
+        self._lost = 0
         self._cancelled = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -133,8 +137,13 @@ class TurnLoop:
                 self._finish_step(index, answer, calls, results)
             if self._is_cancelled:
                 raise _InterruptedError
-            if answer.incomplete and not calls:
-                raise ProtocolError(f"The answer was cut off: {answer.incomplete}.", "Run the cell again to go on.")
+            if answer.incomplete:
+                self._lost = 0 if calls else self._lost + 1
+                if self._lost > MAX_GO_ON:
+                    raise ProtocolError(f"The answer was cut off: {answer.incomplete}.", "Run the cell again to go on.")
+                self._say(f"{answer.incomplete}; what had arrived is kept, and the model goes on from there")
+                continue
+            self._lost = 0
             if not calls:
                 return _stop_reason(answer.stop)
 
@@ -171,9 +180,12 @@ class TurnLoop:
 
     async def _request(self) -> MessageFinished:
         self._partial = []
-        request = ModelRequest(
-            self._model, self._system, tuple(self._messages), self._tools.specs, self._limits.max_tokens
-        )
+        messages = tuple(self._messages)
+        if messages[-1].role == "assistant":
+            # The answer so far is whole text without a call. The request to go on is no part of the transcript: what
+            # comes is joined to what is there.
+            messages = (*messages, Message("user", (TextBlock(GO_ON),)))
+        request = ModelRequest(self._model, self._system, messages, self._tools.specs, self._limits.max_tokens)
         emit = self.turn.emit
         stream = self._provider.stream(request)
         try:
@@ -333,6 +345,11 @@ class TurnLoop:
         )
         self.turn.update(self._record)
         self.turn.emit(StepFinished(index, step))
+
+    def _say(self, text: str) -> None:
+        """One line for the person, now and in the record."""
+        self._note(text)
+        self.turn.emit(ProviderNotice(text))
 
     def _note(self, text: str) -> None:
         notices = self._record.notices
