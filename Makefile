@@ -25,7 +25,7 @@ $(shell if [ -f $(STAMPS)/python ] && ! { [ "$$(cat $(STAMPS)/python)" = '$(CURD
         then rm -rf .venv; fi)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lab check bench clean preflight
+.PHONY: help setup build demo test lab check tables bench clean preflight
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
@@ -39,6 +39,7 @@ help:
 	@echo '  make build   build the wheel into dist/'
 	@echo '  make test    all tests: Rust, Python, notebooks, JupyterLab in headless Chromium'
 	@echo '  make check   formatters, linters and type checkers'
+	@echo '  make tables  write what is generated from the tools: docs/tools.md and the snapshots of their schemas'
 	@echo '  make bench   the benchmarks'
 	@echo '  make clean   remove .venv and everything that was built'
 
@@ -112,6 +113,9 @@ check: $(STAMPS)/installed $(STAMPS)/tools
 	@$(STEP) cargo-fmt 'Rust: format' cargo fmt --manifest-path rust_core/Cargo.toml --check
 	@$(STEP) clippy 'Rust: lint' cargo clippy --manifest-path rust_core/Cargo.toml --locked --all-targets --quiet -- -D warnings
 	@$(STEP) npm-check 'TypeScript: lint, format, types' npm run check --prefix labextension
+
+tables: $(STAMPS)/installed
+	@$(PYTHON) tests/core/tool_snapshots.py
 
 bench: $(STAMPS)/installed $(STAMPS)/tools
 	@$(PYTHON) benchmarks/run.py

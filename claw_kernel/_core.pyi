@@ -111,8 +111,11 @@ class Core:
         ``~/.local/state/claw``. ``programs``: a directory put first in the PATH of commands. Raises OSError where a root is no directory."""
     @property
     def workspace(self) -> str: ...
-    def specs(self) -> str:
-        """JSON list of ``{"name", "description", "input_schema", "is_read_only"}`` of the Rust tools."""
+    @staticmethod
+    def specs() -> str:
+        """JSON list of ``{"name", "description", "input_schema", "is_read_only", "aliases": [str], "effects": [str],
+        "limits": [{"what": str, "amount": int, "unit": "bytes"|"seconds"|""}]}`` of the Rust tools. A call with an effect
+        that its tool does not declare is refused."""
     def set_policy(self, policy: str) -> None:
         """Replace mode and rules: ``{"mode": "default"|"acceptEdits"|"plan"|"dontAsk"|"bypassPermissions",
         "rules": [{"behavior": "allow"|"ask"|"deny", "rule": str, "source": str}]}``. Raises RuleError naming the rule
@@ -172,3 +175,14 @@ def check_host(name: str) -> str:
 def is_public_address(address: str) -> bool:
     """True for an address of the public Internet; False for private, loopback, link-local, metadata, multicast and reserved
     ones, in every spelling, and for what is no address."""
+
+def canonical_tool_name(name: str) -> str:
+    """The tool's own name for any of its names (``read_file`` is Read, ``web-fetch`` is WebFetch); else ``name`` itself.
+    The table, also for tools of Python, is ``rust_core/src/catalogue.rs``; calls and rules go by it."""
+
+def tool_aliases(name: str) -> list[str]:
+    """The other names of a tool."""
+
+def rename_arguments(tool: str, arguments: str) -> str:
+    """The JSON object ``arguments`` with usual other names of arguments (``cmd`` of Bash) replaced by the tool's own, where
+    those are free. For Python tools whose arguments do not fit; the core does it for its own."""

@@ -95,12 +95,26 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound that a tool keeps: ``Limit("of a page", MAX_PAGE_BYTES, "bytes")``, made of the very constant that enforces it.
+    ``unit`` is ``bytes``, ``seconds``, or empty where ``what`` says what is counted."""
+
+    what: str
+    amount: float
+    unit: Literal["bytes", "seconds", ""] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as the model sees it. ``input_schema`` is a JSON Schema object, derived from the tool's argument type."""
+    """A tool. The model sees ``name``, ``description`` and ``input_schema`` (a JSON Schema object, derived from the type of
+    the tool's arguments); people see ``effects``, the kinds of effect (``claw_kernel/_core.pyi``) its calls may have, and
+    ``limits``. A call with an effect that is not declared here is refused. Other names: ``rust_core/src/catalogue.rs``."""
 
     name: str
     description: str
     input_schema: dict[str, Any]
+    effects: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,20 +131,17 @@ def list_tools(host: Host, rest: str) -> CommandOutput:
 
 
 def _touches(spec: ToolSpec) -> tuple[str, str]:
-    """From the arguments that the tool declares."""
-    arguments = spec.input_schema.get("properties", {})
-    if "command" in arguments:
-        return "programs", f"{spec.name}(git status:*)"
-    if "code" in arguments:
-        return "the notebook's variables, and all that Python can", spec.name
-    if {"content", "new_string"} & set(arguments):
-        return "files, changing them", "Edit(src/**)"
-    if {"file_path", "path", "pattern"} & set(arguments):
-        return "files, reading them", "Read(data/**)"
-    return (
-        "the notebook's variables, reading them" if "names" in arguments else "nothing outside the session",
-        spec.name,
-    )
+    """What its effects are to a person, and the rule to write."""
+    from claw_kernel.tools.table import EFFECTS
+
+    touches = ", ".join(EFFECTS[effect] for effect in spec.effects) or "nothing outside the conversation"
+    if "run" in spec.effects:
+        return touches, f"{spec.name}(git status:*)"
+    if "write_path" in spec.effects:
+        return touches, "Edit(src/**)"
+    if "read_path" in spec.effects:
+        return touches, "Read(data/**)"
+    return touches, f"{spec.name}(domain:example.org)" if spec.name == "WebFetch" else spec.name
 
 
 def show_versions(host: Host, rest: str) -> CommandOutput:

@@ -192,8 +192,9 @@ class TurnLoop:
             async for event in stream:
                 match event:
                     case MessageFinished():
-                        emit(event)
-                        return event
+                        finished = replace(event, message=self._tools.with_own_names(event.message))
+                        emit(finished)
+                        return finished
                     case ProviderNotice():
                         if not event.is_passing:
                             self._note(event.text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from claw_kernel.cli import DONE, UsageError, nearest
 from claw_kernel.cli.arguments import Parser
-from claw_kernel.cli.permissions import core_of, decision_of, for_each_line, open_core, prepare
+from claw_kernel.cli.permissions import core_of, decision_of, for_each_line, prepare
 
 _RUN = """\
 Each line of stdin is a JSON object as for "claw permissions check --json": {"tool", "input"} and, as needed, "cwd",
@@ -30,12 +30,13 @@ def run(arguments: list[str]) -> int:
                 session.close()
             return DONE
         case ["list", *rest]:
-            Parser("tools list", "The tools a run without a notebook has, as JSON.").read(rest)
-            return _list()
+            parser = Parser("tools list", "Every tool: names, schema, effects, limits, and its size in a request.")
+            parser.add_argument("--markdown", action="store_true", help="as the table of docs/tools.md (default: JSON)")
+            return _list(is_markdown=parser.read(rest).markdown)
         case [] | ["-h" | "--help"]:
             print(
-                "usage: claw tools list\n       claw tools run --json\n\n"
-                "The tools for files and commands, for programs that use or test them."
+                "usage: claw tools list [--markdown]\n       claw tools run --json\n\n"
+                "The tools, for people and for programs that use or test them."
             )
             return DONE
         case [name, *_]:
@@ -44,12 +45,13 @@ def run(arguments: list[str]) -> int:
             raise AssertionError(arguments)
 
 
-def _list() -> int:
-    from claw_kernel.settings import load_settings
+def _list(*, is_markdown: bool) -> int:
+    from claw_kernel.tools.table import all_specs, describe, tools_markdown
 
-    core = open_core(load_settings())
-    print(json.dumps(json.loads(core.specs()), indent=2))
-    core.close()
+    if is_markdown:
+        print(tools_markdown(), end="")
+    else:
+        print(json.dumps([describe(spec) for spec in all_specs()], indent=2, ensure_ascii=False))
     return DONE
 
 

@@ -26,6 +26,7 @@ class Inspect:
         "List or describe the user's variables (type, shape, columns, length, safe preview) without running any of "
         "their code. Look here before you write code that uses a variable.",
         schema_of(InspectArguments),
+        effects=("inspect", "namespace"),
     )
 
     def __init__(self, namespace: Namespace) -> None:

@@ -28,6 +28,7 @@ class Python:
         "The value of the last expression, printed text, errors and figures come back to you and are shown to the user. "
         "Use it for the user's data and plots; use Bash for programs and tests.",
         schema_of(PythonArguments),
+        effects=("namespace",),
     )
 
     def __init__(self, namespace: Namespace) -> None:

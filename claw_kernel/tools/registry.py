@@ -9,8 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from claw_kernel._core import CancelToken, Core, Prepared, ToolInputError, ToolOutput
-from claw_kernel.messages import ImageBlock, TextBlock, ToolCall, ToolResult, ToolSpec
+from claw_kernel._core import (
+    CancelToken,
+    Core,
+    Prepared,
+    ToolInputError,
+    ToolOutput,
+    canonical_tool_name,
+    rename_arguments,
+)
+from claw_kernel.messages import ImageBlock, Limit, Message, TextBlock, ToolCall, ToolResult, ToolSpec
 
 OnOutput = Callable[[str, dict[str, Any] | None], None]
 """``(text, bundle)``: more output of a running call, from any thread."""
@@ -28,7 +36,8 @@ class Intent:
 
 
 class PythonTool(Protocol):
-    """A tool that needs the Python process. ``spec`` is derived from the type of its arguments."""
+    """A tool that needs the Python process. ``spec`` belongs to the class, so that the table of tools (``claw tools list``)
+    finds it in the modules of this package without making one; its schema is derived from the type of the arguments."""
 
     spec: ToolSpec
 
@@ -59,8 +68,7 @@ class ToolSet:
     def __init__(self, core: Core, python_tools: Iterable[PythonTool] = ()) -> None:
         self._core = core
         self._python = {tool.spec.name: tool for tool in python_tools}
-        rust = [ToolSpec(s["name"], s["description"], s["input_schema"]) for s in json.loads(core.specs())]
-        self.specs: tuple[ToolSpec, ...] = (*rust, *(tool.spec for tool in self._python.values()))
+        self.specs: tuple[ToolSpec, ...] = (*rust_specs(), *(tool.spec for tool in self._python.values()))
         self._pool: ThreadPoolExecutor | None = None
 
     def prepare(self, call: ToolCall) -> PreparedCall:
@@ -69,15 +77,34 @@ class ToolSet:
             raise ToolInputError(
                 "The arguments of this call are not a complete JSON object, so nothing was run. Call the tool again."
             )
+        call = replace(call, name=canonical_tool_name(call.name))
         arguments = json.dumps(call.input, ensure_ascii=False)
         tool = self._python.get(call.name)
         if tool is None:
             prepared = self._core.prepare(call.name, arguments)
             preview = json.loads(prepared.preview)
             return PreparedCall(call, prepared, prepared.title, preview, prepared.is_read_only)
-        intent = tool.intend(call.input)
+        try:
+            intent = tool.intend(call.input)
+        except ToolInputError:
+            renamed = json.loads(rename_arguments(call.name, arguments))
+            if renamed == call.input:
+                raise
+            call = replace(call, input=renamed)
+            intent = tool.intend(call.input)
+        if undeclared := {effect["effect"] for effect in intent.effects} - set(tool.spec.effects):
+            raise ToolInputError(f"{call.name} was not run: it does not declare the effect {', '.join(undeclared)}.")
         prepared = self._core.prepare(call.name, arguments, json.dumps(intent.effects), json.dumps(intent.preview))
         return PreparedCall(call, prepared, intent.title, dict(intent.preview), intent.is_read_only, tool)
+
+    @staticmethod
+    def with_own_names(message: Message) -> Message:
+        """``message`` with each tool under its own name, whatever the model called it: so it is recorded and shown."""
+        content = tuple(
+            replace(block, name=canonical_tool_name(block.name)) if isinstance(block, ToolCall) else block
+            for block in message.content
+        )
+        return message if content == message.content else replace(message, content=content)
 
     async def run(self, ready: PreparedCall, cancel: CancelToken, on_output: OnOutput) -> ToolOutput:
         """Run a call that was allowed. A cancelled Rust tool is waited for: its processes are dead when this returns."""
@@ -110,6 +137,20 @@ class ToolSet:
             # As many as a step may run at once: the threads only wait for processes and files.
             self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="claw-tool")
         return self._pool
+
+
+def rust_specs() -> tuple[ToolSpec, ...]:
+    """The tools of the core, in its order."""
+    return tuple(
+        ToolSpec(
+            spec["name"],
+            spec["description"],
+            spec["input_schema"],
+            tuple(spec["effects"]),
+            tuple(Limit(**limit) for limit in spec["limits"]),
+        )
+        for spec in json.loads(Core.specs())
+    )
 
 
 def read_content(content: str) -> tuple[TextBlock | ImageBlock, ...]:

@@ -40,3 +40,18 @@ pub enum Effect {
         tool: String,
     },
 }
+
+impl Effect {
+    /// Its name in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ReadPath { .. } => "read_path",
+            Self::WritePath { .. } => "write_path",
+            Self::Run { .. } => "run",
+            Self::Fetch { .. } => "fetch",
+            Self::Namespace => "namespace",
+            Self::Inspect { .. } => "inspect",
+            Self::Mcp { .. } => "mcp",
+        }
+    }
+}

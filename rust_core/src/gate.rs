@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::{AuditLog, Entry, now};
 use crate::cancel::CancelToken;
+use crate::catalogue;
 use crate::effect::Effect;
 use crate::network::Host;
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
@@ -147,7 +148,8 @@ impl Core {
             .iter()
             .map(|tool| {
                 json!({"name": tool.name(), "description": tool.description(), "input_schema": tool.schema(),
-                       "is_read_only": tool.is_read_only()})
+                       "is_read_only": tool.is_read_only(), "aliases": catalogue::aliases(tool.name()),
+                       "effects": tool.effect_kinds(), "limits": tool.limits()})
             })
             .collect()
     }
@@ -229,6 +231,7 @@ impl Core {
     ) -> Result<Prepared, InputError> {
         let started = Instant::now();
         let policy = self.policy_in_force();
+        let name = catalogue::canonical(name).unwrap_or(name);
         if let Some((effects, preview)) = declared {
             let effects = parse_effects(name, effects)?;
             let preview = parse_preview(name, preview)?;
@@ -254,7 +257,11 @@ impl Core {
             InputError(format!("There is no tool {name:?}. The tools for files and commands are {}.", names.join(", ")))
         })?;
         let call = tool.parse(arguments).map_err(InputError)?;
-        let (subjects, effects) = subjects(&self.workspace, &call.effects());
+        let declared = call.effects();
+        if let Some(effect) = declared.iter().find(|effect| !tool.effect_kinds().contains(&effect.kind())) {
+            return Err(InputError(format!("{name} was not run: it does not declare the effect {}.", effect.kind())));
+        }
+        let (subjects, effects) = subjects(&self.workspace, &declared);
         let mut decision = policy.decide(tool.name(), &subjects);
         let mut failure = None;
         let mut preview = json!({"kind": "none"});

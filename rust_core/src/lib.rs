@@ -5,6 +5,7 @@
 
 mod audit;
 mod cancel;
+mod catalogue;
 mod effect;
 mod gate;
 mod location;
@@ -40,7 +41,7 @@ mod _core {
     use serde_json::Value;
 
     use crate::tools::{Output, Status};
-    use crate::{cancel, gate, permission, sandbox};
+    use crate::{cancel, catalogue, gate, permission, sandbox};
 
     create_exception!(claw_kernel._core, ToolInputError, PyValueError);
     create_exception!(claw_kernel._core, RuleError, PyValueError);
@@ -267,8 +268,8 @@ mod _core {
             self.0.workspace().to_string_lossy().into_owned()
         }
 
-        #[expect(clippy::unused_self, reason = "a method in Python's eyes")]
-        fn specs(&self) -> PyResult<String> {
+        #[staticmethod]
+        fn specs() -> PyResult<String> {
             to_json(&gate::Core::specs())
         }
 
@@ -383,6 +384,25 @@ mod _core {
     fn is_public_address(address: &str) -> bool {
         let parsed = crate::network::Host::parse(address);
         matches!(parsed, Ok(crate::network::Host::Address(address)) if crate::network::is_public_address(address))
+    }
+
+    #[pyfunction]
+    fn canonical_tool_name(name: &str) -> &str {
+        catalogue::canonical(name).unwrap_or(name)
+    }
+
+    #[pyfunction]
+    fn tool_aliases(name: &str) -> Vec<&'static str> {
+        catalogue::aliases(name).to_vec()
+    }
+
+    #[pyfunction]
+    fn rename_arguments(tool: &str, arguments: &str) -> PyResult<String> {
+        let Ok(Value::Object(mut arguments)) = serde_json::from_str(arguments) else {
+            return Err(PyValueError::new_err("arguments must be a JSON object"));
+        };
+        catalogue::rename_arguments(tool, &mut arguments);
+        to_json(&arguments)
     }
 
     fn to_json(value: &impl serde::Serialize) -> PyResult<String> {

@@ -154,26 +154,14 @@ def test_a_bad_policy_is_refused_and_the_old_one_stays(bench, policy, says):
         bench.core.add_rule("permit", "Bash", "")
 
 
-def test_the_tools_as_the_model_sees_them(bench):
-    specs = json.loads(bench.core.specs())
-    assert [spec["name"] for spec in specs] == ["Bash", "Read", "Write", "Edit", "Glob", "Grep"]
-    assert [spec["name"] for spec in specs if spec["is_read_only"]] == ["Read", "Glob", "Grep"]
-    assert len(json.dumps(specs)) < 5_500
-    for alias in (
-        "bash",
-        "read_file",
-        "write_file",
-        "edit_file",
-        "glob_search",
-        "grep_search",
-        "read",
-        "write",
-        "edit",
-        "glob",
-        "grep",
-    ):
-        with pytest.raises(ToolInputError, match="missing field"):
-            bench.core.prepare(alias, "{}")
+def test_the_tools_of_the_core(bench):
+    specs = {spec["name"]: spec for spec in json.loads(bench.core.specs())}
+    assert {"Bash", "Read", "Write", "Edit", "Glob", "Grep"} <= set(specs)
+    assert {name for name in ("Bash", "Read", "Write", "Edit", "Glob", "Grep") if specs[name]["is_read_only"]} == {
+        "Read",
+        "Glob",
+        "Grep",
+    }
 
 
 def test_hidden_characters_are_shown(bench):

@@ -6,48 +6,17 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue;
 use crate::location::Location;
 use crate::network::{Host, HostPattern};
 use crate::shell::{self, SimpleCommand, Word};
-
-/// Tools a rule may name, beside `mcp__…`. The Python side has tools the core never runs but always judges.
-const TOOLS: &[&str] = &[
-    "Bash",
-    "Read",
-    "Write",
-    "Edit",
-    "Glob",
-    "Grep",
-    "Python",
-    "Inspect",
-    "Agent",
-    "AskUserQuestion",
-    "BashOutput",
-    "Config",
-    "EnterPlanMode",
-    "ExitPlanMode",
-    "Git",
-    "KillShell",
-    "LSP",
-    "NotebookEdit",
-    "PowerShell",
-    "REPL",
-    "SendUserMessage",
-    "Skill",
-    "Sleep",
-    "StructuredOutput",
-    "TodoWrite",
-    "ToolSearch",
-    "WebFetch",
-    "WebSearch",
-];
 
 /// No tool: what sandboxed commands may talk to.
 const NETWORK: &str = "Network";
 
 /// True for tools the policy has heard of.
 pub fn is_known_tool(name: &str) -> bool {
-    TOOLS.contains(&name)
+    catalogue::canonical(name) == Some(name)
 }
 
 /// What a rule does to what it matches.
@@ -136,6 +105,7 @@ impl Rule {
                 None => return Err(fail("the closing parenthesis is missing".into())),
             },
         };
+        let tool = catalogue::canonical(tool).unwrap_or(tool);
         check_tool(behavior, tool).map_err(fail)?;
         if tool == NETWORK
             && (behavior == Behavior::Ask || (behavior == Behavior::Allow && matches!(spec, None | Some("*"))))
@@ -255,7 +225,7 @@ impl Rule {
 }
 
 fn check_tool(behavior: Behavior, tool: &str) -> Result<(), String> {
-    if TOOLS.contains(&tool) || tool == NETWORK {
+    if is_known_tool(tool) || tool == NETWORK {
         return Ok(());
     }
     if let Some(rest) = tool.strip_prefix("mcp__") {
@@ -276,8 +246,9 @@ fn check_tool(behavior: Behavior, tool: &str) -> Result<(), String> {
             Ok(())
         };
     }
-    let nearest = TOOLS
+    let nearest = catalogue::TOOLS
         .iter()
+        .map(|(own, _)| own)
         .min_by_key(|known| distance(&known.to_lowercase(), &tool.to_lowercase()))
         .copied()
         .unwrap_or("Bash");

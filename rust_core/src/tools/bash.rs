@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Call, Context, Output, Status, Tool, ToolError, parse_arguments, schema_of};
+use super::{Call, Context, Limit, Output, Status, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
-use crate::output::{Capture, MAX_CHARS, MAX_OUTPUT_BYTES, random_name};
+use crate::output::{Capture, MAX_CHARS, MAX_OUTPUT_BYTES, MAX_SPILL_BYTES, random_name};
 use crate::process::{kill_tree, signal_name, timespec, watch};
 use crate::sandbox;
 use crate::shell;
@@ -48,10 +48,6 @@ impl Tool for Bash {
         "Bash"
     }
 
-    fn aliases(&self) -> &'static [&'static str] {
-        &["bash"]
-    }
-
     fn description(&self) -> &'static str {
         "Run a command line with bash in the workspace. Each call starts a new shell there without input: cd and variables do \
          not last. Gives stdout and stderr in order, and the exit code where it is not 0. Long output is shortened in the \
@@ -64,6 +60,22 @@ impl Tool for Bash {
 
     fn is_read_only(&self) -> bool {
         false
+    }
+
+    fn effect_kinds(&self) -> &'static [&'static str] {
+        &["run"]
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        const {
+            &[
+                Limit::seconds("for a command, unless timeout says otherwise", DEFAULT_TIMEOUT_MS / 1000),
+                Limit::seconds("for a command at most", MAX_TIMEOUT_MS / 1000),
+                Limit::count("characters of output given, half from each end", MAX_CHARS as u64),
+                Limit::bytes("of output kept in a file", MAX_SPILL_BYTES),
+                Limit::bytes("of output, then the command is ended", MAX_OUTPUT_BYTES),
+            ]
+        }
     }
 
     fn max_chars(&self) -> usize {

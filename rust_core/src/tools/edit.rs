@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::change::{Current, diff, preview, read_current, replace};
+use super::change::{Current, MAX_BYTES, diff, preview, read_current, replace};
 use super::encoding::{Encoding, is_crlf, positions, to_crlf};
-use super::{Call, Context, Output, Tool, ToolError, parse_arguments, schema_of};
+use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
 use crate::visible::visible;
 
@@ -17,7 +17,6 @@ pub struct Edit;
 #[serde(deny_unknown_fields)]
 struct Arguments {
     /// The file.
-    #[serde(alias = "path")]
     file_path: String,
     /// The text to replace, exactly as in the file, without line numbers.
     old_string: String,
@@ -32,10 +31,6 @@ impl Tool for Edit {
         "Edit"
     }
 
-    fn aliases(&self) -> &'static [&'static str] {
-        &["edit_file", "edit"]
-    }
-
     fn description(&self) -> &'static str {
         "Replace a piece of text in a file that was read before. old_string must occur exactly once (give enough lines around \
          it), or set replace_all. Encoding and line ends are kept."
@@ -47,6 +42,14 @@ impl Tool for Edit {
 
     fn is_read_only(&self) -> bool {
         false
+    }
+
+    fn effect_kinds(&self) -> &'static [&'static str] {
+        &["write_path"]
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        const { &[Limit::bytes("of a file", MAX_BYTES)] }
     }
 
     fn parse(&self, arguments: &str) -> Result<Box<dyn Call>, String> {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::search::Search;
-use super::{Call, Context, Output, Tool, ToolError, parse_arguments, schema_of};
+use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
 use crate::visible::visible;
 
@@ -38,10 +38,6 @@ impl Tool for Glob {
         "Glob"
     }
 
-    fn aliases(&self) -> &'static [&'static str] {
-        &["glob_search", "glob"]
-    }
-
     fn description(&self) -> &'static str {
         "Find files by name, newest first, at most 100. A pattern without a slash matches in every folder. Ignored and \
          hidden files are left out."
@@ -53,6 +49,14 @@ impl Tool for Glob {
 
     fn is_read_only(&self) -> bool {
         true
+    }
+
+    fn effect_kinds(&self) -> &'static [&'static str] {
+        &["read_path"]
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        const { &[Limit::count("files named, the newest", MAX_FILES as u64)] }
     }
 
     fn parse(&self, arguments: &str) -> Result<Box<dyn Call>, String> {

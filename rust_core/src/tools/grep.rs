@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::search::{Found, Search};
-use super::{Call, Context, Output, Tool, ToolError, parse_arguments, schema_of};
+use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::cancel::CancelToken;
 use crate::effect::Effect;
 use crate::visible::visible;
@@ -80,10 +80,6 @@ impl Tool for Grep {
         "Grep"
     }
 
-    fn aliases(&self) -> &'static [&'static str] {
-        &["grep_search", "grep"]
-    }
-
     fn description(&self) -> &'static str {
         "Search file contents with a regular expression. Gives the files that match, their lines, or counts. Ignored, hidden \
          and binary files are left out."
@@ -95,6 +91,22 @@ impl Tool for Grep {
 
     fn is_read_only(&self) -> bool {
         true
+    }
+
+    fn effect_kinds(&self) -> &'static [&'static str] {
+        &["read_path"]
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        const {
+            &[
+                Limit::count("lines or files given, unless head_limit says otherwise", DEFAULT_LIMIT as u64),
+                Limit::count("lines or files given at most", MAX_LIMIT as u64),
+                Limit::count("lines of context on each side", MAX_CONTEXT as u64),
+                Limit::count("characters of a line", MAX_LINE_CHARS as u64),
+                Limit::bytes("of a line, or of a file searched across lines", MAX_HEAP_BYTES as u64),
+            ]
+        }
     }
 
     fn parse(&self, arguments: &str) -> Result<Box<dyn Call>, String> {

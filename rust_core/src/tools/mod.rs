@@ -14,10 +14,12 @@ mod write;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::cancel::CancelToken;
+use crate::catalogue;
 use crate::effect::Effect;
 use crate::output::SpillFolder;
 use crate::permission::Policy;
@@ -33,20 +35,50 @@ pub const TOOLS: &[&dyn Tool] = &[&bash::Bash, &read::Read, &write::Write, &edit
 pub trait Tool: Sync {
     /// As the model calls it.
     fn name(&self) -> &'static str;
-    /// Other names it answers to.
-    fn aliases(&self) -> &'static [&'static str];
     /// For the model.
     fn description(&self) -> &'static str;
     /// The JSON schema of its arguments.
     fn schema(&self) -> Value;
     /// No call of it changes anything.
     fn is_read_only(&self) -> bool;
+    /// The kinds of effect its calls may have (`Effect::kind`); a call with any other is refused.
+    fn effect_kinds(&self) -> &'static [&'static str];
+    /// The bounds it keeps, for the table of tools.
+    fn limits(&self) -> &'static [Limit];
     /// Characters of a result the model gets.
     fn max_chars(&self) -> usize {
         crate::output::MAX_CHARS
     }
     /// Reads the arguments of a call.
     fn parse(&self, arguments: &str) -> Result<Box<dyn Call>, String>;
+}
+
+/// A bound that a tool keeps. It is made of the very constant that enforces it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Limit {
+    /// Of what, and when.
+    pub what: &'static str,
+    /// How much.
+    pub amount: u64,
+    /// `bytes`, `seconds` …, or nothing where `what` says what is counted.
+    pub unit: &'static str,
+}
+
+impl Limit {
+    /// A bound on a number of things.
+    pub const fn count(what: &'static str, amount: u64) -> Self {
+        Self { what, amount, unit: "" }
+    }
+
+    /// A bound on a size.
+    pub const fn bytes(what: &'static str, amount: u64) -> Self {
+        Self { what, amount, unit: "bytes" }
+    }
+
+    /// A bound on a time.
+    pub const fn seconds(what: &'static str, amount: u64) -> Self {
+        Self { what, amount, unit: "seconds" }
+    }
 }
 
 /// One call with arguments that fit.
@@ -165,12 +197,23 @@ impl Output {
 
 /// The tool of this name or alias.
 pub fn find(name: &str) -> Option<&'static dyn Tool> {
-    TOOLS.iter().copied().find(|tool| tool.name() == name || tool.aliases().contains(&name))
+    let name = catalogue::canonical(name)?;
+    TOOLS.iter().copied().find(|tool| tool.name() == name)
 }
 
 /// Reads arguments; the error names the field and what is accepted there.
 fn parse_arguments<T: DeserializeOwned>(tool: &str, arguments: &str) -> Result<T, String> {
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
+    read_arguments(tool, arguments).or_else(|error| {
+        let Ok(Value::Object(mut renamed)) = serde_json::from_str(arguments) else { return Err(error) };
+        if !catalogue::rename_arguments(tool, &mut renamed) {
+            return Err(error);
+        }
+        read_arguments(tool, &Value::Object(renamed).to_string())
+    })
+}
+
+fn read_arguments<T: DeserializeOwned>(tool: &str, arguments: &str) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(arguments);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -250,31 +293,32 @@ mod tests {
 
     #[test]
     fn schemas_are_small_and_closed() {
-        let all: Vec<Value> = TOOLS
-            .iter()
-            .map(|tool| json!({"name": tool.name(), "description": tool.description(), "input_schema": tool.schema()}))
-            .collect();
-        let size = serde_json::to_string(&all).unwrap().len();
-        assert!(size < 5000, "{size} bytes");
         for tool in TOOLS {
             let schema = tool.schema();
             assert_eq!(schema["type"], "object", "{}", tool.name());
             assert_eq!(schema["additionalProperties"], false, "{}", tool.name());
             let text = schema.to_string();
+            assert!(text.len() < 1500, "{}", tool.name());
             assert!(!text.contains("$schema") && !text.contains("\"title\"") && !text.contains("null"), "{text}");
         }
     }
 
     #[test]
-    fn aliases_are_unique_and_found() {
-        let mut names: Vec<&str> =
-            TOOLS.iter().flat_map(|tool| tool.aliases().iter().copied().chain([tool.name()])).collect();
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
+    fn tools_are_found_by_all_their_names_and_state_their_bounds() {
         assert_eq!(find("read_file").unwrap().name(), "Read");
         assert!(find("nothing").is_none());
+        for tool in TOOLS {
+            assert_eq!(catalogue::canonical(tool.name()), Some(tool.name()));
+            assert!(!tool.limits().is_empty(), "{}", tool.name());
+        }
+    }
+
+    #[test]
+    fn arguments_under_other_names_are_understood_where_the_call_would_not_fit() {
+        assert!(find("Bash").unwrap().parse(r#"{"cmd": "ls"}"#).is_ok());
+        assert!(find("Read").unwrap().parse(r#"{"path": "a"}"#).is_ok());
+        let error = find("Read").unwrap().parse(r#"{"path": "a", "file_path": "b"}"#).err().unwrap();
+        assert!(error.contains("unknown field `path`"), "{error}");
     }
 
     #[test]

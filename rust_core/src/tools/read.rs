@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::change::{self, Fingerprint, open_error};
 use super::encoding::{Encoding, decode_line};
-use super::{Call, Context, Output, Status, Tool, ToolError, parse_arguments, schema_of};
+use super::{Call, Context, Limit, Output, Status, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
 use crate::location::Location;
 use crate::visible::visible;
@@ -31,7 +31,6 @@ pub struct Read;
 #[serde(deny_unknown_fields)]
 struct Arguments {
     /// The file, relative to the workspace or absolute.
-    #[serde(alias = "path")]
     file_path: String,
     /// First line, counted from 1.
     #[schemars(range(min = 1))]
@@ -46,10 +45,6 @@ impl Tool for Read {
         "Read"
     }
 
-    fn aliases(&self) -> &'static [&'static str] {
-        &["read_file", "read"]
-    }
-
     fn description(&self) -> &'static str {
         "Read a text file as lines, each after its number and a tab, or look at a PNG, JPEG, GIF or WebP image. Long files \
          come in parts: go on with offset. A file must be read before it is changed."
@@ -61,6 +56,21 @@ impl Tool for Read {
 
     fn is_read_only(&self) -> bool {
         true
+    }
+
+    fn effect_kinds(&self) -> &'static [&'static str] {
+        &["read_path"]
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        const {
+            &[
+                Limit::count("lines of one call, unless limit says otherwise", DEFAULT_LINES),
+                Limit::count("characters of one call", MAX_CHARS as u64),
+                Limit::count("characters of a line", MAX_LINE_CHARS as u64),
+                Limit::bytes("of an image", MAX_IMAGE_BYTES),
+            ]
+        }
     }
 
     fn max_chars(&self) -> usize {

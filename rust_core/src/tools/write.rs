@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::change::{self, diff, read_current, replace};
-use super::{Call, Context, Output, Tool, ToolError, parse_arguments, schema_of};
+use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
 use crate::visible::visible;
 
@@ -16,7 +16,6 @@ pub struct Write;
 #[serde(deny_unknown_fields)]
 struct Arguments {
     /// The file; missing folders are created.
-    #[serde(alias = "path")]
     file_path: String,
     /// All of its new content.
     content: String,
@@ -25,10 +24,6 @@ struct Arguments {
 impl Tool for Write {
     fn name(&self) -> &'static str {
         "Write"
-    }
-
-    fn aliases(&self) -> &'static [&'static str] {
-        &["write_file", "write"]
     }
 
     fn description(&self) -> &'static str {
@@ -41,6 +36,14 @@ impl Tool for Write {
 
     fn is_read_only(&self) -> bool {
         false
+    }
+
+    fn effect_kinds(&self) -> &'static [&'static str] {
+        &["write_path"]
+    }
+
+    fn limits(&self) -> &'static [Limit] {
+        const { &[Limit::bytes("of a file", change::MAX_BYTES)] }
     }
 
     fn parse(&self, arguments: &str) -> Result<Box<dyn Call>, String> {
