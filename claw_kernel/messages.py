@@ -52,13 +52,15 @@ class ToolCall:
     """The model asks for a tool.
 
     ``input`` is the parsed JSON object. Where the model's arguments were not a JSON object, ``input`` is empty and
-    ``malformed`` holds the text as it came: such a call is answered with an error and never run.
+    ``malformed`` holds the text as it came: such a call is answered with an error and never run. ``signature``: what a
+    model wants back with its call (Gemini's thought signature); like reasoning it means something to that model only.
     """
 
     id: str
     name: str
     input: dict[str, Any]
     malformed: str = ""
+    signature: str = ""
     type: Literal["tool_call"] = "tool_call"
 
 

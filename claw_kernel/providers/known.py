@@ -16,7 +16,8 @@ class Dialect:
     ``max_tokens_field``: the name of the output limit. ``asks_usage``: ``stream_options.include_usage`` is understood.
     ``reasoning_field``: reasoning goes back in this field on messages with tool calls (empty: it does not go back).
     ``call_ids``: ``short`` means exactly nine letters and digits. ``is_bridged``: a user message may not follow a tool
-    message directly.
+    message directly. ``is_signed``: a call goes back with the thought signature it came with
+    (https://ai.google.dev/gemini-api/docs/thought-signatures).
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -24,6 +25,7 @@ class Dialect:
     reasoning_field: str = ""
     call_ids: Literal["any", "short"] = "any"
     is_bridged: bool = False
+    is_signed: bool = False
 
 
 COMMON = Dialect()
@@ -113,6 +115,7 @@ KNOWN: dict[str, KnownProvider] = {
             "openai-chat",
             "https://generativelanguage.googleapis.com/v1beta/openai",
             ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            dialect=Dialect(is_signed=True),
             keys_url="https://aistudio.google.com/apikey",
         ),
         KnownProvider(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Any, assert_never
+from dataclasses import replace
+from typing import Any, Literal, assert_never
 
 from claw_kernel.messages import (
     AssistantBlock,
@@ -45,6 +46,8 @@ _STOPS: dict[str, ModelStop] = {
 }
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 """Where servers put the reasoning; some send two of them with the same text, so the first that comes is kept to."""
+_THOUGHT_BEGINS, _THOUGHT_ENDS = "<think>", "</think>"
+"""Around reasoning in the text itself, from servers that were not told to take it out (llama.cpp, vLLM, Ollama)."""
 
 
 class OpenAIChat:
@@ -95,15 +98,7 @@ class OpenAIChat:
     def _write_assistant(self, content: tuple[Any, ...]) -> list[dict[str, Any]]:
         dialect = self._dialect
         text = "".join(block.text for block in content if isinstance(block, TextBlock))
-        calls = [
-            {
-                "id": fit_id(block.id, is_short=dialect.call_ids == "short"),
-                "type": "function",
-                "function": {"name": block.name, "arguments": dump(arguments_of(block)).decode()},
-            }
-            for block in content
-            if isinstance(block, ToolCall)
-        ]
+        calls = [_write_call(block, dialect) for block in content if isinstance(block, ToolCall)]
         if not text and not calls:
             return []
         written: dict[str, Any] = {"role": "assistant", "content": text or None}
@@ -114,6 +109,17 @@ class OpenAIChat:
         if calls:
             written["tool_calls"] = calls
         return [written]
+
+
+def _write_call(call: ToolCall, dialect: Dialect) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "id": fit_id(call.id, is_short=dialect.call_ids == "short"),
+        "type": "function",
+        "function": {"name": call.name, "arguments": dump(arguments_of(call)).decode()},
+    }
+    if dialect.is_signed and call.signature:
+        written["extra_content"] = {"google": {"thought_signature": call.signature}}
+    return written
 
 
 def _write_tools(request: ModelRequest) -> bytes:
@@ -167,14 +173,19 @@ def _write_image(image: ImageBlock) -> dict[str, Any]:
 
 
 class _OpenCall:
-    __slots__ = ("arguments", "call_id", "index", "name", "sent_id")
+    __slots__ = ("arguments", "call_id", "index", "name", "sent_id", "signature")
 
     def __init__(self, index: Any, sent_id: str, call_id: str) -> None:
         self.index = index
         self.sent_id = sent_id
         self.call_id = call_id
         self.name = ""
+        self.signature = ""
         self.arguments: list[str] = []
+
+    def read(self) -> ToolCall:
+        call = read_tool_call(self.call_id, self.name, "".join(self.arguments))
+        return replace(call, signature=self.signature) if self.signature else call
 
 
 class _Decoder:
@@ -191,6 +202,8 @@ class _Decoder:
         self._stop = ""
         self._usage: dict[str, Any] = {}
         self._reasoning_field = ""
+        self._place: Literal["start", "thought", "between", "text"] = "start"
+        self._held = ""
 
     @property
     def has_completed_block(self) -> bool:
@@ -236,9 +249,46 @@ class _Decoder:
     def _flush(self, texts: list[str], events: list[ProviderEvent]) -> None:
         if texts:
             text = "".join(texts)
-            self._texts.append(text)
-            events.append(TextDelta(text))
             texts.clear()
+            if self._place != "text":
+                text = self._take_thought(text, events)
+            if text:
+                self._texts.append(text)
+                events.append(TextDelta(text))
+
+    def _take_thought(self, text: str, events: list[ProviderEvent]) -> str:
+        """What of ``text`` is answer. An answer that begins with a thought between tags, which may come in pieces, gives it
+        as reasoning; tags further on are text like any other."""
+        text, self._held = self._held + text, ""
+        if self._place == "start":
+            begun = text.lstrip()
+            if len(begun) < len(_THOUGHT_BEGINS) and _THOUGHT_BEGINS.startswith(begun):
+                self._held = text
+                return ""
+            if not begun.startswith(_THOUGHT_BEGINS):
+                self._place = "text"
+                return text
+            self._place = "thought"
+            text = begun.removeprefix(_THOUGHT_BEGINS)
+        if self._place == "thought":
+            text = self._read_thought(text, events)
+        text = text.lstrip()
+        if text:
+            self._place = "text"
+        return text
+
+    def _read_thought(self, text: str, events: list[ProviderEvent]) -> str:
+        """What follows the thought."""
+        thought, end, rest = text.partition(_THOUGHT_ENDS)
+        if end:
+            self._place = "between"
+        else:
+            kept = next(n for n in range(len(_THOUGHT_ENDS) - 1, -1, -1) if thought.endswith(_THOUGHT_ENDS[:n]))
+            thought, self._held = thought[: len(thought) - kept], thought[len(thought) - kept :]
+        if thought:
+            self._thoughts.append(thought)
+            events.append(ThinkingDelta(thought))
+        return rest
 
     def _read_delta(self, delta: dict[str, Any], content: Any, texts: list[str], events: list[ProviderEvent]) -> None:
         for field in (self._reasoning_field,) if self._reasoning_field else _REASONING_FIELDS:
@@ -278,6 +328,9 @@ class _Decoder:
             call.name = name
         elif name and name != call.name and not call.arguments:  # a name sent in pieces
             call.name += name
+        signature = ((fragment.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+        if isinstance(signature, str):
+            call.signature = signature
         arguments = function.get("arguments")
         if isinstance(arguments, dict | list):
             arguments = json.dumps(arguments, ensure_ascii=False)
@@ -314,6 +367,9 @@ class _Decoder:
         return call
 
     def finish(self, incomplete: str = "") -> MessageFinished:
+        if self._held:
+            (self._thoughts if self._place == "thought" else self._texts).append(self._held)
+            self._held = ""
         calls = self._calls
         if incomplete and calls:
             calls = calls[:-1]  # the one that was being written
@@ -322,7 +378,7 @@ class _Decoder:
             content.append(ThinkingBlock("".join(self._thoughts)))
         if self._texts:
             content.append(TextBlock("".join(self._texts)))
-        found = [read_tool_call(call.call_id, call.name, "".join(call.arguments)) for call in calls if call.name]
+        found = [call.read() for call in calls if call.name]
         stop: ModelStop = _STOPS.get(self._stop, "other" if self._stop or incomplete else "end_turn")
         if found and stop in {"end_turn", "other"}:
             stop = "tool_use"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from claw_kernel.messages import (
     Message,
     TextBlock,
     ThinkingBlock,
+    ToolCall,
     TurnRecord,
     Usage,
 )
@@ -159,7 +161,7 @@ def turn_messages(record: TurnRecord, *, keep_thinking: bool) -> list[Message]:
     messages = [Message("user", record.content)]
     for step in record.steps:
         spoken: tuple[AssistantBlock, ...] = tuple(
-            block
+            block if keep_thinking else _unsigned(block)
             for block in step.content
             if not (isinstance(block, ThinkingBlock) and not keep_thinking)
             and not (isinstance(block, TextBlock) and not block.text.strip())
@@ -174,6 +176,10 @@ def turn_messages(record: TurnRecord, *, keep_thinking: bool) -> list[Message]:
         reason = "interrupted" if record.stop_reason in ("interrupted", "incomplete", None) else "an error"
         messages.append(Message("assistant", (TextBlock(f"[This request was not answered: {reason}.]"),)))
     return messages
+
+
+def _unsigned(block: AssistantBlock) -> AssistantBlock:
+    return replace(block, signature="") if isinstance(block, ToolCall) and block.signature else block
 
 
 def append_message(messages: list[Message], message: Message) -> None:

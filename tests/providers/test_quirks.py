@@ -215,6 +215,31 @@ def test_two_reasoning_fields_with_the_same_text(server):
     )
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_a_thought_between_tags_is_no_answer(server, size):
+    """However it is cut into pieces, it comes as reasoning and not as text."""
+    said = "\n<think>\nif a < b: </thin k> x</think>\n\nThe <think>tag</think> stays."
+    frames = [chat_chunk({"content": said[i : i + size]}) for i in range(0, len(said), size)]
+    exchange = chat(server, *frames, finish="stop")
+    assert exchange.content == (
+        ThinkingBlock("\nif a < b: </thin k> x"),
+        TextBlock("The <think>tag</think> stays."),
+    )
+    assert exchange.shown[:2] == ("The <think>tag</think> stays.", "\nif a < b: </thin k> x")
+
+
+@pytest.mark.parametrize("said", ["<thi", "<", "  <think", "<thing>", "a<think>b</think>"])
+def test_what_only_looks_like_a_thought_is_text(server, said):
+    frames = [chat_chunk({"content": letter}) for letter in said]
+    assert chat(server, *frames, finish="stop").content == (TextBlock(said),)
+
+
+def test_a_thought_and_then_a_call(server):
+    call = {"index": 0, "id": "call_a", "function": {"name": "Bash", "arguments": "{}"}}
+    exchange = chat(server, chat_chunk({"content": "<think>hm</think>"}), chat_chunk({"tool_calls": [call]}))
+    assert exchange.content == (ThinkingBlock("hm"), ToolCall("call_a", "Bash", {}))
+
+
 def test_content_as_a_list_of_parts(server):
     frame = chat_chunk({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]})
     assert chat(server, frame, finish="stop").content == (TextBlock("ab"),)

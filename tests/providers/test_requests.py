@@ -16,7 +16,7 @@ from claw_kernel.messages import (
     ToolSpec,
 )
 from claw_kernel.providers import ProviderSettings, open_provider
-from tests.model_server import FRAMES, text, thinking, tool_call
+from tests.model_server import FRAMES, chat_chunk, text, thinking, tool_call
 from tests.providers.conftest import HELLO, ask, ask_all
 
 TOOLS = (
@@ -201,6 +201,19 @@ def test_deepseek_gets_its_reasoning_back(server):
         server.answer(FRAMES["openai-chat"]([text("ok")]))
         assert ask(None, server.base_url, messages, model=model).content
         assert server.requests[-1].json["messages"][2].get("reasoning_content") == field
+
+
+def test_gemini_gets_the_signature_of_its_call_back(server):
+    signed = {"google": {"thought_signature": "c2ln"}}
+    call = {"index": 0, "id": "c1", "function": {"name": "Bash", "arguments": "{}"}, "extra_content": signed}
+    server.answer([chat_chunk({"tool_calls": [call]}), chat_chunk({}, "tool_calls"), b"data: [DONE]\n\n"])
+    content = ask(None, server.base_url, model="gemini/m").content
+    assert content == (ToolCall("c1", "Bash", {}, signature="c2ln"),)
+    messages = (*HELLO, Message("assistant", content), Message("user", (result("c1"),)))
+    for model, expected in [("gemini/m", signed), ("groq/m", None)]:
+        server.answer(FRAMES["openai-chat"]([text("ok")]))
+        assert ask(None, server.base_url, messages, model=model).content
+        assert server.requests[-1].json["messages"][2]["tool_calls"][0].get("extra_content") == expected
 
 
 def test_the_name_of_the_output_limit(server):
