@@ -32,7 +32,10 @@ class Prepared:
     ``{"kind": "command", "command": str, "visible": str, "cwd": str}`` (``visible``: hidden characters escaped; with
     ``"description"`` where the model gave one),
     ``{"kind": "diff", "path": str, "diff": str, "is_new": bool}`` (unified diff, capped),
-    ``{"kind": "code", "code": str, "visible": str}``, ``{"kind": "path", "path": str}`` or ``{"kind": "none"}``.
+    ``{"kind": "code", "code": str, "visible": str}``, ``{"kind": "path", "path": str}`` or ``{"kind": "none"}``. Tools of
+    Python that talk to the person also have ``{"kind": "todos", "todos": [{"content", "status"}]}``,
+    ``{"kind": "message", "text": str}``, ``{"kind": "plan", "plan": str}`` (Markdown) and ``{"kind": "questions",
+    "questions": [{"question", "header", "options": [{"label", "description"}], "multiSelect"}]}``.
     ``effects`` is a JSON list of ``{"effect": "read_path"|"write_path", "path": str}``,
     ``{"effect": "run", "command": str}``, ``{"effect": "fetch", "host": str}``, ``{"effect": "namespace"}`` (runs code in
     the user's namespace), ``{"effect": "inspect", "name": str}``, ``{"effect": "mcp", "tool": str}``.
@@ -113,7 +116,7 @@ class Core:
     def workspace(self) -> str: ...
     @staticmethod
     def specs() -> str:
-        """JSON list of ``{"name", "description", "input_schema", "is_read_only", "aliases": [str], "effects": [str],
+        """JSON list of ``{"name", "description", "input_schema", "is_read_only", "is_deferred", "aliases": [str], "effects": [str],
         "limits": [{"what": str, "amount": int, "unit": "bytes"|"seconds"|""}]}`` of the Rust tools. A call with an effect
         that its tool does not declare is refused."""
     def set_policy(self, policy: str) -> None:

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from claw_kernel._core import Core
 from claw_kernel.messages import Answer, AnsweredBy, AnswerName, ApprovalRequest
 
+MAX_SELECTION = 2_000
+"""Characters of one answer in the person's own words."""
 NOBODY = "nobody can be asked here (no front end that can answer); allow it by a rule, for instance --allow '{rule}'"
+
+
+class AnswerError(ValueError):
+    """An answer that the request does not take; ``str(error)`` is for the developer of a front end."""
 
 
 @dataclass(slots=True)
@@ -64,20 +70,30 @@ class Gate:
         rule = request.suggested_rules[0] if request.suggested_rules else request.tool
         return Answer("deny", "policy", NOBODY.format(rule=rule))
 
-    def resolve(self, request_id: str, answer: AnswerName, by: AnsweredBy, message: str = "") -> bool:
+    def resolve(
+        self,
+        request_id: str,
+        answer: AnswerName,
+        by: AnsweredBy,
+        message: str = "",
+        selections: tuple[tuple[str, ...], ...] = (),
+    ) -> bool:
         """True where this answer won. ``allow_always`` adds the request's ``suggested_rules`` to the session's policy (never
-        broader than shown). Any thread."""
+        broader than shown). Raises AnswerError, and the request goes on waiting, for an answer that does not fit it. Any
+        thread."""
         with self._lock:
+            item = self._pending.get(request_id)
+            if item is None:
+                return False
+            _check_answer(item.request, answer, selections)
             # Taken out here, under the lock: of two racing answers exactly one finds it.
-            item = self._pending.pop(request_id, None)
-        if item is None:
-            return False
+            del self._pending[request_id]
         if answer == "allow_always":
             if not item.request.suggested_rules:
                 answer = "allow_once"
             for rule in item.request.suggested_rules:
                 self.core.add_rule("allow", rule, f"session, answered by {by}")
-        reply = Answer(answer, by, message)
+        reply = Answer(answer, by, message, selections)
 
         def deliver() -> None:
             if not item.future.done():
@@ -86,3 +102,21 @@ class Gate:
         with contextlib.suppress(RuntimeError):  # the engine's loop is gone: so is the turn that asked
             item.future.get_loop().call_soon_threadsafe(deliver)
         return True
+
+
+def _check_answer(request: ApprovalRequest, answer: AnswerName, selections: tuple[tuple[str, ...], ...]) -> None:
+    """Raises AnswerError."""
+    if answer not in request.answers:
+        raise AnswerError(f"this request takes the answers {', '.join(request.answers)}")
+    if answer != "answered":
+        if selections:
+            raise AnswerError("selections go with the answer answered")
+        return
+    questions = request.preview["questions"]
+    if len(selections) != len(questions):
+        raise AnswerError(f"selections has one list for each of the {len(questions)} questions")
+    for question, chosen in zip(questions, selections, strict=True):
+        if not chosen or not all(text.strip() and len(text) <= MAX_SELECTION for text in chosen):
+            raise AnswerError(f"each question is answered by texts of 1 to {MAX_SELECTION} characters")
+        if len(chosen) > (len(question["options"]) + 1 if question.get("multiSelect") else 1):
+            raise AnswerError("more was chosen than the question takes")

@@ -110,13 +110,15 @@ class Limit:
 class ToolSpec:
     """A tool. The model sees ``name``, ``description`` and ``input_schema`` (a JSON Schema object, derived from the type of
     the tool's arguments); people see ``effects``, the kinds of effect (``claw_kernel/_core.pyi``) its calls may have, and
-    ``limits``. A call with an effect that is not declared here is refused. Other names: ``rust_core/src/catalogue.rs``."""
+    ``limits``. A call with an effect that is not declared here is refused. ``is_deferred``: where there are many tools, it is
+    sent only once the model has found or called it. Other names: ``rust_core/src/catalogue.rs``."""
 
     name: str
     description: str
     input_schema: dict[str, Any]
     effects: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
+    is_deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,9 @@ ProviderEvent: TypeAlias = (
 # --- approval ---------------------------------------------------------------------------------------------------------
 
 DecisionName: TypeAlias = Literal["allow", "ask", "deny"]
-AnswerName: TypeAlias = Literal["allow_once", "allow_always", "deny"]
+AnswerName: TypeAlias = Literal["allow_once", "allow_always", "deny", "approve", "accept_edits", "answered"]
+"""``deny`` is the no to everything asked. ``approve`` and ``accept_edits`` (approve, and let edits in the workspace pass from
+then on) answer a plan, ``answered`` answers questions, the others an approval."""
 AnsweredBy: TypeAlias = Literal["extension", "widget", "stdin", "policy", "interrupt"]
 
 
@@ -234,7 +238,7 @@ class ApprovalRequest:
     """What a person is asked. ``preview`` is the JSON object described in ``claw_kernel/_core.pyi``.
 
     ``suggested_rules`` are the exact rules that "allow always" would add to the session; empty where a lasting
-    grant is not offered.
+    grant is not offered. ``answers`` are the ones that are taken.
     """
 
     request_id: str
@@ -244,15 +248,18 @@ class ApprovalRequest:
     reason: str
     preview: dict[str, Any]
     suggested_rules: tuple[str, ...] = ()
+    answers: tuple[AnswerName, ...] = ("allow_once", "allow_always", "deny")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A person's reply (or the policy's, where nobody can answer). ``message`` is passed on to the model."""
+    """A person's reply (or the policy's, where nobody can answer). ``message`` is passed on to the model. ``selections``: for
+    each question what was chosen, labels or the person's own words."""
 
     name: AnswerName
     by: AnsweredBy
     message: str = ""
+    selections: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import asyncio
 import json
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claw_kernel._core import Core, RuleError
 from claw_kernel.agent.engine import engine_loop
@@ -18,13 +18,17 @@ from claw_kernel.agent.prompt import system_prompt
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
-from claw_kernel.messages import ImageBlock, Message, TextBlock, TurnFinished, TurnRecord, TurnStarted, Usage
+from claw_kernel.messages import ImageBlock, Message, TextBlock, ToolCall, TurnFinished, TurnRecord, TurnStarted, Usage
 from claw_kernel.providers import Provider, ProviderSettings, default_model, open_provider
 from claw_kernel.session import Session
 from claw_kernel.session.session import append_message, now
-from claw_kernel.settings import Behavior, PermissionMode, Rule, Settings
-from claw_kernel.tools import PythonTool, ToolSet
+from claw_kernel.settings import Behavior, PermissionMode, Rule, Settings, describe_settings
+from claw_kernel.tools import AskingTool, PythonTool, ToolSet
 from claw_kernel.tools.namespace import Namespace
+from claw_kernel.tools.planning import ENTERED
+
+if TYPE_CHECKING:
+    from claw_kernel.tools.structured_output import StructuredOutput
 
 PRICES_AFTER_SECONDS = 0.05
 """By then the first request has left; importing the price table beside it would delay it."""
@@ -58,9 +62,10 @@ class Agent:
         for secret in settings.secrets():
             core.add_secret(secret)
         self.gate = Gate(core)
-        self.tools = ToolSet(core, _python_tools(namespace))
+        self.tools = ToolSet(core, self._python_tools(namespace))
         self._system = system_prompt(settings.cwd, has_namespace=namespace is not None)
         self._model = settings.model
+        self._mode_before_plan: PermissionMode = "default"
         self._providers: dict[str, tuple[Provider, str]] = {}
         self._turn_lock: asyncio.Lock | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -84,7 +89,10 @@ class Agent:
 
     def set_permission_mode(self, mode: str, source: str = "%claw permissions") -> None:
         """From the next call on. Raises SettingsError."""
+        before = self.permission_mode
         self.settings = self.settings.with_options(source, permission_mode=mode)
+        if mode == "plan" and before != "plan":
+            self._mode_before_plan = before
         policy = json.loads(self.gate.core.policy())
         self.gate.core.set_policy(json.dumps({**policy, "mode": mode}))
 
@@ -110,6 +118,35 @@ class Agent:
         if {"base_url", "api"} & set(values):
             self._providers.clear()
 
+    # --- what the tools may see and change of it (claw_kernel/tools/planning.py, config.py) ---
+
+    @property
+    def is_planning(self) -> bool:
+        return self.permission_mode == "plan"
+
+    def enter_plan(self, source: str) -> None:
+        """Only reading from the next call on."""
+        self.set_permission_mode("plan", source)
+        self.tools.load(["ExitPlanMode"])
+
+    def leave_plan(self, source: str, *, accept_edits: bool = False) -> str:
+        """Back to the mode before plan mode, or to ``acceptEdits``, by a person's word."""
+        self.set_permission_mode("acceptEdits" if accept_edits else self._mode_before_plan, source)
+        return self.permission_mode
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """``(name, value, source)`` of each setting."""
+        return describe_settings(self.settings)
+
+    def limit(self, setting: str) -> float | None:
+        """The value of a setting that is a number; None: not set."""
+        value: float | None = getattr(self.settings, setting)
+        return value
+
+    def lower(self, setting: str, value: float) -> None:
+        """Set a limit, from the next turn on. Raises SettingsError."""
+        self.configure("Config, called by the model", **{setting: value})
+
     # --- turns ---
 
     def start(
@@ -123,16 +160,26 @@ class Agent:
         max_turns: int | None = None,
         max_cost_usd: float | None = None,
         notices: Iterable[str] = (),
+        schema: Mapping[str, Any] | None = None,
     ) -> Turn:
         """Begin a turn and return at once. ``content``: what is sent (default: the prompt as text). ``ways``: who can answer
         an approval now: any of ``extension``, ``widget``, ``stdin``; empty: nobody can, and what the policy would ask is denied.
-        ``max_turns`` limits model requests. Raises nothing for a provider's fault: that ends the turn with an error."""
+        ``max_turns`` limits model requests. ``schema``: the turn's result is to be a value that fits this JSON schema
+        (``Turn.result``). Raises SettingsError for a schema that is none, and nothing for a provider's fault: that ends the
+        turn with an error."""
         settings = self.settings
+        output = _structured_output(schema) if schema is not None else None
+        sent = content or (TextBlock(prompt),)
+        if self.is_planning:
+            # With the prompt and not in the system text, so that what providers have cached of it stays good.
+            sent = (*sent, TextBlock(f"[{ENTERED}]"))
+        if output is not None:
+            sent = (*sent, TextBlock(f"[{output.request}]"))
         record = TurnRecord(
             turn_id=f"t_{uuid.uuid4().hex[:16]}",
             session_id=self.session.session_id,
             prompt=prompt,
-            content=content or (TextBlock(prompt),),
+            content=sent,
             model=model or self._model or "",
             started_at=now(),
             cell_id=cell_id,
@@ -143,7 +190,7 @@ class Agent:
             settings.max_cost_usd if max_cost_usd is None else max_cost_usd,
             settings.max_tokens,
         )
-        turn = Turn(record)
+        turn = Turn(record, output)
         loop = engine_loop()
 
         def begin() -> None:
@@ -197,6 +244,9 @@ class Agent:
         turn.emit(TurnStarted(turn.record))
         messages = self.session.transcript(turn.record.model)
         append_message(messages, Message("user", turn.record.content))
+        called = [block.name for message in messages for block in message.content if isinstance(block, ToolCall)]
+        self.tools.load([*called, *(["ExitPlanMode"] if self.is_planning else [])])
+        self.tools.offer(turn.output)
         loop = TurnLoop(
             turn,
             provider=provider,
@@ -228,6 +278,25 @@ class Agent:
         settings = self.settings
         return ProviderSettings(env=settings.env, base_url=settings.base_url, api=settings.api, cwd=settings.cwd)
 
+    def _python_tools(self, namespace: Namespace | None) -> list[PythonTool | AskingTool]:
+        """In the order the model sees them."""
+        from claw_kernel.tools.ask_user_question import AskUserQuestion
+        from claw_kernel.tools.config import Config
+        from claw_kernel.tools.enter_plan_mode import EnterPlanMode
+        from claw_kernel.tools.exit_plan_mode import ExitPlanMode
+        from claw_kernel.tools.send_user_message import SendUserMessage
+        from claw_kernel.tools.todo_write import TodoWrite
+
+        tools: list[PythonTool | AskingTool] = []
+        if namespace is not None:
+            from claw_kernel.tools.inspect import Inspect
+            from claw_kernel.tools.python import Python
+
+            tools += [Python(namespace), Inspect(namespace)]
+        tools += [TodoWrite(), AskUserQuestion()]
+        tools += [SendUserMessage(), EnterPlanMode(self), ExitPlanMode(self), Config(self)]
+        return tools
+
     def _price(self, model: str, usage: Usage) -> float | None:
         from claw_kernel.providers.prices import cost_usd
 
@@ -245,11 +314,8 @@ async def _load_prices(provider: str) -> None:
         await asyncio.to_thread(preload)
 
 
-def _python_tools(namespace: Namespace | None) -> tuple[PythonTool, ...]:
-    if namespace is None:
-        return ()
-    # Imported here: their argument types need pydantic, which a headless run does without.
-    from claw_kernel.tools.inspect import Inspect
-    from claw_kernel.tools.python import Python
+def _structured_output(schema: Mapping[str, Any]) -> StructuredOutput:
+    """Raises SettingsError."""
+    from claw_kernel.tools.structured_output import StructuredOutput
 
-    return (Python(namespace), Inspect(namespace))
+    return StructuredOutput(schema)

@@ -50,7 +50,7 @@ from claw_kernel.messages import (
 from claw_kernel.messages import ToolOutput as ToolOutputEvent
 from claw_kernel.providers import Provider
 from claw_kernel.session.session import append_message
-from claw_kernel.tools import PreparedCall, ToolSet
+from claw_kernel.tools import AskingTool, PreparedCall, ToolSet
 from claw_kernel.tools.registry import error_result
 
 T = TypeVar("T")
@@ -137,6 +137,9 @@ class TurnLoop:
                 self._finish_step(index, answer, calls, results)
             if self._is_cancelled:
                 raise _InterruptedError
+            output = self.turn.output
+            if output is not None and output.has_result:
+                return "end_turn"
             if answer.incomplete:
                 self._lost = 0 if calls else self._lost + 1
                 if self._lost > MAX_GO_ON:
@@ -145,6 +148,8 @@ class TurnLoop:
                 continue
             self._lost = 0
             if not calls:
+                if output is not None and (reason := _stop_reason(answer.stop)) == "end_turn":
+                    raise ClawError("The model ended without a result that fits the schema.", "Run it again.")
                 return _stop_reason(answer.stop)
 
     @property
@@ -255,7 +260,8 @@ class TurnLoop:
     async def _decide_and_run(self, ready: PreparedCall) -> ToolResult:
         prepared, call = ready.prepared, ready.call
         answer: Answer | None = None
-        if prepared.decision == "ask":
+        is_question = isinstance(ready.tool, AskingTool) and prepared.decision != "deny"
+        if prepared.decision == "ask" or is_question:
             answer = await self._ask(ready)
         self._approvals[call.id] = Approval(
             call.id,
@@ -268,6 +274,9 @@ class TurnLoop:
         )
         if prepared.decision == "deny":
             return self._refuse(ready, f"Denied by the permission policy: {prepared.reason}", "policy:deny")
+        if answer is not None and isinstance(ready.tool, AskingTool):
+            output = ready.tool.conclude(call.input, answer)
+            return self._tools.finish(ready, output, f"{answer.by}:{answer.name}", 0.0)
         if answer is not None and answer.name == "deny":
             said = f": {answer.message}" if answer.message else "."
             who = "by the permission policy" if answer.by == "policy" else "by the user"
@@ -285,6 +294,8 @@ class TurnLoop:
             ready.preview,
             tuple(prepared.suggested_rules),
         )
+        if isinstance(ready.tool, AskingTool):
+            request = replace(request, reason="", suggested_rules=(), answers=ready.tool.answers)
         if (refusal := self._gate.refuse(request, self._ways)) is not None:
             return refusal
         announced: list[ApprovalRequest] = []

@@ -6,16 +6,22 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from claw_kernel._core import CancelToken
 from claw_kernel.messages import Event, TurnFinished, TurnRecord
+
+if TYPE_CHECKING:
+    from claw_kernel.tools.structured_output import StructuredOutput
 
 
 class Turn:
     """Made by ``Agent.start``. Has one reader, which takes events in batches: all that came since it last looked."""
 
-    def __init__(self, record: TurnRecord) -> None:
+    def __init__(self, record: TurnRecord, output: StructuredOutput | None = None) -> None:
+        """``output``: where the caller gave a schema, the tool that takes the result."""
         self.turn_id = record.turn_id
+        self.output = output
         self.cancel_token = CancelToken()
         self._record = record
         self._events: list[Event] = []
@@ -29,6 +35,11 @@ class Turn:
     def record(self) -> TurnRecord:
         """The record so far (finished steps); the final one once ``is_finished``."""
         return self._record
+
+    @property
+    def result(self) -> Any:
+        """The value that fits the caller's schema; None while there is none, or where no schema was given."""
+        return self.output.result if self.output is not None else None
 
     @property
     def is_finished(self) -> bool:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from annotated_types import doc
 
 from claw_kernel._core import ToolOutput
 from claw_kernel.messages import ToolSpec
-from claw_kernel.tools.arguments import check_arguments, schema_of
+from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
 from claw_kernel.tools.namespace import Namespace, Variable
-from claw_kernel.tools.registry import Intent, OnOutput
+from claw_kernel.tools.registry import Intent, OnOutput, text_output
 
 
-class InspectArguments(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    names: list[str] = Field(default=[], description="Variables to describe; empty: list all.")
-    repr: bool = Field(default=False, description="Also run the objects' own repr(); this may need approval.")
+@arguments
+class InspectArguments:
+    names: Annotated[tuple[str, ...], doc("Variables to describe; empty: list all.")] = ()
+    repr: Annotated[bool, doc("Also run the objects' own repr(); this may need approval.")] = False
 
 
 class Inspect:
@@ -44,12 +43,12 @@ class Inspect:
         return Intent(title, effects, {"kind": "none"}, is_read_only=True)
 
     async def run(self, arguments: dict[str, Any], on_output: OnOutput) -> ToolOutput:  # noqa: ARG002
-        asked = InspectArguments.model_validate(arguments)
+        asked = check_arguments(InspectArguments, arguments, "Inspect")
         try:
             if not asked.names:
                 found = await self._namespace.list_variables()
                 text = "\n".join(_line(variable) for variable in found) or "The user has no variables yet."
-                return _text(text)
+                return text_output(text)
             lines, is_error = [], False
             for name in asked.names:
                 try:
@@ -57,16 +56,12 @@ class Inspect:
                 except KeyError as error:
                     lines.append(f"{name}: {error.args[0] if error.args else 'there is no such variable'}")
                     is_error = True
-            return _text("\n\n".join(lines), is_error=is_error)
+            return text_output("\n\n".join(lines), is_error=is_error)
         except RuntimeError as error:
-            return _text(str(error), is_error=True)
+            return text_output(str(error), is_error=True)
 
 
 def _line(variable: Variable) -> str:
     size = f", {variable.size_bytes:,} bytes" if variable.size_bytes is not None else ""
     opaque = " (opaque; repr=true would run its own code)" if variable.is_opaque else ""
     return f"{variable.name}: {variable.type_name}{size}{opaque}\n{variable.summary}".rstrip()
-
-
-def _text(text: str, *, is_error: bool = False) -> ToolOutput:
-    return ToolOutput(json.dumps([{"type": "text", "text": text}]), "error" if is_error else "ok")

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from annotated_types import MinLen, doc
 
 from claw_kernel._core import ToolOutput, visible
 from claw_kernel.messages import ToolSpec
-from claw_kernel.tools.arguments import check_arguments, schema_of
+from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
 from claw_kernel.tools.namespace import CodeResult, Namespace
 from claw_kernel.tools.registry import Intent, OnOutput
 
 _IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
-class PythonArguments(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    code: str = Field(description="Python source, run like a notebook cell.", min_length=1)
+@arguments
+class PythonArguments:
+    code: Annotated[str, MinLen(1), doc("Python source, run like a notebook cell.")]
 
 
 class Python:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from claw_kernel._core import (
     CancelToken,
@@ -18,7 +18,18 @@ from claw_kernel._core import (
     canonical_tool_name,
     rename_arguments,
 )
-from claw_kernel.messages import ImageBlock, Limit, Message, TextBlock, ToolCall, ToolResult, ToolSpec
+from claw_kernel.messages import (
+    Answer,
+    AnswerName,
+    ImageBlock,
+    Limit,
+    Message,
+    TextBlock,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+)
+from claw_kernel.tools.catalog import Catalog
 
 OnOutput = Callable[[str, dict[str, Any] | None], None]
 """``(text, bundle)``: more output of a running call, from any thread."""
@@ -35,9 +46,9 @@ class Intent:
     is_read_only: bool
 
 
-class PythonTool(Protocol):
-    """A tool that needs the Python process. ``spec`` belongs to the class, so that the table of tools (``claw tools list``)
-    finds it in the modules of this package without making one; its schema is derived from the type of the arguments."""
+class OfferedTool(Protocol):
+    """What every tool of Python has. ``spec`` belongs to the class, so that the table of tools (``claw tools list``) finds it
+    in the modules of this package without making one; its schema is derived from the type of the arguments."""
 
     spec: ToolSpec
 
@@ -45,8 +56,24 @@ class PythonTool(Protocol):
         """Validate ``arguments`` and say what they would do. Raises ToolInputError with a sentence for the model."""
         ...
 
+
+class PythonTool(OfferedTool, Protocol):
+    """A tool that needs the Python process."""
+
     async def run(self, arguments: dict[str, Any], on_output: OnOutput) -> ToolOutput:
         """Do it. Cancelled when the turn is; raises nothing for the tool's own failure."""
+        ...
+
+
+@runtime_checkable
+class AskingTool(OfferedTool, Protocol):
+    """A tool whose call is itself a question to the person, asked by the ways of an approval. Its ``Intent`` has the preview
+    that is shown; ``answers`` are the answers it takes, of which ``deny`` is one."""
+
+    answers: tuple[AnswerName, ...]
+
+    def conclude(self, arguments: dict[str, Any], answer: Answer) -> ToolOutput:
+        """What the answer means. It is ``deny`` by ``policy`` where nobody could be asked."""
         ...
 
 
@@ -59,20 +86,60 @@ class PreparedCall:
     title: str
     preview: dict[str, Any]
     is_read_only: bool
-    tool: PythonTool | None = None
+    tool: PythonTool | AskingTool | None = None
 
 
 class ToolSet:
-    """The tools of one session. Specs are the same object for its whole life, so that a request's prefix stays stable."""
+    """The tools of one session."""
 
-    def __init__(self, core: Core, python_tools: Iterable[PythonTool] = ()) -> None:
+    def __init__(self, core: Core, python_tools: Iterable[PythonTool | AskingTool] = ()) -> None:
         self._core = core
-        self._python = {tool.spec.name: tool for tool in python_tools}
-        self.specs: tuple[ToolSpec, ...] = (*rust_specs(), *(tool.spec for tool in self._python.values()))
+        self._python: dict[str, PythonTool | AskingTool] = {tool.spec.name: tool for tool in python_tools}
+        self.all_specs: tuple[ToolSpec, ...] = (*rust_specs(), *(tool.spec for tool in self._python.values()))
+        """All tools there are, ToolSearch apart."""
+        self._catalog = Catalog(self.all_specs)
+        if self._catalog.deferred:
+            from claw_kernel.tools.tool_search import ToolSearch
+
+            search = self._python["ToolSearch"] = ToolSearch(self._catalog)
+            self._catalog.add(search.spec)
+        self._offered: PythonTool | None = None
+        self._sent: tuple[ToolSpec, ...] = ()
         self._pool: ThreadPoolExecutor | None = None
 
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What is sent with the next request: the same object until a schema is added at its end."""
+        if self._offered is None:
+            return self._catalog.specs
+        if self._sent[:-1] != self._catalog.specs:
+            self._sent = (*self._catalog.specs, self._offered.spec)
+        return self._sent
+
+    def offer(self, tool: PythonTool | None) -> None:
+        """A tool for one turn, sent behind all others; None: no more."""
+        if self._offered is not None:
+            del self._python[self._offered.spec.name]
+        self._offered, self._sent = tool, ()
+        if tool is not None:
+            self._python[tool.spec.name] = tool
+
+    def load(self, names: Iterable[str]) -> None:
+        """Send the schemas of these tools from the next request on."""
+        self._catalog.load(names)
+
     def prepare(self, call: ToolCall) -> PreparedCall:
-        """Validate and judge. Raises ToolInputError."""
+        """Validate and judge. A deferred tool may be called unseen; its schema is sent then. Raises ToolInputError."""
+        loaded = self._catalog.load([canonical_tool_name(call.name)])
+        if not loaded:
+            return self._prepare(call)
+        try:
+            return self._prepare(call)
+        except ToolInputError as error:
+            schema = json.dumps(loaded[0].input_schema, ensure_ascii=False, separators=(",", ":"))
+            raise ToolInputError(f"{error} Its arguments as a JSON schema: {schema}") from None
+
+    def _prepare(self, call: ToolCall) -> PreparedCall:
         if call.malformed:
             raise ToolInputError(
                 "The arguments of this call are not a complete JSON object, so nothing was run. Call the tool again."
@@ -108,7 +175,7 @@ class ToolSet:
 
     async def run(self, ready: PreparedCall, cancel: CancelToken, on_output: OnOutput) -> ToolOutput:
         """Run a call that was allowed. A cancelled Rust tool is waited for: its processes are dead when this returns."""
-        if ready.tool is not None:
+        if ready.tool is not None and not isinstance(ready.tool, AskingTool):
             return await ready.tool.run(ready.call.input, on_output)
         future = asyncio.get_running_loop().run_in_executor(
             self._threads(), self._core.run, ready.prepared, cancel, lambda text: on_output(text, None)
@@ -148,9 +215,16 @@ def rust_specs() -> tuple[ToolSpec, ...]:
             spec["input_schema"],
             tuple(spec["effects"]),
             tuple(Limit(**limit) for limit in spec["limits"]),
+            spec["is_deferred"],
         )
         for spec in json.loads(Core.specs())
     )
+
+
+def text_output(text: str, *, is_error: bool = False, **details: Any) -> ToolOutput:
+    """A tool's output of one text; ``details`` are for the screen and the record."""
+    content = json.dumps([{"type": "text", "text": text}])
+    return ToolOutput(content, "error" if is_error else "ok", json.dumps(details))
 
 
 def read_content(content: str) -> tuple[TextBlock | ImageBlock, ...]:

@@ -148,7 +148,7 @@ impl Core {
             .iter()
             .map(|tool| {
                 json!({"name": tool.name(), "description": tool.description(), "input_schema": tool.schema(),
-                       "is_read_only": tool.is_read_only(), "aliases": catalogue::aliases(tool.name()),
+                       "is_read_only": tool.is_read_only(), "is_deferred": tool.is_deferred(), "aliases": catalogue::aliases(tool.name()),
                        "effects": tool.effect_kinds(), "limits": tool.limits()})
             })
             .collect()

@@ -250,15 +250,18 @@ impl Policy {
     /// A call that declares no effect.
     fn judge_bare(&self, tool: &str) -> Judgement {
         let matches = |rule: &Rule| rule.covers_tool(tool);
-        for behavior in [Behavior::Deny, Behavior::Ask, Behavior::Allow] {
-            if let Some(rule) = self.find(behavior, matches) {
-                return Judgement::by(rule, tool);
-            }
+        let is_known = rule::is_known_tool(tool);
+        if let Some(rule) = self.find(Behavior::Deny, matches) {
+            return Judgement::by(rule, tool);
         }
-        if rule::is_known_tool(tool) {
+        if self.mode == Mode::Plan && !is_known {
+            return plan_denial();
+        }
+        if let Some(rule) = self.find(Behavior::Ask, matches).or_else(|| self.find(Behavior::Allow, matches)) {
+            return Judgement::by(rule, tool);
+        }
+        if is_known {
             Judgement::new(Verdict::Allow, "It touches nothing outside the conversation.")
-        } else if self.mode == Mode::Plan {
-            plan_denial()
         } else {
             Judgement::new(Verdict::Ask, format!("{tool} is not a tool the policy knows."))
         }

@@ -45,6 +45,10 @@ pub trait Tool: Sync {
     fn effect_kinds(&self) -> &'static [&'static str];
     /// The bounds it keeps, for the table of tools.
     fn limits(&self) -> &'static [Limit];
+    /// Where there are many tools, its schema is sent only once the model has found or called it.
+    fn is_deferred(&self) -> bool {
+        false
+    }
     /// Characters of a result the model gets.
     fn max_chars(&self) -> usize {
         crate::output::MAX_CHARS
