@@ -77,7 +77,7 @@ def complete_permissions(host: Host, words: Sequence[str]) -> Sequence[str]:
         return ("mode", *BEHAVIORS, "list")
     if words[0] == "mode" and len(words) == 1:
         return MODES
-    return [spec.name for spec in host.agent.tools.specs] if words[0] in BEHAVIORS and len(words) == 1 else ()
+    return [spec.name for spec in host.agent.tools.all_specs] if words[0] in BEHAVIORS and len(words) == 1 else ()
 
 
 def change_config(host: Host, rest: str) -> CommandOutput:

@@ -26,7 +26,7 @@ def show_status(host: Host, rest: str) -> CommandOutput:
         ("Model", model or "none chosen; the first turn looks for one"),
         ("Provider", _provider_text(model, settings.base_url)),
         ("Permission mode", f"{agent.permission_mode}, {len(agent.rules())} rules"),
-        ("Tools", ", ".join(spec.name for spec in agent.tools.specs)),
+        ("Tools", ", ".join(spec.name for spec in agent.tools.all_specs)),
         ("Front end", " ".join(part for part in (front.ui, front.version) if part) + page + where),
         ("Approvals", _approvals_text(host)),
         ("Working directory", settings.cwd),
@@ -122,11 +122,13 @@ def _tokens_text(records: Sequence[TurnRecord]) -> str:
 def list_tools(host: Host, rest: str) -> CommandOutput:
     take_nothing("tools", rest)
     report = Report()
+    tools = host.agent.tools
+    sent = {spec.name for spec in tools.specs}
     rows = []
-    for spec in host.agent.tools.specs:
+    for spec in tools.all_specs:
         touches, example = _touches(spec)
-        rows.append((spec.name, touches, example))
-    report.table(("Tool", "Touches", "A rule for it"), rows)
+        rows.append((spec.name, touches, example, "with each request" if spec.name in sent else "once found or called"))
+    report.table(("Tool", "Touches", "A rule for it", "Sent"), rows)
     return report.output()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,8 +216,9 @@ def test_config_shows_sources_and_sets_for_the_session(shell: Shell) -> None:
 
 def test_tools_and_version(shell: Shell) -> None:
     text = shell.plain("tools")
-    assert all(spec.name in text for spec in shell.host.agent.tools.specs)
-    assert "nothing outside" not in text
+    assert all(spec.name in text for spec in shell.host.agent.tools.all_specs)
+    assert re.search(r"TodoWrite +nothing outside the conversation +TodoWrite +with each request", text)
+    assert re.search(r"SendUserMessage +nothing outside the conversation +SendUserMessage +once found or called", text)
     assert "Bash(git status:*)" in text
     assert "claw-jupyter" in shell.plain("version")
 
