@@ -148,7 +148,7 @@ class TurnLoop:
                 continue
             self._lost = 0
             if not calls:
-                if output is not None and (reason := _stop_reason(answer.stop)) == "end_turn":
+                if output is not None and _stop_reason(answer.stop) == "end_turn":
                     raise ClawError("The model ended without a result that fits the schema.", "Run it again.")
                 return _stop_reason(answer.stop)
 
