@@ -26,7 +26,9 @@ class Option:
 class Question:
     question: Annotated[str, MinLen(1), MaxLen(1000)]
     header: Annotated[str, MinLen(1), MaxLen(30), doc("One or two words.")]
-    options: Annotated[tuple[Option, ...], MinLen(2), MaxLen(MAX_OPTIONS), doc("The user can also answer in their own words.")]
+    options: Annotated[
+        tuple[Option, ...], MinLen(2), MaxLen(MAX_OPTIONS), doc("The user can also answer in their own words.")
+    ]
     multiSelect: Annotated[bool, doc("Several may be chosen.")] = False  # noqa: N815
 
 
