@@ -383,12 +383,13 @@ def anthropic_frames(blocks, *, stop=None, usage=None, model="claude-test"):
     return [_event(value) for value in values]
 
 
+CHAT_HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 0, "model": "gpt-test"}
+
+
 def chat_chunk(delta, finish=None, **more):
     """One frame of a Chat Completions stream."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return b"data: %s\n\n" % _dump(
-        {"id": "c1", "object": "chat.completion.chunk", "model": "gpt-test", "choices": [choice], **more}
-    )
+    return b"data: %s\n\n" % _dump({**CHAT_HEAD, "choices": [choice], **more})
 
 
 DONE = b"data: [DONE]\n\n"
@@ -414,8 +415,13 @@ def chat_frames(blocks, *, stop=None, usage=None):
                 frames.append(chat_chunk({"tool_calls": [{"index": calls, "function": {"arguments": piece}}]}))
             calls += 1
     frames.append(chat_chunk({}, _stop(blocks, stop, "tool_calls", "stop")))
-    usage = usage or {"prompt_tokens": 15, "completion_tokens": 20, "prompt_tokens_details": {"cached_tokens": 5}}
-    frames.append(b"data: %s\n\n" % _dump({"id": "c1", "model": "gpt-test", "choices": [], "usage": usage}))
+    usage = usage or {
+        "prompt_tokens": 15,
+        "completion_tokens": 20,
+        "total_tokens": 35,
+        "prompt_tokens_details": {"cached_tokens": 5},
+    }
+    frames.append(b"data: %s\n\n" % _dump({**CHAT_HEAD, "choices": [], "usage": usage}))
     return [*frames, DONE]
 
 

@@ -1,0 +1,174 @@
+"""The official clients as oracles: what we send fits their types, and what they read from the same bytes is what we read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from types import UnionType
+from typing import IO, Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from typing_extensions import NotRequired, Required, TypedDict, get_type_hints, is_typeddict
+
+from claw_kernel.messages import (
+    ImageBlock,
+    Message,
+    TextBlock,
+    ThinkingBlock,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+)
+from tests.model_server import FRAMES, ModelServer, text, thinking, tool_call
+from tests.providers.conftest import HELLO, ask, ask_all
+
+anthropic = pytest.importorskip("anthropic")
+openai = pytest.importorskip("openai")
+
+PNG = ImageBlock("image/png", "iVBORw0KGgo=")
+SCHEMA = {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}
+TOOLS = (ToolSpec("Bash", "Run a command.", SCHEMA),)
+SESSION = (
+    Message("user", (TextBlock("Look at this: ünï 𝄞"), PNG)),
+    Message(
+        "assistant",
+        (
+            ThinkingBlock("hm", signature="c2ln"),
+            TextBlock("I look."),
+            ToolCall("toolu_1", "Bash", {"command": "ls"}),
+            ToolCall("toolu_2", "Bash", {}, malformed='{"comm'),
+        ),
+    ),
+    Message(
+        "user",
+        (
+            ToolResult("toolu_1", (TextBlock("a.txt"), PNG)),
+            ToolResult("toolu_2", (TextBlock("no JSON object"), PNG), is_error=True),
+            TextBlock("and now?"),
+        ),
+    ),
+)
+ANSWERS = {
+    "text": [text("Hello ünï 𝄞")],
+    "calls": [text("I look."), tool_call("c1", "Bash", {"command": "ls"}), tool_call("c2", "Bash", {"command": 'a"b'})],
+    "thinking": [thinking("hm"), text("so"), tool_call("c1", "Bash", {"command": "ls"})],
+}
+
+
+def request_type(api):
+    from anthropic.types.message_create_params import MessageCreateParamsStreaming
+    from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
+    from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+
+    types = {
+        "anthropic": MessageCreateParamsStreaming,
+        "openai-chat": CompletionCreateParamsStreaming,
+        "openai-responses": ResponseCreateParamsStreaming,
+    }
+    return TypeAdapter(strict(types[api], {}))
+
+
+def strict(kind, known):
+    """``kind`` without room for fields it does not name, and with lists for its iterables, which nobody would look into."""
+    if is_typeddict(kind):
+        if kind not in known:
+            known[kind] = Any  # within itself
+            fields = {}
+            for name, hint in get_type_hints(kind, include_extras=True).items():
+                is_required = get_origin(hint) is Required or name in kind.__required_keys__
+                marked = Required if is_required else NotRequired
+                fields[name] = marked[strict(get_args(hint)[0] if get_origin(hint) is Required else hint, known)]
+            closed = TypedDict(kind.__name__, fields)
+            closed.__pydantic_config__ = {"extra": "forbid"}
+            known[kind] = closed
+        return known[kind]
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is None or origin is Literal:
+        return kind
+    if origin is IO:  # never in JSON
+        return str
+    arguments = tuple(strict(argument, known) if argument is not Ellipsis else argument for argument in arguments)
+    if origin is Iterable:
+        return list[arguments[0]]
+    if origin in (Union, UnionType):
+        return Union[arguments]
+    if origin is Annotated:
+        return arguments[0]
+    return origin[arguments[0] if len(arguments) == 1 else arguments]
+
+
+def test_a_request_is_what_the_clients_own_types_allow(server, api):
+    server.answer(FRAMES[api]([text("ok")]))
+    assert ask_all(api, server.base_url, [{"messages": SESSION, "tools": TOOLS}])[0].content
+    body = server.requests[-1].json
+    request_type(api).validate_python(body)
+    with pytest.raises(ValidationError):
+        request_type(api).validate_python({**body, "unheard_of": 1})
+
+
+def read_anthropic(base_url):
+    client = anthropic.Anthropic(base_url=base_url, api_key="k", max_retries=0)
+    with client.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "Hello"}]) as stream:
+        message = stream.get_final_message()
+    blocks = []
+    for block in message.content:
+        if block.type == "text":
+            blocks.append(TextBlock(block.text))
+        elif block.type == "thinking":
+            blocks.append(ThinkingBlock(block.thinking, block.signature))
+        else:
+            blocks.append(ToolCall(block.id, block.name, block.input))
+    usage = message.usage
+    counts = (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
+    return tuple(blocks), Usage(*counts)
+
+
+def read_chat(base_url):
+    client = openai.OpenAI(base_url=f"{base_url}/v1", api_key="k", max_retries=0)
+    options = {"include_usage": True}
+    with client.chat.completions.stream(
+        model="m", messages=[{"role": "user", "content": "Hello"}], stream_options=options
+    ) as stream:
+        completion = stream.get_final_completion()
+    message = completion.choices[0].message
+    blocks = [TextBlock(message.content)] if message.content else []
+    for call in message.tool_calls or ():
+        blocks.append(ToolCall(call.id, call.function.name, json.loads(call.function.arguments)))
+    usage = completion.usage
+    cached = usage.prompt_tokens_details.cached_tokens
+    return tuple(blocks), Usage(usage.prompt_tokens - cached, usage.completion_tokens, cached)
+
+
+def read_responses(base_url):
+    client = openai.OpenAI(base_url=f"{base_url}/v1", api_key="k", max_retries=0)
+    for event in client.responses.create(model="m", input="Hello", stream=True):
+        last = event
+    blocks = []
+    for item in last.response.output:
+        if item.type == "message":
+            blocks.append(TextBlock("".join(part.text for part in item.content)))
+        elif item.type == "function_call":
+            blocks.append(ToolCall(item.call_id, item.name, json.loads(item.arguments)))
+    usage = last.response.usage
+    cached = usage.input_tokens_details.cached_tokens
+    return tuple(blocks), Usage(usage.input_tokens - cached, usage.output_tokens, cached)
+
+
+READERS = {"anthropic": read_anthropic, "openai-chat": read_chat, "openai-responses": read_responses}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_clients_read_the_same_from_the_same_bytes(api, name):
+    frames = FRAMES[api](ANSWERS[name])
+    with ModelServer(is_checking=False) as server:
+        server.answer(frames, frames)
+        exchange = ask(api, server.base_url, HELLO)
+        content, usage = READERS[api](server.base_url)
+    ours = exchange.content
+    if api != "anthropic":  # the OpenAI clients have no common place for reasoning
+        ours = tuple(block for block in ours if not isinstance(block, ThinkingBlock))
+    assert ours == content
+    assert exchange.finished.usage == usage
