@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from types import UnionType
-from typing import IO, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import IO, Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
-
-from typing_extensions import NotRequired, Required, TypedDict, get_type_hints, is_typeddict
+from typing_extensions import TypedDict, get_type_hints, is_typeddict
 
 from claw_kernel.messages import (
     ImageBlock,
@@ -94,7 +95,7 @@ def strict(kind, known):
     if origin is Iterable:
         return list[arguments[0]]
     if origin in (Union, UnionType):
-        return Union[arguments]
+        return reduce(or_, arguments)
     if origin is Annotated:
         return arguments[0]
     return origin[arguments[0] if len(arguments) == 1 else arguments]
@@ -135,8 +136,8 @@ def read_chat(base_url):
         completion = stream.get_final_completion()
     message = completion.choices[0].message
     blocks = [TextBlock(message.content)] if message.content else []
-    for call in message.tool_calls or ():
-        blocks.append(ToolCall(call.id, call.function.name, json.loads(call.function.arguments)))
+    calls = message.tool_calls or ()
+    blocks += [ToolCall(call.id, call.function.name, json.loads(call.function.arguments)) for call in calls]
     usage = completion.usage
     cached = usage.prompt_tokens_details.cached_tokens
     return tuple(blocks), Usage(usage.prompt_tokens - cached, usage.completion_tokens, cached)
