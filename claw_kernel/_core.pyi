@@ -130,6 +130,8 @@ class Core:
         """Raises RuleError."""
     def policy(self) -> str:
         """The policy in force, in the form ``set_policy`` takes."""
+    def denies_tool(self, name: str) -> bool:
+        """True where a deny rule names the whole tool (``Bash``, ``mcp__server``, ``*``): the model is not shown it."""
     def network_objection(self, host: str) -> str | None:
         """Why sandboxed commands may not talk to ``host`` (``name`` for port 443, or ``name:port``), and which rule would
         allow it; None: a rule ``Network(domain:…)`` grants it. Raises RuleError where ``host`` is none."""

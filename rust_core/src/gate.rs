@@ -18,7 +18,7 @@ use crate::catalogue;
 use crate::effect::Effect;
 use crate::network::Host;
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
-use crate::permission::{Behavior, Decision, Mode, Policy, Rule, RuleError, Verdict};
+use crate::permission::{Behavior, CallView, Decision, Mode, Policy, Rule, RuleError, Verdict};
 use crate::process::kill_marked;
 use crate::sandbox::{self, Confinement, Environment, Process};
 use crate::secret::Secrets;
@@ -190,6 +190,11 @@ impl Core {
         json!({"mode": policy.mode, "rules": rules.collect::<Vec<_>>()})
     }
 
+    /// True where a rule denies all of this tool.
+    pub fn denies_tool(&self, name: &str) -> bool {
+        self.policy_in_force().denies_tool(name)
+    }
+
     /// Why sandboxed commands may not talk to `host` (`name` or `name:port`); `None`: they may.
     pub fn network_objection(&self, host: &str) -> Result<Option<String>, RuleError> {
         let (host, port) = Host::parse_with_port(host)
@@ -235,7 +240,9 @@ impl Core {
         if let Some((effects, preview)) = declared {
             let effects = parse_effects(name, effects)?;
             let preview = parse_preview(name, preview)?;
-            let decision = policy.decide(name, &subjects(&self.workspace, &effects).0);
+            let arguments = renamed(name, arguments);
+            let call = CallView { tool: name, arguments: &arguments };
+            let decision = policy.decide(call, &subjects(&self.workspace, &effects).0);
             let is_read_only =
                 effects.iter().all(|effect| matches!(effect, Effect::ReadPath { .. } | Effect::Inspect { .. }));
             return Ok(Prepared {
@@ -262,7 +269,8 @@ impl Core {
             return Err(InputError(format!("{name} was not run: it does not declare the effect {}.", effect.kind())));
         }
         let (subjects, effects) = subjects(&self.workspace, &declared);
-        let mut decision = policy.decide(tool.name(), &subjects);
+        let given = renamed(tool.name(), arguments);
+        let mut decision = policy.decide(CallView { tool: tool.name(), arguments: &given }, &subjects);
         let mut failure = None;
         let mut preview = json!({"kind": "none"});
         if decision.verdict == Verdict::Deny {
@@ -484,6 +492,13 @@ impl Core {
         let prefix = format!("{}-", self.marker);
         kill_marked(|marker| marker.starts_with(&prefix), None);
     }
+}
+
+/// The arguments under their own names, for rules that speak of them; none where the text is no JSON object.
+fn renamed(tool: &str, arguments: &str) -> Value {
+    let mut given: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
+    catalogue::rename_arguments(tool, &mut given);
+    Value::Object(given)
 }
 
 fn parse_effects(name: &str, text: &str) -> Result<Vec<Effect>, InputError> {

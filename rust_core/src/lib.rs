@@ -285,6 +285,10 @@ mod _core {
             to_json(&self.0.policy())
         }
 
+        fn denies_tool(&self, name: &str) -> bool {
+            self.0.denies_tool(name)
+        }
+
         fn network_objection(&self, host: &str) -> PyResult<Option<String>> {
             Ok(self.0.network_objection(host)?)
         }

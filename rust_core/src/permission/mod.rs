@@ -3,14 +3,16 @@
 //! Over all effects of a call, and over all commands of a shell line, the strictest verdict wins. For one effect: a deny
 //! rule, then what no mode permits, then ask rules and what is always asked, then allow rules, then the mode.
 
+mod pattern;
 mod rule;
 mod suggest;
 
-pub use rule::{Behavior, Rule, RuleError};
+pub use rule::{Behavior, CallView, Rule, RuleError};
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::location::Location;
 use crate::network::{Host, Hosts};
@@ -126,6 +128,9 @@ pub struct Policy {
     pub home: Option<PathBuf>,
 }
 
+/// Reading a file, whatever else is known of the call.
+const READ: CallView<'_> = CallView { tool: "Read", arguments: &Value::Null };
+
 /// One effect's verdict before it is worded for the whole call.
 struct Judgement {
     verdict: Verdict,
@@ -161,13 +166,14 @@ impl Judgement {
 }
 
 impl Policy {
-    /// The verdict on a call of `tool` that would touch `subjects`. Total and pure.
-    pub fn decide(&self, tool: &str, subjects: &[Subject]) -> Decision {
-        let judge = |subject: &Subject| self.settle(self.judge(tool, subject, subjects));
+    /// The verdict on a call that would touch `subjects`. Total and pure.
+    pub fn decide(&self, call: CallView<'_>, subjects: &[Subject]) -> Decision {
+        let tool = call.tool;
+        let judge = |subject: &Subject| self.settle(self.judge(call, subject, subjects));
         // The first of the strictest names the reason.
         let strictest =
             subjects.iter().map(judge).reduce(|worst, next| if next.verdict > worst.verdict { next } else { worst });
-        let judgement = strictest.unwrap_or_else(|| self.settle(self.judge_bare(tool)));
+        let judgement = strictest.unwrap_or_else(|| self.settle(self.judge_bare(call)));
         let suggested_rules = if judgement.verdict == Verdict::Ask && !judgement.is_firm {
             suggest::rules(tool, subjects, self)
         } else {
@@ -179,9 +185,12 @@ impl Policy {
 
     /// True where a deny rule keeps this file from being read; Glob and Grep leave such files out.
     pub fn is_read_denied(&self, location: &Location) -> bool {
-        self.rules
-            .iter()
-            .any(|rule| rule.behavior == Behavior::Deny && rule.matches_path("Read", location, false, true))
+        self.rules.iter().any(|rule| rule.behavior == Behavior::Deny && rule.matches_path(READ, location, false, true))
+    }
+
+    /// True where a rule denies all of this tool: the model need not see it.
+    pub fn denies_tool(&self, tool: &str) -> bool {
+        self.find(Behavior::Deny, |rule| rule.covers_tool(tool)).is_some()
     }
 
     /// True where some rule may deny reading a file.
@@ -223,22 +232,22 @@ impl Policy {
         }
     }
 
-    fn judge(&self, tool: &str, subject: &Subject, all: &[Subject]) -> Judgement {
+    fn judge(&self, call: CallView<'_>, subject: &Subject, all: &[Subject]) -> Judgement {
         match subject {
-            Subject::Read { location, is_shell } => self.judge_path(tool, location, false, *is_shell, all),
-            Subject::Write { location, is_shell } => self.judge_path(tool, location, true, *is_shell, all),
-            Subject::Run { command, script, folders } => self.judge_run(tool, command, script, folders),
-            Subject::Fetch { host } => self.judge_fetch(tool, host),
+            Subject::Read { location, is_shell } => self.judge_path(call, location, false, *is_shell, all),
+            Subject::Write { location, is_shell } => self.judge_path(call, location, true, *is_shell, all),
+            Subject::Run { command, script, folders } => self.judge_run(call, command, script, folders),
+            Subject::Fetch { host } => self.judge_fetch(call, host),
             Subject::Namespace => self.judge_other(
-                |rule| rule.covers_tool(tool),
+                |rule| rule.covers_call(call),
                 "run code in the notebook's own namespace",
                 "running code in the namespace",
             ),
             Subject::Mcp => {
-                self.judge_other(|rule| rule.covers_tool(tool), "call a tool of an MCP server", "calling this tool")
+                self.judge_other(|rule| rule.covers_call(call), "call a tool of an MCP server", "calling this tool")
             }
             Subject::Inspect => {
-                let matches = |rule: &Rule| rule.covers_tool(tool);
+                let matches = |rule: &Rule| rule.covers_call(call);
                 if let Some(rule) = self.find(Behavior::Deny, matches).or_else(|| self.find(Behavior::Ask, matches)) {
                     return Judgement::by(rule, "looking at variables");
                 }
@@ -248,8 +257,9 @@ impl Policy {
     }
 
     /// A call that declares no effect.
-    fn judge_bare(&self, tool: &str) -> Judgement {
-        let matches = |rule: &Rule| rule.covers_tool(tool);
+    fn judge_bare(&self, call: CallView<'_>) -> Judgement {
+        let tool = call.tool;
+        let matches = |rule: &Rule| rule.covers_call(call);
         let is_known = rule::is_known_tool(tool);
         if let Some(rule) = self.find(Behavior::Deny, matches) {
             return Judgement::by(rule, tool);
@@ -267,20 +277,20 @@ impl Policy {
         }
     }
 
-    fn judge_fetch(&self, tool: &str, host: &str) -> Judgement {
+    fn judge_fetch(&self, call: CallView<'_>, host: &str) -> Judgement {
         let what = format!("talk to {}", crate::visible::visible(host));
         match Host::parse(host) {
             Ok(host) => {
-                let matches = |rule: &Rule| rule.covers_tool(tool) || rule.matches_host(tool, &host);
+                let matches = |rule: &Rule| rule.covers_call(call) || rule.matches_host(call.tool, &host);
                 self.judge_other(matches, &what, &format!("talking to {host}"))
             }
-            // No rule can be sure where it leads: those for the whole tool deny it, none allows it.
+            // No rule can be sure where it leads, so none allows it.
             Err(why) => {
-                let judgement = self.judge_other(|rule| rule.covers_tool(tool), &what, &what);
-                if judgement.verdict == Verdict::Allow {
-                    return Judgement::firm(format!("{:?} is no host: it {why}.", crate::visible::visible(host)));
+                let judgement = self.judge_other(|rule| rule.covers_call(call), &what, &what);
+                if judgement.verdict == Verdict::Deny {
+                    return judgement;
                 }
-                judgement
+                Judgement::firm(format!("{:?} is no host: it {why}.", crate::visible::visible(host)))
             }
         }
     }
@@ -300,14 +310,14 @@ impl Policy {
 
     fn judge_path(
         &self,
-        tool: &str,
+        call: CallView<'_>,
         location: &Location,
         is_write: bool,
         is_shell: bool,
         all: &[Subject],
     ) -> Judgement {
         let doing = format!("{} {}", if is_write { "writing" } else { "reading" }, location.requested.display());
-        let matches = |is_strict: bool| move |rule: &Rule| rule.matches_path(tool, location, is_write, is_strict);
+        let matches = |is_strict: bool| move |rule: &Rule| rule.matches_path(call, location, is_write, is_strict);
         if let Some(rule) = self.find(Behavior::Deny, matches(true)) {
             return Judgement::by(rule, &doing);
         }
@@ -335,7 +345,7 @@ impl Policy {
         if let Some(rule) = self.find(Behavior::Allow, matches(false)) {
             return Judgement::by(rule, &doing);
         }
-        if is_shell && let Some(rule) = self.whole_line_rule(tool, all) {
+        if is_shell && let Some(rule) = self.whole_line_rule(call, all) {
             return Judgement::by(rule, "this command");
         }
         match (is_inside, is_write) {
@@ -352,20 +362,20 @@ impl Policy {
     }
 
     /// An allow rule for all of Bash, or for exactly this line: it covers the redirections of a line that can be read.
-    fn whole_line_rule(&self, tool: &str, all: &[Subject]) -> Option<&Rule> {
+    fn whole_line_rule(&self, call: CallView<'_>, all: &[Subject]) -> Option<&Rule> {
         all.iter().find_map(|subject| match subject {
             Subject::Run { command, script, .. } => self.find(Behavior::Allow, |rule| {
-                script.doubt.is_none() && (rule.covers_tool(tool) || rule.is_exactly(command))
+                script.doubt.is_none() && (rule.covers_call(call) || rule.is_exactly(call.tool, command))
             }),
             _ => None,
         })
     }
 
-    fn judge_run(&self, tool: &str, command: &str, script: &Script, folders: &[Option<Location>]) -> Judgement {
+    fn judge_run(&self, call: CallView<'_>, command: &str, script: &Script, folders: &[Option<Location>]) -> Judgement {
         let is_forbidden = |rule: &Rule| {
-            rule.covers_tool(tool)
-                || rule.is_exactly(command)
-                || script.commands.iter().any(|simple| rule.forbids_command(simple))
+            rule.covers_call(call)
+                || rule.is_exactly(call.tool, command)
+                || script.commands.iter().any(|simple| rule.forbids_command(call.tool, simple))
         };
         if let Some(rule) = self.find(Behavior::Deny, is_forbidden) {
             return Judgement::by(rule, "this command");
@@ -387,11 +397,15 @@ impl Policy {
                 format!("The command line {doubt}, so no rule can be sure what it runs."),
             );
         }
-        if let Some(rule) = self.find(Behavior::Allow, |rule| rule.covers_tool(tool)) {
+        if let Some(rule) = self.find(Behavior::Allow, |rule| rule.covers_call(call)) {
             return Judgement::by(rule, "every command");
         }
-        if let Some(rule) = self.find(Behavior::Allow, |rule| rule.is_exactly(command)) {
+        if let Some(rule) = self.find(Behavior::Allow, |rule| rule.is_exactly(call.tool, command)) {
             return Judgement::by(rule, "exactly this command");
+        }
+        if call.tool != "Bash" {
+            // What a line of another language is made of, no reader here knows.
+            return Judgement::new(Verdict::Ask, format!("No rule allows `{}`.", brief(command)));
         }
         let mut found: Option<&Rule> = None;
         for (index, simple) in script.commands.iter().enumerate() {

@@ -1,22 +1,38 @@
 //! One permission rule: its grammar and what it matches.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::pattern::{
+    Pattern, Token, argument_matches, argument_pattern, command_pattern, glob_matches, host_pattern, is_same_words,
+    name_pattern, path_matches, path_pattern, tokens_match,
+};
 use crate::catalogue;
 use crate::location::Location;
 use crate::network::{Host, HostPattern};
-use crate::shell::{self, SimpleCommand, Word};
+use crate::shell::{self, SimpleCommand};
 
 /// No tool: what sandboxed commands may talk to.
 const NETWORK: &str = "Network";
 
+/// Tools whose rules name one of several things, and the arguments that say which.
+const NAMED: &[(&str, &[&str])] = &[("Agent", &["subagent_type", "agent", "name"]), ("Skill", &["skill", "name"])];
+
 /// True for tools the policy has heard of.
 pub fn is_known_tool(name: &str) -> bool {
     catalogue::canonical(name) == Some(name)
+}
+
+/// A tool call as rules see it, apart from what it touches.
+#[derive(Debug, Clone, Copy)]
+pub struct CallView<'a> {
+    /// The tool's own name.
+    pub tool: &'a str,
+    /// As the model sent them.
+    pub arguments: &'a Value,
 }
 
 /// What a rule does to what it matches.
@@ -54,30 +70,6 @@ pub struct Rule {
     pattern: Pattern,
 }
 
-#[derive(Debug, Clone)]
-enum Pattern {
-    /// The whole tool.
-    Any,
-    /// Exactly this command.
-    Exact(String),
-    /// Words of a command.
-    Words(Vec<Token>),
-    Path {
-        root: PathBuf,
-        matcher: Box<Gitignore>,
-    },
-    Host(HostPattern),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    Word(String),
-    /// A word with `*` in it.
-    Glob(String),
-    /// Any number of words; at the end also none.
-    Rest,
-}
-
 impl Rule {
     /// Reads a rule. `workspace` and `home` are where path rules start.
     pub fn parse(
@@ -107,9 +99,8 @@ impl Rule {
         };
         let tool = catalogue::canonical(tool).unwrap_or(tool);
         check_tool(behavior, tool).map_err(fail)?;
-        if tool == NETWORK
-            && (behavior == Behavior::Ask || (behavior == Behavior::Allow && matches!(spec, None | Some("*"))))
-        {
+        let is_all = matches!(spec, None | Some("*"));
+        if tool == NETWORK && (behavior == Behavior::Ask || (behavior == Behavior::Allow && is_all)) {
             return Err(fail(
                 "a Network rule allows hosts one by one, Network(domain:example.org), or denies them".into(),
             ));
@@ -117,23 +108,28 @@ impl Rule {
         let pattern = match spec {
             None | Some("*") => Pattern::Any,
             Some("") => return Err(fail(format!("the parentheses are empty; write {tool} for all of it"))),
-            Some(spec) => match tool {
-                "Bash" | "PowerShell" => command_pattern(behavior, spec).map_err(fail)?,
-                "Read" | "Edit" | "Write" | "Glob" | "Grep" | "NotebookEdit" => {
-                    path_pattern(spec, workspace, home).map_err(fail)?
-                }
-                "WebFetch" | NETWORK => host_pattern(tool, spec).map_err(fail)?,
-                _ => return Err(fail(format!("{tool} takes nothing in parentheses"))),
-            },
+            Some(spec) => specific_pattern(behavior, tool, spec, workspace, home).map_err(fail)?,
         };
         Ok(Self { behavior, text: written.to_owned(), source: source.to_owned(), tool: tool.to_owned(), pattern })
     }
 
-    /// The whole tool is named, by name or (in deny and ask rules) by a glob.
+    /// The tool is named whole, by name or (in deny and ask rules) by a glob.
     pub fn covers_tool(&self, tool: &str) -> bool {
-        if !matches!(self.pattern, Pattern::Any) {
-            return false;
+        matches!(self.pattern, Pattern::Any) && self.is_about_tool(tool)
+    }
+
+    /// The call is named whole: by its tool, or by one of its arguments.
+    pub fn covers_call(&self, call: CallView<'_>) -> bool {
+        match &self.pattern {
+            Pattern::Any => self.is_about_tool(call.tool),
+            Pattern::Argument { names, value } => {
+                self.is_about_tool(call.tool) && argument_matches(names, value, call.arguments)
+            }
+            _ => false,
         }
+    }
+
+    fn is_about_tool(&self, tool: &str) -> bool {
         if self.tool == tool || glob_matches(&self.tool, tool) {
             return true;
         }
@@ -149,25 +145,23 @@ impl Rule {
     }
 
     /// Does the rule speak of this path? `is_strict` (deny, ask): the name or what it leads to; otherwise both.
-    pub fn matches_path(&self, tool: &str, location: &Location, is_write: bool, is_strict: bool) -> bool {
+    pub fn matches_path(&self, call: CallView<'_>, location: &Location, is_write: bool, is_strict: bool) -> bool {
         let is_about = match self.tool.as_str() {
             // What must not be read must not be overwritten either; being free to read grants no write.
             "Read" => !is_write || self.behavior == Behavior::Deny,
             "Edit" => is_write,
-            name => name == tool || (matches!(self.pattern, Pattern::Any) && self.covers_tool(tool) && tool != "Bash"),
+            name => name == call.tool,
         };
-        is_about
-            && match &self.pattern {
-                Pattern::Any => true,
-                Pattern::Path { root, matcher } => {
-                    let (by_name, by_target) = (
-                        path_matches(root, matcher, &location.requested),
-                        path_matches(root, matcher, &location.target),
-                    );
-                    if is_strict { by_name || by_target } else { by_name && by_target }
-                }
-                _ => false,
+        match &self.pattern {
+            Pattern::Path { root, matcher } => {
+                let matches = |path: &Path| path_matches(root, matcher, path);
+                let (by_name, by_target) = (matches(&location.requested), matches(&location.target));
+                is_about && if is_strict { by_name || by_target } else { by_name && by_target }
             }
+            Pattern::Any if is_about => true,
+            // Of a command's redirections, rules for its tool speak elsewhere.
+            _ => self.covers_call(call) && call.tool != "Bash",
+        }
     }
 
     /// Does the rule speak of `tool` talking to this host? One that forbids speaks of every tool that would.
@@ -189,14 +183,15 @@ impl Rule {
         self.tool == NETWORK && matches!(self.pattern, Pattern::Any)
     }
 
-    /// Written for exactly this line.
-    pub fn is_exactly(&self, command: &str) -> bool {
-        matches!(&self.pattern, Pattern::Exact(exact) if exact == command.trim())
+    /// Written for exactly this line of this tool.
+    pub fn is_exactly(&self, tool: &str, command: &str) -> bool {
+        self.tool == tool && matches!(&self.pattern, Pattern::Exact(exact) if exact == command.trim())
     }
 
-    /// An allow rule that covers this one command.
+    /// An allow rule that covers this one command of a Bash line.
     pub fn allows_command(&self, command: &SimpleCommand) -> bool {
         match &self.pattern {
+            _ if self.tool != "Bash" => false,
             Pattern::Exact(exact) => *exact == command.source.trim() || is_same_words(exact, command),
             Pattern::Words(tokens) if !command.has_assignment => {
                 [command.words.as_slice(), shell::without_wrappers(&command.words)].iter().any(|words| {
@@ -209,9 +204,10 @@ impl Rule {
         }
     }
 
-    /// A deny or ask rule that speaks of this command, behind wrappers and paths too.
-    pub fn forbids_command(&self, command: &SimpleCommand) -> bool {
-        if self.tool != "Bash" {
+    /// A deny or ask rule that speaks of this command, behind wrappers and paths too. Rules for Bash speak of what any tool
+    /// runs.
+    pub fn forbids_command(&self, tool: &str, command: &SimpleCommand) -> bool {
+        if self.tool != "Bash" && self.tool != tool {
             return false;
         }
         let tokens = match &self.pattern {
@@ -221,6 +217,34 @@ impl Rule {
             _ => return false,
         };
         shell::views(&command.words).any(|words| tokens_match(&tokens, words, true))
+    }
+}
+
+fn specific_pattern(
+    behavior: Behavior,
+    tool: &str,
+    spec: &str,
+    workspace: &Path,
+    home: Option<&Path>,
+) -> Result<Pattern, String> {
+    let argument = || argument_pattern(spec).filter(|_| behavior != Behavior::Allow);
+    if let Some((_, names)) = NAMED.iter().find(|(named, _)| *named == tool) {
+        // `Skill(name:x)` names an argument, `Skill(plugin:x)` a skill: both are looked for by what the tool takes.
+        return argument()
+            .filter(|pattern| !matches!(pattern, Pattern::Argument { names: own, .. } if !names.contains(&own[0].as_str()) && own[0] != "model"))
+            .map_or_else(|| name_pattern(names, spec), Ok);
+    }
+    match tool {
+        "WebFetch" | NETWORK => host_pattern(tool, spec, tool == NETWORK),
+        "PowerShell" if behavior == Behavior::Allow && spec.contains('*') => {
+            Err("a PowerShell rule allows exactly one command; PowerShell alone allows all".into())
+        }
+        "Bash" | "PowerShell" => argument().map_or_else(|| command_pattern(behavior, spec), Ok),
+        "Read" | "Edit" | "Write" | "Glob" | "Grep" | "NotebookEdit" => {
+            argument().map_or_else(|| path_pattern(spec, workspace, home), Ok)
+        }
+        _ if behavior == Behavior::Allow => Err(format!("{tool} takes nothing in parentheses")),
+        _ => argument().ok_or_else(|| format!("write {tool}(argument:value), or {tool} for all of it")),
     }
 }
 
@@ -269,138 +293,4 @@ pub fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-fn command_pattern(behavior: Behavior, spec: &str) -> Result<Pattern, String> {
-    let (body, has_prefix_mark) = match spec.strip_suffix(":*") {
-        Some(body) => (body.trim_end(), true),
-        None => (spec, false),
-    };
-    if body.is_empty() {
-        return Err("a program must stand before :*".into());
-    }
-    if !has_prefix_mark && !body.contains('*') {
-        return Ok(Pattern::Exact(body.to_owned()));
-    }
-    let is_allow = behavior == Behavior::Allow;
-    let words: Vec<&str> = body.split_whitespace().collect();
-    let mut tokens = Vec::new();
-    for (index, word) in words.iter().enumerate() {
-        let is_last = index + 1 == words.len() && !has_prefix_mark;
-        let stem = word.strip_suffix('*').filter(|stem| !stem.contains('*'));
-        match stem {
-            Some("") => tokens.push(Token::Rest),
-            // `git log*` means git log, not git logout: a grant ends at a word's end.
-            Some(stem) if is_allow && is_last && stem.ends_with(|c: char| c.is_alphanumeric()) => {
-                tokens.extend([Token::Word(stem.to_owned()), Token::Rest]);
-            }
-            Some(stem) if is_last => tokens.extend([Token::Glob(format!("{stem}*")), Token::Rest]),
-            _ if word.contains('*') => tokens.push(Token::Glob((*word).to_owned())),
-            _ => tokens.push(Token::Word((*word).to_owned())),
-        }
-    }
-    if is_allow && !matches!(tokens.first(), Some(Token::Word(_))) {
-        return Err("an allow rule must begin with the program's whole name".into());
-    }
-    if has_prefix_mark && tokens.last() != Some(&Token::Rest) {
-        tokens.push(Token::Rest);
-    }
-    Ok(Pattern::Words(tokens))
-}
-
-fn path_pattern(spec: &str, workspace: &Path, home: Option<&Path>) -> Result<Pattern, String> {
-    if spec.starts_with('!') {
-        return Err("a path rule cannot be negated with !".into());
-    }
-    let (root, pattern) = if let Some(rest) = spec.strip_prefix("//") {
-        (PathBuf::from("/"), format!("/{rest}"))
-    } else if spec == "~" || spec.starts_with("~/") {
-        let home = home.ok_or("there is no home folder for ~")?;
-        (home.to_path_buf(), format!("/{}", spec.trim_start_matches('~').trim_start_matches('/')))
-    } else {
-        (workspace.to_path_buf(), spec.strip_prefix("./").map_or_else(|| spec.to_owned(), |rest| format!("/{rest}")))
-    };
-    // `dir/` means what `dir` means: a rule must not miss for the want of a slash. A bare root means all below it.
-    let pattern = match pattern.trim_end_matches('/') {
-        "" => "/**".to_owned(),
-        trimmed => trimmed.to_owned(),
-    };
-    let mut builder = GitignoreBuilder::new(&root);
-    // Names that begin with # are names here, not comments.
-    let line = if pattern.starts_with('#') { format!("\\{pattern}") } else { pattern };
-    builder.add_line(None, &line).map_err(|error| format!("its pattern is wrong: {error}"))?;
-    let matcher = builder.build().map_err(|error| format!("its pattern is wrong: {error}"))?;
-    Ok(Pattern::Path { root, matcher: Box::new(matcher) })
-}
-
-fn path_matches(root: &Path, matcher: &Gitignore, path: &Path) -> bool {
-    path.strip_prefix(root).is_ok_and(|relative| {
-        !relative.as_os_str().is_empty() && matcher.matched_path_or_any_parents(relative, false).is_ignore()
-    }) || (path == root
-        && matcher.matched(root.join("x"), false).is_ignore()
-        && matcher.matched(root.join("y/z"), false).is_ignore())
-}
-
-fn host_pattern(tool: &str, spec: &str) -> Result<Pattern, String> {
-    let host = spec.strip_prefix("domain:").ok_or_else(|| format!("write {tool}(domain:example.org)"))?.trim();
-    let pattern = HostPattern::parse(host)?;
-    if tool != NETWORK && pattern.has_port() {
-        return Err("it names a port; a tool's rule names the host alone".into());
-    }
-    Ok(Pattern::Host(pattern))
-}
-
-/// `loose`: for rules that forbid; the program's folder is ignored and any tail may follow.
-fn tokens_match(tokens: &[Token], words: &[Word], is_loose: bool) -> bool {
-    fn matches(tokens: &[Token], words: &[Word], is_first: bool, is_loose: bool) -> bool {
-        let Some((token, later)) = tokens.split_first() else { return words.is_empty() || is_loose };
-        if *token == Token::Rest {
-            return later.is_empty() || (1..=words.len()).any(|skip| matches(later, &words[skip..], false, is_loose));
-        }
-        let Some((word, rest)) = words.split_first() else { return false };
-        let text = match word.text.rsplit_once('/') {
-            Some((_, name)) if is_first && is_loose => name,
-            _ => word.text.as_str(),
-        };
-        let is_match = match token {
-            Token::Word(expected) => text == expected || (is_loose && word.text == *expected),
-            // A star must not climb out of the folder the rule speaks of.
-            Token::Glob(pattern) => {
-                glob_matches(pattern, text) && (is_loose || !text.split('/').any(|part| part == ".."))
-            }
-            Token::Rest => false,
-        };
-        is_match && matches(later, rest, false, is_loose)
-    }
-    // An exact text among rules that forbid also forbids it with more arguments; there `Rest` is implied.
-    matches(tokens, words, true, is_loose)
-}
-
-/// The same words, whatever the blanks between them; only where no quotes or globs are in play.
-fn is_same_words(exact: &str, command: &SimpleCommand) -> bool {
-    let is_bare = |word: &Word| !word.has_glob && !word.text.contains(char::is_whitespace) && !word.text.is_empty();
-    !command.has_assignment
-        && !command.source.contains(['"', '\''])
-        && command.words.iter().all(is_bare)
-        && exact.split_whitespace().eq(command.words.iter().map(|word| word.text.as_str()))
-}
-
-/// `*` stands for any run of characters.
-fn glob_matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
 }

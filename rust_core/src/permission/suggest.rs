@@ -53,6 +53,11 @@ pub fn rules(tool: &str, subjects: &[Subject], policy: &Policy) -> Vec<String> {
                 .then(|| edit_rule(&location.target, policy))
                 .flatten()
                 .map(|rule| vec![rule]),
+            Subject::Run { command, .. } if tool == "PowerShell" => {
+                let is_plain = !command.contains(['\n', '*']) && !command.chars().any(crate::visible::is_hidden);
+                is_plain.then(|| vec![format!("PowerShell({})", command.trim())])
+            }
+            Subject::Run { .. } if tool != "Bash" => Some(vec![tool.to_owned()]),
             Subject::Run { command, script, folders } => command_rules(command, script, folders, policy),
             Subject::Fetch { host } if tool == "WebFetch" => {
                 Host::parse(host).ok().map(|host| vec![format!("WebFetch(domain:{host})")])
@@ -136,6 +141,6 @@ fn command_rule(simple: &SimpleCommand, policy: &Policy) -> Option<String> {
     };
     // A rule is offered only where it reads back as itself and covers exactly what it was made for.
     let read = super::Rule::parse(super::Behavior::Allow, &rule, "", &policy.workspace, policy.home.as_deref()).ok()?;
-    let is_faithful = read.allows_command(simple) && (!needs_exact || read.is_exactly(&simple.source));
+    let is_faithful = read.allows_command(simple) && (!needs_exact || read.is_exactly("Bash", &simple.source));
     is_faithful.then_some(rule)
 }

@@ -61,8 +61,12 @@ fn policy(mode: Mode, rules: &[(Behavior, &str)]) -> Policy {
     Policy { mode, rules, workspace, home }
 }
 
+fn call(tool: &str) -> CallView<'_> {
+    CallView { tool, arguments: &Value::Null }
+}
+
 fn verdict(mode: Mode, rules: &[(Behavior, &str)], tool: &str, subjects: &[Subject]) -> Verdict {
-    policy(mode, rules).decide(tool, subjects).verdict
+    policy(mode, rules).decide(call(tool), subjects).verdict
 }
 
 use Behavior::{Allow as A, Ask as Q, Deny as D};
@@ -283,6 +287,11 @@ fn malformed_rules_say_what_is_wrong() {
         ("mcp__*", "MCP"),
         ("Bash(ls\u{200b}:*)", "U+200B"),
         ("__class__", "nearest"),
+        ("Sleep(seconds:5)", "nothing in parentheses"),
+        ("PowerShell(Get-Item:*)", "exactly one"),
+        ("Agent(*)x", "parenthesis"),
+        ("Skill(a b)", "letters"),
+        ("WebFetch(domain:a.org:80)", "port"),
     ];
     for (text, expected) in cases {
         let error = Rule::parse(A, text, "settings.json", Path::new("/w"), None).unwrap_err().to_string();
@@ -293,7 +302,7 @@ fn malformed_rules_say_what_is_wrong() {
 
 #[test]
 fn suggestions_are_as_narrow_as_they_look() {
-    let suggest = |tool: &str, subjects: Vec<Subject>| policy(Plain, &[]).decide(tool, &subjects).suggested_rules;
+    let suggest = |tool: &str, subjects: Vec<Subject>| policy(Plain, &[]).decide(call(tool), &subjects).suggested_rules;
     let none: [&str; 0] = [];
     assert_eq!(suggest("Bash", run("git status")), ["Bash(git status:*)"]);
     assert_eq!(suggest("Bash", run("pytest -x tests")), ["Bash(pytest:*)"]);
@@ -383,7 +392,7 @@ proptest! {
     /// What is suggested allows the very call it was suggested for.
     #[test]
     fn suggestions_suffice((tool, subjects) in any_subjects()) {
-        let suggested = policy(Plain, &[]).decide(tool, &subjects).suggested_rules;
+        let suggested = policy(Plain, &[]).decide(call(tool), &subjects).suggested_rules;
         if !suggested.is_empty() {
             let rules: Vec<_> = suggested.iter().map(|rule| (A, rule.as_str())).collect();
             prop_assert_eq!(verdict(Plain, &rules, tool, &subjects), Allow);
@@ -415,5 +424,86 @@ fn network_rules_grant_hosts_and_take_them_away() {
         (Behavior::Deny, "Network(a.org)"),
     ] {
         assert!(Rule::parse(behavior, text, "", Path::new("/w"), None).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn arguments_and_names_are_matched() {
+    let decided = |behavior, rule: &str, tool: &str, arguments: Value| {
+        let subjects = if tool == "Bash" { run("ls") } else { vec![] };
+        policy(Plain, &[(behavior, rule)]).decide(CallView { tool, arguments: &arguments }, &subjects).verdict
+    };
+    let json = |text: &str| serde_json::from_str(text).unwrap();
+    let cases = [
+        (D, "Agent(reviewer)", "Agent", r#"{"subagent_type": "reviewer"}"#, Deny),
+        (D, "Agent(reviewer)", "Agent", r#"{"subagent_type": "reviewers"}"#, Allow),
+        (D, "Agent(model:*opus*)", "Agent", r#"{"model": "claude-opus"}"#, Deny),
+        (Q, "Skill(deploy:*)", "Skill", r#"{"skill": "deploy", "args": "now"}"#, Ask),
+        (Q, "Skill(deploy *)", "Skill", r#"{"skill": "deploy"}"#, Ask),
+        (Q, "Skill(deploy)", "Skill", r#"{"skill": "test"}"#, Allow),
+        (D, "Bash(run_in_background:true)", "Bash", r#"{"command": "ls", "run_in_background": true}"#, Deny),
+        (D, "Bash(run_in_background:true)", "Bash", r#"{"command": "ls"}"#, Ask),
+        (D, "Sleep(seconds:3600)", "Sleep", r#"{"seconds": 3600}"#, Deny),
+        (D, "mcp__db__query(sql:*DROP*)", "mcp__db__query", r#"{"sql": "x; DROP y"}"#, Deny),
+        (D, "*(path:*secret*)", "TodoWrite", r#"{"path": "a/secret/b"}"#, Deny),
+    ];
+    for (behavior, rule, tool, arguments, expected) in cases {
+        assert_eq!(decided(behavior, rule, tool, json(arguments)), expected, "{rule} on {arguments}");
+    }
+}
+
+#[test]
+fn aliases_name_the_same_tool() {
+    for (rule, tool, subjects) in [
+        ("bash(ls:*)", "Bash", run("ls")),
+        ("edit_file(a)", "Edit", write("a")),
+        ("write_file(a)", "Write", write("a")),
+        ("web_fetch(domain:x.org)", "WebFetch", vec![Subject::Fetch { host: "x.org".into() }]),
+    ] {
+        assert_eq!(verdict(Plain, &[(A, rule)], tool, &subjects), Allow, "{rule}");
+    }
+    assert_eq!(verdict(Plain, &[(D, "read_file(a)")], "Read", &read("a")), Deny);
+}
+
+#[test]
+fn another_shells_lines_are_allowed_whole_or_exactly() {
+    let cases = [
+        ("PowerShell", "Get-Item x", Allow),
+        ("PowerShell(Get-Item x)", "Get-Item x", Allow),
+        ("PowerShell(Get-Item x)", "Get-Item x; Remove-Item x", Ask),
+        ("Bash(ls:*)", "ls", Ask),
+        ("Bash(ls)", "ls", Ask),
+        ("Bash", "ls", Ask),
+    ];
+    for (rule, line, expected) in cases {
+        assert_eq!(verdict(Plain, &[(A, rule)], "PowerShell", &run(line)), expected, "{rule} on {line}");
+    }
+    assert_eq!(verdict(Plain, &[(A, "PowerShell(ls)")], "Bash", &run("ls")), Ask);
+    assert_eq!(verdict(Plain, &[(A, "PowerShell"), (D, "Bash(rm:*)")], "PowerShell", &run("rm x")), Deny);
+}
+
+#[test]
+fn a_tool_that_is_denied_whole_need_not_be_shown() {
+    let denies = |rule: &str, tool: &str| policy(Plain, &[(D, rule)]).denies_tool(tool);
+    assert!(
+        denies("Bash", "Bash") && denies("*", "Bash") && denies("mcp__a", "mcp__a__b") && denies("Web*", "WebFetch")
+    );
+    assert!(
+        !denies("Bash(rm:*)", "Bash") && !denies("Edit", "Read") && !policy(Plain, &[(Q, "Bash")]).denies_tool("Bash")
+    );
+}
+
+#[test]
+fn hosts_are_denied_in_every_spelling() {
+    let fetch = |host: &str| vec![Subject::Fetch { host: host.to_owned() }];
+    let rules = [(A, "WebFetch"), (D, "WebFetch(domain:127.0.0.1)"), (D, "WebFetch(domain:*.evil.org)")];
+    for host in ["127.0.0.1", "0x7f.1", "2130706433", "::ffff:127.0.0.1", "a.EVIL.org."] {
+        assert_eq!(verdict(Plain, &rules, "WebFetch", &fetch(host)), Deny, "{host}");
+        assert_eq!(verdict(BypassPermissions, &rules, "mcp__web__get", &fetch(host)), Deny, "{host}");
+    }
+    assert_eq!(verdict(Plain, &rules, "WebFetch", &fetch("evil.org")), Allow);
+    for odd in ["evil\0.org", "", "a b", "ex\u{e4}mple.org"] {
+        assert_eq!(verdict(Plain, &rules, "WebFetch", &fetch(odd)), Ask, "{odd:?}");
+        assert_eq!(verdict(BypassPermissions, &[], "WebFetch", &fetch(odd)), Ask, "{odd:?}");
     }
 }
