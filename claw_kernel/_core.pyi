@@ -121,7 +121,8 @@ class Core:
         that its tool does not declare is refused."""
     def set_policy(self, policy: str) -> None:
         """Replace mode and rules: ``{"mode": "default"|"acceptEdits"|"plan"|"dontAsk"|"bypassPermissions",
-        "rules": [{"behavior": "allow"|"ask"|"deny", "rule": str, "source": str}]}``. Raises RuleError naming the rule
+        "rules": [{"behavior": "allow"|"ask"|"deny", "rule": str, "source": str, "matches": [str], "not_matches": [str]}]}``
+        (the last three may be left out; the examples are checked, not kept). Raises RuleError naming the rule
         and its source; the old policy then stays in force.
 
         A bare ``Bash`` or ``Bash(*)`` allows every command line, also those that cannot be read; critical removals and
@@ -172,6 +173,10 @@ class Core:
 
 def visible(text: str) -> str:
     """``text`` with control, bidirectional, zero-width and look-alike space characters written as escapes."""
+
+def folder_identity(path: str) -> tuple[str, int, int]:
+    """Canonical path, inode and time of creation (nanoseconds since 1970; 0 where the file system does not keep it) of a
+    folder. Raises OSError where there is none."""
 
 def check_host(name: str) -> str:
     """``name`` (a host without port) in its one spelling: a lower-case name, or an address however it was written

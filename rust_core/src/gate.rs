@@ -16,6 +16,7 @@ use crate::audit::{AuditLog, Entry, now};
 use crate::cancel::CancelToken;
 use crate::catalogue;
 use crate::effect::Effect;
+use crate::example;
 use crate::network::Host;
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
 use crate::permission::{Behavior, CallView, Decision, Mode, Policy, Rule, RuleError, Verdict};
@@ -45,6 +46,11 @@ struct WrittenRule {
     rule: String,
     #[serde(default)]
     source: String,
+    /// Examples it must match, and must not; checked here and then forgotten.
+    #[serde(default, skip_serializing)]
+    matches: Vec<String>,
+    #[serde(default, skip_serializing)]
+    not_matches: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,6 +171,9 @@ impl Core {
             .iter()
             .map(|rule| Rule::parse(rule.behavior, &rule.rule, &rule.source, &old.workspace, old.home.as_deref()))
             .collect::<Result<Vec<_>, _>>()?;
+        for (rule, written) in rules.iter().zip(&written.rules) {
+            example::check(rule, &written.matches, &written.not_matches, &old, &self.workspace)?;
+        }
         self.put_policy(Policy { mode: written.mode, rules, ..(*old).clone() });
         Ok(())
     }

@@ -7,6 +7,7 @@ mod audit;
 mod cancel;
 mod catalogue;
 mod effect;
+mod example;
 mod gate;
 mod location;
 #[allow(dead_code, reason = "the sandbox starts the proxy")]
@@ -375,6 +376,12 @@ mod _core {
     #[pyfunction]
     fn visible(text: &str) -> String {
         crate::visible::visible(text)
+    }
+
+    #[pyfunction]
+    fn folder_identity(path: PathBuf) -> PyResult<(String, u64, u64)> {
+        let identity = crate::workspace::folder_identity(&path)?;
+        Ok((identity.path.to_string_lossy().into_owned(), identity.inode, identity.created_at_ns))
     }
 
     #[pyfunction]

@@ -212,6 +212,29 @@ fn resolve(path: &Path) -> Option<PathBuf> {
     Some(done)
 }
 
+/// What tells a folder from another one that stands in its place later.
+pub struct Identity {
+    /// Canonical.
+    pub path: PathBuf,
+    /// Of its file system.
+    pub inode: u64,
+    /// Nanoseconds since 1970; 0 where the file system does not keep it. Inodes alone are given away anew.
+    pub created_at_ns: u64,
+}
+
+/// Fails where `path` is no folder.
+pub fn folder_identity(path: &Path) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    let path = path.canonicalize()?;
+    let metadata = path.metadata()?;
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let created = metadata.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let created_at_ns = created.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or_default();
+    Ok(Identity { path, inode: metadata.ino(), created_at_ns })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -113,6 +113,16 @@ impl Rule {
         Ok(Self { behavior, text: written.to_owned(), source: source.to_owned(), tool: tool.to_owned(), pattern })
     }
 
+    /// The tool's own name, or a glob for several.
+    pub fn tool(&self) -> &str {
+        &self.tool
+    }
+
+    /// It speaks of an argument's value.
+    pub fn is_about_argument(&self) -> bool {
+        matches!(self.pattern, Pattern::Argument { .. })
+    }
+
     /// The tool is named whole, by name or (in deny and ask rules) by a glob.
     pub fn covers_tool(&self, tool: &str) -> bool {
         matches!(self.pattern, Pattern::Any) && self.is_about_tool(tool)
