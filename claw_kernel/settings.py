@@ -1,9 +1,12 @@
-"""Settings: defaults < user file < project files < environment < options of one call. The only reader of ``os.environ``.
+"""Settings: defaults < user file < project files < environment < options of one call, all bounded by the managed file. The
+only reader of ``os.environ``.
 
-User file: ``$CLAW_HOME/settings.json`` (default ``~/.claw/settings.json``). Project files: ``.claw/settings.json`` and
-``.claw/settings.local.json`` in the workspace. A project file may only tighten (``ask`` and ``deny`` rules, the modes
-``plan`` and ``dontAsk``) and choose a model: everything else in it is ignored with a notice, because a repository must
-not grant itself rights or send a key to another server.
+Managed: ``/etc/claw/settings.json``, and the file ``$CLAW_MANAGED_SETTINGS`` names (beside it, never instead): what it sets
+cannot be changed. User: ``$CLAW_HOME/settings.json`` (default ``~/.claw/settings.json``). Project:
+``.claw/settings.json`` and ``.claw/settings.local.json`` in the workspace. Until the person trusts the folder
+(:mod:`claw_kernel.trust`), a project file may only tighten (``ask`` and ``deny`` rules, the modes ``plan`` and ``dontAsk``)
+and choose a model; trusted, it may allow and set limits too, but never grant hosts, the mode ``bypassPermissions``, or
+where keys are sent (``base_url``, ``api``). Everything else in it is ignored with a notice. A notebook may only tighten.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ Api: TypeAlias = Literal["anthropic", "openai-chat", "openai-responses"]
 Approvals: TypeAlias = Literal["auto", "extension", "widget", "stdin", "none"]
 Behavior: TypeAlias = Literal["allow", "ask", "deny"]
 
+TIGHTENING_MODES = ("plan", "dontAsk")
+"""Modes that anybody may set: they allow less than the others."""
 _SECRET_NAME_PARTS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTHORIZATION")
 
 
@@ -36,6 +41,9 @@ class Rule:
     behavior: Behavior
     rule: str
     source: str
+    matches: tuple[str, ...] = ()
+    """Examples that the rule must match; checked when the policy is set."""
+    not_matches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,10 @@ class Settings:
     """``{"provider/model": {"input": …, "output": …, "cache_read": …, "cache_write": …}}``, US dollars per million tokens."""
     sources: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    is_trusted: bool = False
+    """The person trusts the workspace's own settings."""
+    managed: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    """Fields that a managed file has set, with its value and path: nothing else changes them, but a mode may be tighter."""
 
     @property
     def state_dir(self) -> str:
@@ -77,8 +89,18 @@ class Settings:
 
     def policy(self) -> str:
         """The JSON that ``Core.set_policy`` takes."""
-        rules = [{"behavior": rule.behavior, "rule": rule.rule, "source": rule.source} for rule in self.rules]
+        rules = [
+            {"behavior": r.behavior, "rule": r.rule, "source": r.source}
+            | ({"matches": r.matches, "not_matches": r.not_matches} if r.matches or r.not_matches else {})
+            for r in self.rules
+        ]
         return json.dumps({"mode": self.permission_mode, "rules": rules})
+
+    def is_managed(self, name: str, value: Any) -> bool:
+        """True where a managed file keeps the field from having this value."""
+        if name not in self.managed or value == self.managed[name][0]:
+            return False
+        return name != "permission_mode" or value not in TIGHTENING_MODES
 
     def with_options(self, source: str, **values: Any) -> Settings:
         """A copy with the given fields set (those that are None are left alone). Raises SettingsError naming ``source``."""
@@ -86,6 +108,9 @@ class Settings:
         rules = given.pop("rules", ())
         for name, value in given.items():
             given[name] = _checked(name, value, source)
+            if self.is_managed(name, given[name]):
+                path = self.managed[name][1]
+                raise SettingsError(f"{name} cannot be {value!r} ({source}): it is managed by {path}.", "Leave it out.")
         sources = {**self.sources, **dict.fromkeys(given, source)}
         return replace(self, **given, rules=(*self.rules, *rules), sources=sources)
 
@@ -137,33 +162,113 @@ def _checked(name: str, value: Any, source: str) -> Any:
     return value.strip()
 
 
+MANAGED_FILE = "/etc/claw/settings.json"
+_TRUSTED = ("model", "permission_mode", "approvals", "max_turns", "max_cost_usd", "max_tokens", "prices")
+"""Fields that a project file may set once its folder is trusted."""
+
+
 def load_settings(cwd: str | None = None, env: Mapping[str, str] | None = None) -> Settings:
     """Read all sources for the workspace ``cwd`` (default: the current directory).
 
     ``env`` stands in for the process's environment (tests, embedding). Raises SettingsError for a file that cannot be
-    read or a value that makes no sense; a project file's attempt to widen rights is a notice instead.
+    read or a value that makes no sense; an attempt of a project file to widen rights, or of any to change what is managed, is
+    a notice instead.
     """
     env = dict(os.environ) if env is None else dict(env)
     home = Path(env.get("CLAW_HOME") or Path(env.get("HOME") or Path.home()) / ".claw")
     root = Path(cwd or Path.cwd()).resolve()
     settings = Settings(cwd=str(root), home=str(home), env=env)
-    settings = _apply_file(settings, home / "settings.json", is_project=False)
-    for name in ("settings.json", "settings.local.json"):
-        path = root / ".claw" / name
-        if path.parent.resolve() != home.resolve():
-            settings = _apply_file(settings, path, is_project=True)
-    given = {key: env[name] for name, key in _ENVIRONMENT.items() if env.get(name)}
-    for key, value in given.items():
-        variable = next(name for name, field_name in _ENVIRONMENT.items() if field_name == key)
-        settings = settings.with_options(variable, **{key: value})
+    for name in filter(None, (MANAGED_FILE, env.get("CLAW_MANAGED_SETTINGS"))):
+        settings = _apply_managed(settings, Path(name))
+    settings = _apply_user(settings, home / "settings.json")
+    files = [root / ".claw" / name for name in ("settings.json", "settings.local.json")]
+    if (root / ".claw").resolve() != home.resolve() and any(path.is_file() for path in files):
+        from claw_kernel.trust import is_trusted
+
+        settings = replace(settings, is_trusted=is_trusted(settings.state_dir, str(root)))
+        for path in files:
+            settings = _apply_project(settings, path)
+    for variable, key in _ENVIRONMENT.items():
+        if value := env.get(variable):
+            settings = settings.with_options(variable, **{key: value})
     return settings
 
 
-def _apply_file(settings: Settings, path: Path, *, is_project: bool) -> Settings:
+def tightened_by(settings: Settings, permissions: Any, source: str) -> Settings:
+    """``settings`` with what a notebook's header says of permissions (``{"mode", "ask", "deny"}``). Whoever sent the notebook
+    can only tighten: what it allows is ignored with a notice. Raises SettingsError where it cannot be read."""
+    file, rules = _permissions(_validated({"permissions": permissions}, Path(source)), source)
+    kept = tuple(rule for rule in rules if rule.behavior != "allow")
+    mode = file.get("permission_mode") if file.get("permission_mode") in TIGHTENING_MODES else None
+    ignored = [*(["mode"] if mode is None and file else []), *(["allow"] if len(kept) < len(rules) else [])]
+    if mode and settings.permission_mode in TIGHTENING_MODES:
+        mode = "plan" if "plan" in (mode, settings.permission_mode) else "dontAsk"
+    settings = settings.with_options(source, rules=kept, **({"permission_mode": mode} if mode else {}))
+    return _noticed(settings, source, ignored, "ignored; a notebook may only tighten permissions")
+
+
+def _apply_managed(settings: Settings, path: Path) -> Settings:
+    source = str(path)
+    file, rules = _read(path)
+    settings = _noticed(settings, source, sorted(set(file) & set(settings.managed)), "ignored; managed already")
+    file = {key: value for key, value in file.items() if key not in settings.managed}
+    settings = settings.with_options(source, rules=rules, **file)
+    return replace(settings, managed=settings.managed | {key: (getattr(settings, key), source) for key in file})
+
+
+def _apply_user(settings: Settings, path: Path) -> Settings:
+    file, rules = _read(path)
+    return _without_managed(settings, path, file, rules)
+
+
+def _apply_project(settings: Settings, path: Path) -> Settings:
+    file, rules = _read(path)
+    hosts = [rule for rule in rules if rule.behavior == "allow" and rule.rule.lstrip().startswith("Network")]
+    kept_rules = tuple(
+        rule for rule in rules if rule.behavior != "allow" or (settings.is_trusted and rule not in hosts)
+    )
+    allowed = _TRUSTED if settings.is_trusted else ("model",)
+    kept = {key: value for key, value in file.items() if key in allowed}
+    mode = file.get("permission_mode")
+    if mode in TIGHTENING_MODES:
+        kept["permission_mode"] = mode
+    elif mode == "bypassPermissions":
+        kept.pop("permission_mode", None)
+    settings = _without_managed(settings, path, kept, kept_rules)
+    never = [
+        key for key in sorted(file) if key not in _TRUSTED or (key == "permission_mode" and mode == "bypassPermissions")
+    ]
+    untrusted = [key for key in sorted(file) if key not in kept and key not in never]
+    if any(rule not in kept_rules and rule not in hosts for rule in rules):
+        untrusted.append("permissions.allow")
+    if hosts:
+        never.append("permissions.allow of Network")
+    settings = _noticed(
+        settings, str(path), never, "ignored; a project file may not set it. Put it into your own settings"
+    )
+    return _noticed(
+        settings, str(path), untrusted, "ignored; this folder is not trusted. Read the file, then run claw trust"
+    )
+
+
+def _without_managed(settings: Settings, path: Path, file: dict[str, Any], rules: tuple[Rule, ...]) -> Settings:
+    managed = [key for key in sorted(file) if settings.is_managed(key, file[key])]
+    kept = {key: value for key, value in file.items() if key not in managed}
+    return _noticed(settings.with_options(str(path), rules=rules, **kept), str(path), managed, "ignored; it is managed")
+
+
+def _noticed(settings: Settings, source: str, ignored: list[str], why: str) -> Settings:
+    if not ignored:
+        return settings
+    return replace(settings, notices=(*settings.notices, f"{source}: {', '.join(ignored)} {why}."))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], tuple[Rule, ...]]:
+    """Fields and rules of a settings file; nothing where there is none."""
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        return settings
+        return {}, ()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}.", "Mend or remove the file.") from error
     try:
@@ -173,28 +278,21 @@ def _apply_file(settings: Settings, path: Path, *, is_project: bool) -> Settings
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
             "Mend or remove the file.",
         ) from error
-    file = _validated(content, path)
-    source = str(path)
+    return _permissions(_validated(content, path), str(path))
+
+
+def _permissions(file: dict[str, Any], source: str) -> tuple[dict[str, Any], tuple[Rule, ...]]:
+    """The permissions of a validated file as rules and a field of their own."""
     permissions = file.pop("permissions", {})
-    rules = tuple(
-        Rule(behavior, rule, source) for behavior in ("allow", "ask", "deny") for rule in permissions.get(behavior, ())
-    )
+    rules = []
+    for behavior in get_args(Behavior):
+        for rule in permissions.get(behavior, ()):
+            written = {"rule": rule} if isinstance(rule, str) else rule
+            examples = (tuple(written.get(name, ())) for name in ("matches", "not_matches"))
+            rules.append(Rule(behavior, written["rule"], source, *examples))
     if mode := permissions.get("mode"):
         file["permission_mode"] = mode
-    if not is_project:
-        return settings.with_options(source, rules=rules, **file)
-    tightening = tuple(rule for rule in rules if rule.behavior != "allow")
-    kept = {key: value for key, value in file.items() if key == "model"}
-    if file.get("permission_mode") in ("plan", "dontAsk"):
-        kept["permission_mode"] = file["permission_mode"]
-    ignored = sorted(set(file) - set(kept)) + (["permissions.allow"] if len(tightening) < len(rules) else [])
-    settings = settings.with_options(source, rules=tightening, **kept)
-    if ignored:
-        notice = (
-            f"{path}: {', '.join(ignored)} ignored; a project file may only tighten. Put it into your own settings."
-        )
-        settings = replace(settings, notices=(*settings.notices, notice))
-    return settings
+    return file, tuple(rules)
 
 
 def _validated(content: Any, path: Path) -> dict[str, Any]:
@@ -224,12 +322,18 @@ def _file_model() -> type[BaseModel]:
     if _FILE_MODEL is None:
         from pydantic import BaseModel, ConfigDict
 
+        class RuleWithExamples(BaseModel):
+            model_config = ConfigDict(extra="forbid")
+            rule: str
+            matches: list[str] = []
+            not_matches: list[str] = []
+
         class Permissions(BaseModel):
             model_config = ConfigDict(extra="forbid")
             mode: PermissionMode | None = None
-            allow: list[str] = []
-            ask: list[str] = []
-            deny: list[str] = []
+            allow: list[str | RuleWithExamples] = []
+            ask: list[str | RuleWithExamples] = []
+            deny: list[str | RuleWithExamples] = []
 
         class SettingsFile(BaseModel):
             model_config = ConfigDict(extra="forbid")
@@ -244,6 +348,7 @@ def _file_model() -> type[BaseModel]:
             prices: dict[str, dict[str, float]] | None = None
 
         # The annotations above are strings here; pydantic resolves them from this frame.
+        RuleWithExamples.model_rebuild(_types_namespace={**globals(), **locals()})
         Permissions.model_rebuild(_types_namespace={**globals(), **locals()})
         SettingsFile.model_rebuild(_types_namespace={**globals(), **locals()})
         _FILE_MODEL = SettingsFile

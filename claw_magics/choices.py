@@ -1,4 +1,4 @@
-"""``%claw model``, ``permissions`` and ``config``: what a person chooses, for this session."""
+"""``%claw model``, ``permissions``, ``trust`` and ``config``: what a person chooses, for this session."""
 
 from __future__ import annotations
 
@@ -67,6 +67,28 @@ def change_permissions(host: Host, rest: str) -> CommandOutput:
         report.table(("Rule", "Behavior", "From"), [(rule.rule, rule.behavior, rule.source) for rule in rules])
     else:
         report.line("No rules: the mode alone decides.")
+    return report.output()
+
+
+def change_trust(host: Host, rest: str) -> CommandOutput:
+    from claw_kernel.trust import revoke, trust
+
+    agent = host.agent
+    state_dir, folder = agent.settings.state_dir, agent.settings.cwd
+    report = Report()
+    if rest == "revoke":
+        revoke(state_dir, folder)
+    elif not rest:
+        trust(state_dir, folder)
+    else:
+        raise UsageError(unknown("word", rest, ("revoke",), "write %claw trust, or %claw trust revoke."))
+    agent.reload_rules()
+    report.line(
+        f"{folder} is {'no longer' if rest else 'now'} trusted: its own settings {'only tighten' if rest else 'count'}."
+    )
+    rules = [rule for rule in agent.rules() if rule.source.startswith(f"{folder}/.claw/")]
+    if rules:
+        report.table(("Rule", "Behavior", "From"), [(rule.rule, rule.behavior, rule.source) for rule in rules])
     return report.output()
 
 

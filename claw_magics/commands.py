@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from claw_magics.choices import (
     change_config,
     change_permissions,
+    change_trust,
     choose_model,
     complete_config,
     complete_model,
@@ -135,6 +136,13 @@ COMMANDS: dict[str, Command] = {
             "Show the permission mode and rules, or change them for this session.",
             change_permissions,
             complete_permissions,
+        ),
+        Command(
+            "trust",
+            "trust\ntrust revoke",
+            "Let the settings that this folder brings take effect, or no longer.",
+            change_trust,
+            lambda host, words: () if words else ("revoke",),  # noqa: ARG005
         ),
         Command("tools", "tools", "List the agent's tools, what they touch and a rule for each.", list_tools),
         Command("cost", "cost", "Tokens and cost of each turn, and in total.", show_cost),

@@ -74,6 +74,7 @@ class Host:
         self.current_turn: Turn | None = None
         self._agent: Agent | None = None
         self._session: Session | None = None
+        self._tightened_by: dict[str, Any] = {}
         self._namespace: LiveNamespace | None = None
         self._control: Control | None = None
         self._comm: Any = None
@@ -121,7 +122,20 @@ class Host:
                 from claw_kernel.settings import load_settings
 
                 self._agent = Agent(load_settings(), session=self.session, namespace=self.namespace)
+                self._tighten()
             return self._agent
+
+    def _tighten(self) -> None:
+        """What the notebook's header says of permissions, once; a header that cannot be read is a warning."""
+        from claw_kernel.errors import SettingsError
+
+        if self._agent is None or not (permissions := self.session.permissions) or permissions == self._tightened_by:
+            return
+        self._tightened_by = permissions
+        try:
+            self._agent.tighten(permissions, "the notebook's header")
+        except SettingsError as error:
+            self._warnings.append(str(error))
 
     @property
     def gate(self) -> Gate | None:
@@ -162,8 +176,9 @@ class Host:
 
     def greet(self, connection: str, frontend: Frontend, header: Mapping[str, Any] | None, records: list[Any]) -> None:
         """A page with the extension has opened (or reloaded) the notebook and brings the records it holds."""
-        warnings = self.session.merge(records, header) if records else []
+        warnings = self.session.merge(records, header)
         with self._lock:
+            self._tighten()
             self._warnings.extend(warning for warning in warnings if warning not in self._warnings)
             self._frontends[connection] = frontend
             self._frontends.move_to_end(connection)
@@ -253,6 +268,7 @@ class Host:
         with suppress(SessionError):  # a notebook that was never saved has nothing to recall
             records, header = read_notebook(path)
             self._warnings.extend(self.session.merge(records, header))
+            self._tighten()
 
     def take_warnings(self) -> list[str]:
         """What could not be read of the notebook's records, once."""

@@ -22,7 +22,15 @@ from claw_kernel.messages import ImageBlock, Message, TextBlock, ToolCall, TurnF
 from claw_kernel.providers import Provider, ProviderSettings, default_model, open_provider
 from claw_kernel.session import Session
 from claw_kernel.session.session import append_message, now
-from claw_kernel.settings import Behavior, PermissionMode, Rule, Settings, describe_settings
+from claw_kernel.settings import (
+    Behavior,
+    PermissionMode,
+    Rule,
+    Settings,
+    describe_settings,
+    load_settings,
+    tightened_by,
+)
 from claw_kernel.tools import AskingTool, PythonTool, ToolSet
 from claw_kernel.tools.namespace import Namespace
 from claw_kernel.tools.planning import ENTERED
@@ -102,6 +110,30 @@ class Agent:
             self.gate.core.add_rule(behavior, rule, source)
         except RuleError as error:
             raise SettingsError(str(error)) from None
+
+    def reload_rules(self) -> None:
+        """Read the settings files again for their rules (the folder's trust has changed); what was added in this session
+        stays. Raises SettingsError."""
+        fresh = load_settings(self.settings.cwd, self.settings.env)
+        written = {(rule.behavior, rule.rule, rule.source) for rule in self.settings.rules}
+        added = [rule for rule in self.rules() if (rule.behavior, rule.rule, rule.source) not in written]
+        self._set_rules(replace(fresh, rules=(*fresh.rules, *added)))
+        self.settings = replace(self.settings, rules=fresh.rules, notices=fresh.notices, is_trusted=fresh.is_trusted)
+
+    def tighten(self, permissions: Any, source: str) -> None:
+        """Add what a notebook's header says of permissions; it can only tighten. Raises SettingsError."""
+        tightened = tightened_by(replace(self.settings, permission_mode=self.permission_mode), permissions, source)
+        self._set_rules(replace(tightened, rules=(*self.rules(), *tightened.rules[len(self.settings.rules) :])))
+        self.settings = replace(self.settings, permission_mode=tightened.permission_mode, notices=tightened.notices)
+        if tightened.permission_mode != self.permission_mode:
+            self.set_permission_mode(tightened.permission_mode, source)
+
+    def _set_rules(self, settings: Settings) -> None:
+        policy = json.loads(replace(settings, permission_mode=self.permission_mode).policy())
+        try:
+            self.gate.core.set_policy(json.dumps(policy))
+        except RuleError as error:
+            raise SettingsError(str(error), "Mend or remove the rule.") from None
 
     def rules(self) -> list[Rule]:
         """The rules in force, each with its source."""

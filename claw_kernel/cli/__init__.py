@@ -10,6 +10,7 @@ COMMANDS = {
     "lab": "open JupyterLab (arguments are passed on)",
     "demo": "run the quickstart notebook headless on a scripted model",
     "permissions": "say what the policy would do with a call (explain, check)",
+    "trust": "let a folder's own settings take effect, or no longer",
     "tools": "list the tools, or run calls from a program",
     "version": "print the version",
     "help": "show this page, or that of a command",
@@ -97,6 +98,10 @@ def _command(name: str, rest: list[str]) -> int:
             from claw_kernel.cli import permissions
 
             return permissions.run(rest)
+        case "trust":
+            from claw_kernel.cli import trust
+
+            return trust.run(rest)
         case "tools":
             from claw_kernel.cli import tools
 

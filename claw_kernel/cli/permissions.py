@@ -47,10 +47,16 @@ def run(arguments: list[str]) -> int:
 
 def _explain(arguments: list[str]) -> int:
     parser = Parser("permissions explain", "Say what would happen to a call, why, and which rule would change it.")
-    parser.add_argument("text", metavar="TEXT", help="a command line; with --tool a path, a pattern or code")
     parser.add_argument(
-        "--tool", default="Bash", metavar="NAME", help="Bash (default), Read, Write, Edit, Glob, Grep, Python"
+        "text", metavar="TEXT", nargs="?", help="a command line; with --tool a path, a pattern, a host or code"
     )
+    parser.add_argument(
+        "--tool",
+        default="Bash",
+        metavar="NAME",
+        help="Bash (default), Read, WebFetch …; Network: a sandboxed command's hosts",
+    )
+    parser.add_argument("--input", metavar="JSON", help="the whole call instead of TEXT, as the model sends it")
     parser.add_argument("--permission-mode", metavar="MODE")
     for behavior in ("allow", "ask", "deny"):
         parser.add_argument(f"--{behavior}", metavar="RULE", action="append", default=[])
@@ -62,18 +68,41 @@ def _explain(arguments: list[str]) -> int:
     settings = load_settings(options.cwd).with_options(
         "--permission-mode", permission_mode=options.permission_mode, rules=rules
     )
+    if (options.text is None) == (options.input is None):
+        raise UsageError("give either TEXT or --input. See claw permissions explain --help.")
     core = open_core(settings)
-    print(explain(core, options.tool, options.text))
-    core.close()
+    try:
+        if options.tool == "Network":
+            print(_explain_network(core, options.text or ""))
+        else:
+            given = _input_of(options.tool, options.text) if options.text is not None else _read_input(options.input)
+            print(explain(core, options.tool, given))
+    finally:
+        core.close()
     return DONE
 
 
-def explain(core: Core, tool: str, text: str) -> str:
+def _read_input(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--input is not JSON: {error}.") from None
+    if not isinstance(given, dict):
+        raise UsageError('--input is a JSON object, for instance {"command": "ls"}.')
+    return given
+
+
+def _explain_network(core: Core, host: str) -> str:
+    objection = core.network_objection(host)
+    return f"{host}\n  {'allowed: a Network rule grants it to sandboxed commands.' if objection is None else f'denied: {objection}'}"
+
+
+def explain(core: Core, tool: str, given: dict[str, Any]) -> str:
     """A few lines for a person. Raises UsageError where no tool takes the call."""
     from claw_kernel._core import ToolInputError
 
     try:
-        prepared = prepare(core, tool, _input_of(tool, text))
+        prepared = prepare(core, tool, given)
     except ToolInputError as error:
         raise UsageError(str(error)) from None
     verdict = {"allow": "allowed", "ask": "asked for", "deny": "denied"}[prepared.decision]
@@ -127,9 +156,27 @@ def decision_of(prepared: Prepared) -> dict[str, Any]:
 
 def prepare(core: Core, tool: str, arguments: dict[str, Any]) -> Prepared:
     """Also for the tools of a live kernel, whose effects Python states. Raises ToolInputError."""
+    from claw_kernel._core import canonical_tool_name
+
+    effects = _effects_of(canonical_tool_name(tool), arguments)
+    return core.prepare(tool, json.dumps(arguments), None if effects is None else json.dumps(effects))
+
+
+def _effects_of(tool: str, arguments: dict[str, Any]) -> list[dict[str, str]] | None:
+    """What a tool of Python would declare; None for those the core runs itself."""
     if tool == "Python":
-        return core.prepare(tool, json.dumps(arguments), json.dumps([{"effect": "namespace"}]))
-    return core.prepare(tool, json.dumps(arguments))
+        return [{"effect": "namespace"}]
+    if tool == "WebFetch":
+        from urllib.parse import urlsplit
+
+        try:
+            host = urlsplit(str(arguments.get("url", ""))).hostname
+        except ValueError:
+            host = None
+        return [{"effect": "fetch", "host": host or ""}]
+    if tool.startswith("mcp__"):
+        return [{"effect": "mcp", "tool": tool}]
+    return None
 
 
 def core_of(request: dict[str, Any]) -> Core:
@@ -188,6 +235,10 @@ def _input_of(tool: str, text: str) -> dict[str, Any]:
             return {_ARGUMENT[tool]: text}
         case "Glob" | "Grep":
             return {"pattern": text}
+        case "WebFetch":
+            return {"url": text if "://" in text else f"https://{text}"}
+        case _ if tool.startswith("mcp__"):
+            return _read_input(text)
         case "Write":
             return {"file_path": text, "content": ""}
         case "Edit":

@@ -42,6 +42,8 @@ class Session:
         self._messages: list[Message] = []
         self._is_stale = True
         self._is_own = session_id is not None
+        self.permissions: dict[str, Any] = {}
+        """What the notebook's header says of permissions, as it was found; who reads it lets it tighten only."""
 
     @property
     def records(self) -> tuple[TurnRecord, ...]:
@@ -90,6 +92,8 @@ class Session:
         A session without turns takes on the notebook's id, unless it was begun on purpose (``clear``): what came before
         stays out, except where a person asks for it."""
         warnings: list[str] = []
+        if isinstance(permissions := (header or {}).get("permissions"), dict) and not self.permissions:
+            self.permissions = permissions
         found: dict[str, TurnRecord] = {}
         for document in documents:
             try:
@@ -137,6 +141,7 @@ class Session:
             },
             # One turn of unknown price makes the total unknown: a smaller number would be wrong.
             "cost_usd": round(sum(known), 6) if len(known) == len(costs) else None,
+            **({"permissions": self.permissions} if self.permissions else {}),
         }
 
     def transcript(self, model: str) -> list[Message]:

@@ -95,7 +95,9 @@ class ToolSet:
     def __init__(self, core: Core, python_tools: Iterable[PythonTool | AskingTool] = ()) -> None:
         self._core = core
         self._python: dict[str, PythonTool | AskingTool] = {tool.spec.name: tool for tool in python_tools}
-        self.all_specs: tuple[ToolSpec, ...] = (*rust_specs(), *(tool.spec for tool in self._python.values()))
+        every = (*rust_specs(), *(tool.spec for tool in self._python.values()))
+        # A tool that a rule denies whole is not shown to the model at all.
+        self.all_specs: tuple[ToolSpec, ...] = tuple(spec for spec in every if not core.denies_tool(spec.name))
         """All tools there are, ToolSearch apart."""
         self._catalog = Catalog(self.all_specs)
         if self._catalog.deferred:

@@ -124,3 +124,50 @@ def test_a_mistake_is_one_line(claw, arguments, says):
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_explain_takes_a_whole_call_and_hosts(claw):
+    whole = json.dumps({"file_path": "src/a.py", "content": "x"})
+    done = claw("permissions", "explain", "--tool", "Write", "--input", whole, "--allow", "Edit(src/**)")
+    assert "allowed: The rule Edit(src/**)" in done.stdout
+
+    done = claw(
+        "permissions",
+        "explain",
+        "--tool",
+        "WebFetch",
+        "https://docs.example.org/x",
+        "--deny",
+        "WebFetch(domain:*.example.org)",
+    )
+    assert "denied" in done.stdout
+    assert "fetch: docs.example.org" in done.stdout
+
+    done = claw("permissions", "explain", "--tool", "Network", "example.org", "--allow", "Network(domain:other.org)")
+    assert "Network(domain:example.org) would allow it" in done.stdout
+
+
+def test_a_folder_is_trusted_and_no_longer(claw):
+    (claw.workspace / ".claw").mkdir()
+    settings = {"permissions": {"allow": ["Bash(make:*)"]}}
+    (claw.workspace / ".claw" / "settings.json").write_text(json.dumps(settings))
+
+    assert "asked for" in claw("permissions", "explain", "make x").stdout
+    assert "allow: Bash(make:*)" in claw("trust").stdout
+    assert "allowed" in claw("permissions", "explain", "make x").stdout
+    assert str(claw.workspace) in claw("trust", "--list").stdout
+    assert "no longer trusted" in claw("trust", "--revoke").stdout
+    assert "asked for" in claw("permissions", "explain", "make x").stdout
+    assert claw("trust", "--revoke").returncode == 1
+    assert claw("trust", "missing").returncode == 2
+
+
+def test_an_example_that_is_wrong_is_one_line_that_names_the_rule(claw, tmp_path):
+    (tmp_path / "home").mkdir(exist_ok=True)
+    rule = {"rule": "Bash(npm run *)", "not_matches": ["npm run x"]}
+    (tmp_path / "home" / "settings.json").write_text(json.dumps({"permissions": {"allow": [rule]}}))
+    done = claw("permissions", "explain", "ls")
+    assert done.returncode == 2
+    assert "Bash(npm run *)" in done.stderr
+    assert "settings.json" in done.stderr
+    assert "npm run x" in done.stderr

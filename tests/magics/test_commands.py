@@ -238,3 +238,25 @@ def test_the_magic_shows_the_output_and_fails_in_one_line(shell: Shell, capsys: 
     shown = capsys.readouterr()
     assert "did you mean 'status'" in shown.out + shown.err
     assert "Traceback" not in shown.out + shown.err
+
+
+def test_trust_lets_the_folders_rules_count_at_once(shell):
+    (shell.workspace / ".claw").mkdir()
+    rules = {"permissions": {"allow": ["Bash(make:*)"], "deny": ["WebFetch"]}}
+    (shell.workspace / ".claw" / "settings.json").write_text(json.dumps(rules))
+    assert "Bash(make:*)" not in shell.plain("permissions")
+    assert "Bash(make:*)" in shell.plain("trust")
+    assert "Bash(make:*)" in shell.plain("permissions")
+    assert "no longer trusted" in shell.plain("trust revoke")
+    assert "Bash(make:*)" not in shell.plain("permissions")
+    assert "revoke" in shell.error("trust revok")
+
+
+def test_a_notebooks_header_can_only_tighten(shell):
+    header = {"permissions": {"mode": "bypassPermissions", "allow": ["Bash"], "ask": ["Read"]}}
+    shell.host.session.merge([], header)
+    shown = shell.plain("permissions")
+    assert "Permission mode: default" in shown
+    assert "the notebook's header" in shown
+    assert "Bash" not in shown
+    assert shell.host.session.header()["permissions"] == header["permissions"]
