@@ -84,6 +84,15 @@ impl Workspace {
         Ok(File::from(self.open(location, &location.relative, flags)?))
     }
 
+    /// Opens for reading what a walk found below `location`: `path` is canonical but for what was swapped in since.
+    pub fn open_beneath(&self, location: &Location, path: &Path) -> io::Result<File> {
+        let outside = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let root = location.root.and_then(|index| self.roots.get(index)).ok_or_else(outside)?;
+        let relative = path.strip_prefix(&root.path).map_err(|_| outside())?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        Ok(File::from(open_beneath(root.fd.as_fd(), relative, flags)?))
+    }
+
     /// Opens the folder a file is to be written in, creating what is missing of it.
     pub fn open_parent(&self, location: &Location) -> io::Result<OwnedFd> {
         if !location.is_writable {

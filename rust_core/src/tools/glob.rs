@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::search::Search;
+use super::search::{Found, Search, Visitor, shown};
 use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
 use crate::visible::visible;
@@ -89,30 +89,12 @@ impl Call for Arguments {
         let pattern = self.pattern.strip_prefix(&root).map_or_else(|| self.pattern.clone(), |rest| format!("/{rest}"));
         let pattern = pattern.strip_prefix("./").map_or(pattern.clone(), |rest| format!("/{rest}"));
         let search = Search { location, globs: vec![&pattern], file_type: None };
-        // The oldest of the kept ones on top, so that memory does not grow with the tree.
-        let kept: Mutex<(BinaryHeap<Reverse<Dated>>, usize)> = Mutex::default();
-        search.run(context, &|found| {
-            let modified = found
-                .entry
-                .metadata()
-                .ok()
-                .and_then(|metadata| metadata.modified().ok())
-                .unwrap_or(SystemTime::UNIX_EPOCH);
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.0.push(Reverse((modified, Reverse(found.shown()))));
-            kept.1 += 1;
-            if kept.0.len() > MAX_FILES {
-                kept.0.pop();
-            }
-            true
-        })?;
-        let (heap, total) = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let all: Mutex<Newest> = Mutex::default();
+        search.run(context, || Collector { newest: Newest::default(), all: &all })?;
+        let Newest { heap, total } = all.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Ascending in `Reverse`: the newest first, files of one moment by name.
-        let paths: Vec<String> = heap
-            .into_sorted_vec()
-            .into_iter()
-            .map(|Reverse((_, Reverse(path)))| path.to_string_lossy().into_owned())
-            .collect();
+        let paths: Vec<String> =
+            heap.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(path)))| shown(&path, context)).collect();
         if paths.is_empty() {
             return Ok(Output::text(format!("No files match {}.", self.pattern)).detail("files", 0));
         }
@@ -121,5 +103,71 @@ impl Call for Arguments {
             let _ = write!(text, "\n[the newest {MAX_FILES} of {total} files; narrow the pattern to see others]");
         }
         Ok(Output::text(text).detail("files", total))
+    }
+}
+
+/// The newest files so far: the oldest of them on top, so that memory does not grow with the tree.
+#[derive(Default)]
+struct Newest {
+    heap: BinaryHeap<Reverse<Dated>>,
+    total: usize,
+}
+
+impl Newest {
+    fn add(&mut self, modified: SystemTime, path: &Path) {
+        self.total += 1;
+        if self.heap.len() < MAX_FILES {
+            self.heap.push(Reverse((modified, Reverse(path.to_path_buf()))));
+        } else if let Some(mut oldest) = self.heap.peek_mut()
+            && (modified, Reverse(path)) > (oldest.0.0, Reverse(oldest.0.1.0.as_path()))
+        {
+            *oldest = Reverse((modified, Reverse(path.to_path_buf())));
+        }
+    }
+}
+
+/// Each thread collects by itself, so that none waits for another before the end.
+struct Collector<'a> {
+    newest: Newest,
+    all: &'a Mutex<Newest>,
+}
+
+impl Visitor for Collector<'_> {
+    fn visit(&mut self, found: &Found<'_>) {
+        let modified = found.entry.metadata().ok().and_then(|metadata| metadata.modified().ok());
+        self.newest.add(modified.unwrap_or(SystemTime::UNIX_EPOCH), found.entry.path());
+    }
+}
+
+impl Drop for Collector<'_> {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let total = all.total + self.newest.total;
+        for Reverse((modified, Reverse(path))) in self.newest.heap.drain() {
+            all.add(modified, &path);
+        }
+        all.total = total;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_newest_are_kept_whatever_the_order() {
+        for step in [1, 7, 113] {
+            let mut newest = Newest::default();
+            for n in (0..300).map(|n| n * step % 300) {
+                let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(n / 2);
+                newest.add(modified, Path::new(&format!("{n:03}")));
+            }
+            let kept: Vec<String> =
+                newest.heap.into_sorted_vec().iter().map(|one| one.0.1.0.display().to_string()).collect();
+            assert_eq!((newest.total, kept.len()), (300, MAX_FILES));
+            assert_eq!(kept[..3], ["298", "299", "296"], "{step}");
+            assert_eq!(kept[99], "201", "{step}");
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! Grep: text in files, by ripgrep's own engine.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use grep_matcher::Matcher as _;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
@@ -13,7 +12,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::search::{Found, Search};
+use super::hits::Hits;
+use super::search::{Found, Search, Visitor, shown};
 use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::cancel::CancelToken;
 use crate::effect::Effect;
@@ -142,20 +142,22 @@ impl Call for Arguments {
         });
         // One more than shown tells whether there are more.
         let wanted = skip.saturating_add(limit).saturating_add(1);
-        let hits = Hits { wanted, kept: Mutex::default() };
+        let hits = Hits::new(wanted);
+        let unread = AtomicUsize::new(0);
         let search = Search {
             location: context.workspace.locate(self.path.as_deref().unwrap_or(".")),
             globs: self.glob.as_deref().map(split_globs).unwrap_or_default(),
             file_type: self.file_type.as_deref(),
         };
-        search.run(context, &|found| {
-            let lines = self.search_file(&matcher, found, wanted, context.cancel);
-            if !lines.is_empty() {
-                hits.add(found.shown(), lines);
-            }
-            true
+        search.run(context, || FileSearch {
+            arguments: self,
+            context,
+            matcher: matcher.clone(), // threads that share one wait for each other's scratch memory
+            searcher: self.searcher(),
+            hits: &hits,
+            unread: &unread,
         })?;
-        Ok(Self::report(hits.into_lines(), skip, limit))
+        Ok(Self::report(hits.into_lines(), skip, limit, unread.into_inner()))
     }
 }
 
@@ -207,53 +209,84 @@ impl Arguments {
             .multi_line(self.multiline.unwrap_or(false))
             .before_context(if is_content { context(self.before) } else { 0 })
             .after_context(if is_content { context(self.after) } else { 0 })
-            .binary_detection(BinaryDetection::quit(0))
             .heap_limit(Some(MAX_HEAP_BYTES))
             .build()
     }
 
-    /// The output lines of one file; empty where nothing matches or it cannot be read.
-    fn search_file(
-        &self,
-        matcher: &RegexMatcher,
-        found: &Found<'_>,
-        wanted: usize,
-        cancel: &CancelToken,
-    ) -> Vec<String> {
-        let Ok(file) = found.open() else { return Vec::new() };
-        let path = found.shown();
-        let mut lines = LineSink {
-            path: &path,
-            mode: self.mode(),
-            has_numbers: self.has_line_numbers.unwrap_or(true),
-            is_multiline: self.multiline.unwrap_or(false),
-            matcher,
-            wanted,
-            lines: Vec::new(),
-            matches: 0,
-            is_binary: false,
-        };
-        // An error in mid-file (a line beyond the heap's limit, a cancel) leaves what was found before it.
-        let _ = self.searcher().search_reader(matcher, Watched { file, cancel }, &mut lines);
-        lines.finish()
-    }
-
-    fn report(lines: Vec<String>, skip: usize, limit: usize) -> Output {
+    fn report(lines: Vec<String>, skip: usize, limit: usize, unread: usize) -> Output {
         let count = lines.len();
         let shown: Vec<String> = lines.into_iter().skip(skip).take(limit).collect();
-        if shown.is_empty() {
-            let text = if count > 0 {
-                format!("There are only {count} lines of results; offset {skip} is beyond them.")
-            } else {
-                "No matches.".to_owned()
-            };
-            return Output::text(text).detail("lines", 0);
-        }
-        let mut text = shown.join("\n");
+        let mut text = match (shown.is_empty(), count) {
+            (true, 0) => "No matches.".to_owned(),
+            (true, _) => format!("There are only {count} lines of results; offset {skip} is beyond them."),
+            (false, _) => shown.join("\n"),
+        };
         if count > skip + shown.len() {
             let _ = write!(text, "\n[there is more; go on with offset {}]", skip + shown.len());
         }
+        if unread > 0 {
+            let files = if unread == 1 { "1 file".to_owned() } else { format!("{unread} files") };
+            let _ = write!(text, "\n[{files} could not be read to the end]");
+        }
         Output::text(text).detail("lines", shown.len())
+    }
+}
+
+/// What one thread needs to search in files, kept from file to file.
+struct FileSearch<'a> {
+    arguments: &'a Arguments,
+    context: &'a Context<'a>,
+    matcher: RegexMatcher,
+    searcher: Searcher,
+    hits: &'a Hits,
+    /// Files that could not be opened or read to their end.
+    unread: &'a AtomicUsize,
+}
+
+impl Visitor for FileSearch<'_> {
+    fn visit(&mut self, found: &Found<'_>) {
+        let path = found.entry.path();
+        if !self.hits.needs_file(path) {
+            return;
+        }
+        let Ok(file) = found.open() else {
+            self.unread.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        // As ripgrep: a file somebody names is searched although it is binary, others up to their first NUL.
+        let is_named = found.is_named();
+        self.searcher.set_binary_detection(if is_named {
+            BinaryDetection::convert(0)
+        } else {
+            BinaryDetection::quit(0)
+        });
+        let mut lines = LineSink {
+            path,
+            context: self.context,
+            shown: String::new(),
+            mode: self.arguments.mode(),
+            has_numbers: self.arguments.has_line_numbers.unwrap_or(true),
+            is_multiline: self.arguments.multiline.unwrap_or(false),
+            is_named,
+            matcher: &self.matcher,
+            wanted: self.hits.wanted,
+            lines: Vec::new(),
+            matches: 0,
+            binary_at: None,
+        };
+        // An error in mid-file (a line beyond the heap's limit, a cancel) leaves what was found before it.
+        let reader = Watched { file, cancel: self.context.cancel };
+        if self.searcher.search_reader(&self.matcher, reader, &mut lines).is_err() {
+            self.unread.fetch_add(1, Ordering::Relaxed);
+        }
+        let lines = lines.finish();
+        if !lines.is_empty() {
+            self.hits.add(path, lines);
+        }
+    }
+
+    fn enters(&mut self, folder: &Path) -> bool {
+        self.hits.needs_folder(folder)
     }
 }
 
@@ -272,72 +305,71 @@ impl io::Read for Watched<'_> {
     }
 }
 
-/// The first lines of the result in the order of paths, however the threads find them.
-struct Hits {
-    wanted: usize,
-    kept: Mutex<(BTreeMap<PathBuf, Vec<String>>, usize)>,
-}
-
-impl Hits {
-    fn add(&self, path: PathBuf, lines: Vec<String>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (files, count) = &mut *kept;
-        *count += lines.len();
-        files.insert(path, lines);
-        // Files that come after enough lines of others are not needed any more.
-        while let Some(last) = files.last_entry() {
-            if *count - last.get().len() < self.wanted {
-                break;
-            }
-            *count -= last.get().len();
-            last.remove();
-        }
-    }
-
-    fn into_lines(self) -> Vec<String> {
-        let (files, _) = self.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-        files.into_values().flatten().collect()
-    }
-}
-
 struct LineSink<'a> {
     path: &'a Path,
+    context: &'a Context<'a>,
+    /// The path in words, once there is something to say.
+    shown: String,
     mode: OutputMode,
     has_numbers: bool,
     is_multiline: bool,
+    is_named: bool,
     matcher: &'a RegexMatcher,
     wanted: usize,
     lines: Vec<String>,
     matches: u64,
-    is_binary: bool,
+    /// Where a NUL byte was met.
+    binary_at: Option<u64>,
 }
 
 impl LineSink<'_> {
+    fn shown(&mut self) -> &str {
+        if self.shown.is_empty() {
+            self.shown = shown(self.path, self.context);
+        }
+        &self.shown
+    }
+
     fn add(&mut self, bytes: &[u8], first: Option<u64>, mark: char) {
+        let has_numbers = self.has_numbers;
         for (number, line) in (first.unwrap_or(0)..).zip(lines_of(bytes)) {
-            let mut text = String::from_utf8_lossy(line).into_owned();
-            if let Some((at, _)) = text.char_indices().nth(MAX_LINE_CHARS) {
-                text.truncate(at);
-                text.push('…');
-            }
-            let path = self.path.display();
-            self.lines.push(if self.has_numbers {
-                format!("{path}{mark}{number}{mark}{text}")
-            } else {
-                format!("{path}{mark}{text}")
-            });
+            let text = shortened(line);
+            let path = self.shown();
+            let line =
+                if has_numbers { format!("{path}{mark}{number}{mark}{text}") } else { format!("{path}{mark}{text}") };
+            self.lines.push(line);
         }
     }
 
-    fn finish(self) -> Vec<String> {
-        match self.mode {
-            _ if self.matches == 0 => Vec::new(),
-            // What was found before the file proved binary is no text to show.
-            _ if self.is_binary => Vec::new(),
-            OutputMode::Content => self.lines,
-            OutputMode::FilesWithMatches => vec![self.path.display().to_string()],
-            OutputMode::Count => vec![format!("{}:{}", self.path.display(), self.matches)],
+    fn finish(mut self) -> Vec<String> {
+        if self.matches == 0 {
+            return Vec::new();
         }
+        match (self.mode, self.binary_at) {
+            (OutputMode::Content, None) => {}
+            (OutputMode::Content, Some(at)) => {
+                let rest = if self.is_named { "binary file matches" } else { "binary from here on, not searched" };
+                let note = format!("{}: [{rest}; NUL at byte {at}]", self.shown());
+                self.lines.push(note);
+            }
+            // What was found before a file proved binary is no text.
+            (_, Some(_)) if !self.is_named => return Vec::new(),
+            (OutputMode::FilesWithMatches, _) => self.lines = vec![self.shown().to_owned()],
+            (OutputMode::Count, _) => {
+                let matches = self.matches;
+                self.lines = vec![format!("{}:{matches}", self.shown())];
+            }
+        }
+        self.lines
+    }
+}
+
+/// A line for people: at most `MAX_LINE_CHARS`, however long it is.
+fn shortened(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&line[..line.len().min(4 * MAX_LINE_CHARS)]);
+    match text.char_indices().nth(MAX_LINE_CHARS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.into_owned(),
     }
 }
 
@@ -363,6 +395,9 @@ impl Sink for LineSink<'_> {
             }
             OutputMode::Content => {
                 self.matches += 1;
+                if self.is_named && self.binary_at.is_some() {
+                    return Ok(false);
+                }
                 self.add(found.bytes(), found.line_number(), ':');
                 Ok(self.lines.len() < self.wanted)
             }
@@ -370,6 +405,9 @@ impl Sink for LineSink<'_> {
     }
 
     fn context(&mut self, _searcher: &Searcher, context: &SinkContext<'_>) -> Result<bool, io::Error> {
+        if self.is_named && self.binary_at.is_some() {
+            return Ok(false);
+        }
         if *context.kind() != SinkContextKind::Other {
             self.add(context.bytes(), context.line_number(), '-');
         }
@@ -381,9 +419,9 @@ impl Sink for LineSink<'_> {
         Ok(true)
     }
 
-    fn binary_data(&mut self, _searcher: &Searcher, _offset: u64) -> Result<bool, io::Error> {
-        self.is_binary = true;
-        Ok(false)
+    fn binary_data(&mut self, _searcher: &Searcher, offset: u64) -> Result<bool, io::Error> {
+        self.binary_at = Some(offset);
+        Ok(true)
     }
 }
 
@@ -419,11 +457,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_lines_by_path_are_kept() {
-        let hits = Hits { wanted: 3, kept: Mutex::default() };
-        for name in ["c", "a", "d", "b"] {
-            hits.add(PathBuf::from(name), vec![format!("{name}1"), format!("{name}2")]);
-        }
-        assert_eq!(hits.into_lines(), ["a1", "a2", "b1", "b2"]);
+    fn a_long_line_is_cut_at_a_character() {
+        assert_eq!(shortened("ä".repeat(5000).as_bytes()), "ä".repeat(MAX_LINE_CHARS) + "…");
+        assert_eq!(shortened(&[b'a'; MAX_LINE_CHARS]).len(), MAX_LINE_CHARS);
+        assert_eq!(shortened(b"a\xff"), "a\u{fffd}");
     }
 }

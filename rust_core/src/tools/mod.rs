@@ -7,6 +7,7 @@ mod edit;
 mod encoding;
 mod glob;
 mod grep;
+mod hits;
 mod read;
 mod search;
 mod write;

@@ -1,7 +1,8 @@
 //! Walking a tree by ripgrep's rules, for Glob and Grep.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::types::TypesBuilder;
@@ -10,9 +11,7 @@ use ignore::{DirEntry, WalkBuilder, WalkState};
 use super::change::open_error;
 use super::{Context, ToolError};
 use crate::location::Location;
-
-/// Two are enough to keep a disk busy; more take the machine from the user's own computation.
-const MAX_THREADS: usize = 4;
+use crate::visible::visible;
 
 /// Where to search and which files.
 pub struct Search<'a> {
@@ -33,20 +32,32 @@ pub struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// As it is shown: relative to the workspace where it is inside.
-    pub fn shown(&self) -> PathBuf {
-        shown(self.entry.path(), self.context)
-    }
-
     /// Opens it for reading, never through a link and never outside.
     pub fn open(&self) -> std::io::Result<File> {
-        self.context.workspace.open_file(&beneath(self.location, self.entry.path()))
+        self.context.workspace.open_beneath(self.location, self.entry.path())
+    }
+
+    /// It was named itself, not found below a folder.
+    pub fn is_named(&self) -> bool {
+        self.entry.depth() == 0
     }
 }
 
-/// A path relative to the workspace, or absolute where it is elsewhere.
-fn shown(path: &Path, context: &Context<'_>) -> PathBuf {
-    path.strip_prefix(context.workspace.path()).unwrap_or(path).to_path_buf()
+/// How one thread of a search looks at what is found.
+pub trait Visitor {
+    /// A file.
+    fn visit(&mut self, found: &Found<'_>);
+    /// Whether files below this folder can still matter.
+    fn enters(&mut self, _folder: &Path) -> bool {
+        true
+    }
+}
+
+/// As a path is shown: relative to the workspace where it is inside, on one line whatever its name holds.
+pub fn shown(path: &Path, context: &Context<'_>) -> String {
+    let text = path.strip_prefix(context.workspace.path()).unwrap_or(path).to_string_lossy();
+    let text = if text.contains(char::is_control) { Cow::Owned(visible(&text)) } else { text };
+    text.into_owned()
 }
 
 /// A path found below a location, which is resolved already.
@@ -57,8 +68,12 @@ fn beneath(root: &Location, path: &Path) -> Location {
 }
 
 impl Search<'_> {
-    /// Calls `visit` for every file, from several threads; false ends the walk.
-    pub fn run(&self, context: &Context<'_>, visit: &(dyn Fn(&Found<'_>) -> bool + Sync)) -> Result<(), ToolError> {
+    /// Shows every file to one of the visitors: each thread makes its own, and drops it when the walk has ended.
+    pub fn run<V: Visitor + Send>(
+        &self,
+        context: &Context<'_>,
+        new_visitor: impl Fn() -> V + Sync,
+    ) -> Result<(), ToolError> {
         // Opened once for the sake of its error; the walk itself skips what it cannot read.
         let metadata = context.workspace.open_file(&self.location).and_then(|file| file.metadata());
         let metadata = metadata.map_err(|error| open_error(&self.location, &error))?;
@@ -68,11 +83,12 @@ impl Search<'_> {
         }
         let root = &self.location.target;
         let mut builder = WalkBuilder::new(root);
-        builder.threads(threads()).follow_links(false).overrides(self.overrides(if metadata.is_dir() {
-            root
-        } else {
-            root.parent().unwrap_or(root)
-        })?);
+        // Threads as ripgrep has them: one for each processor, at most 12.
+        builder
+            .threads(0)
+            .follow_links(false)
+            .add_custom_ignore_filename(".rgignore")
+            .overrides(self.overrides(if metadata.is_dir() { root } else { root.parent().unwrap_or(root) })?);
         if let Some(name) = self.file_type {
             let mut types = TypesBuilder::new();
             types.add_defaults().select(name);
@@ -85,20 +101,25 @@ impl Search<'_> {
         }
         let has_denies = context.policy.has_read_denies();
         builder.build_parallel().run(|| {
-            Box::new(|entry| {
+            let mut visitor = new_visitor();
+            Box::new(move |entry| {
                 if context.cancel.is_cancelled() {
                     return WalkState::Quit;
                 }
                 // What cannot be read is left out, as one would expect of a search.
                 let Ok(entry) = entry else { return WalkState::Continue };
-                if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+                let Some(kind) = entry.file_type() else { return WalkState::Continue };
+                if kind.is_dir() && !visitor.enters(entry.path()) {
+                    return WalkState::Skip;
+                }
+                if !kind.is_file() {
                     return WalkState::Continue;
                 }
                 if has_denies && context.policy.is_read_denied(&beneath(&self.location, entry.path())) {
                     return WalkState::Continue;
                 }
-                let found = Found { entry: &entry, location: &self.location, context };
-                if visit(&found) { WalkState::Continue } else { WalkState::Quit }
+                visitor.visit(&Found { entry: &entry, location: &self.location, context });
+                WalkState::Continue
             })
         });
         if context.cancel.is_cancelled() { Err(ToolError::Cancelled) } else { Ok(()) }
@@ -113,8 +134,4 @@ impl Search<'_> {
         }
         builder.build().map_err(|error| ToolError::failed(format!("The glob cannot be read: {error}.")))
     }
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MAX_THREADS)
 }
