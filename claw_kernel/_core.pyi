@@ -168,6 +168,9 @@ class Core:
         the commands' PATH outside the workspace. ``cwd``: a folder in the workspace (default: the workspace itself).
         ``environment``: added to the scrubbed variables every command gets. Raises FileNotFoundError for a program that
         is not there, PermissionError for a denied call, OSError where it cannot be started."""
+    def jobs(self) -> str:
+        """JSON list of the commands started in the background, oldest first: ``{"id", "command", "status", "is_running",
+        "pid", "path"}``; ``status`` in words, ``path`` the file with what it has printed."""
     def close(self) -> None:
         """Cancel what runs and kill every process its commands have left behind. Whole outputs stay for a week."""
 

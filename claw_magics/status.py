@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ def show_status(host: Host, rest: str) -> CommandOutput:
         ("Cost", _total_cost_text(records)),
     ]
     report = Report()
+    rows += [(f"Job {job['id']}", f"{job['status']}: {job['command']}") for job in json.loads(agent.gate.core.jobs())]
     report.table(("", ""), rows)
     for notice in settings.notices:
         report.line(notice)

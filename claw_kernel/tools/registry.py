@@ -95,7 +95,7 @@ class ToolSet:
     def __init__(self, core: Core, python_tools: Iterable[PythonTool | AskingTool] = ()) -> None:
         self._core = core
         self._python: dict[str, PythonTool | AskingTool] = {tool.spec.name: tool for tool in python_tools}
-        every = (*rust_specs(), *(tool.spec for tool in self._python.values()))
+        every = (*rust_specs(only_available=True), *(tool.spec for tool in self._python.values()))
         # A tool that a rule denies whole is not shown to the model at all.
         self.all_specs: tuple[ToolSpec, ...] = tuple(spec for spec in every if not core.denies_tool(spec.name))
         """All tools there are, ToolSearch apart."""
@@ -208,8 +208,8 @@ class ToolSet:
         return self._pool
 
 
-def rust_specs() -> tuple[ToolSpec, ...]:
-    """The tools of the core, in its order."""
+def rust_specs(*, only_available: bool = False) -> tuple[ToolSpec, ...]:
+    """The tools of the core, in its order; ``only_available``: without those whose program is not on this machine."""
     return tuple(
         ToolSpec(
             spec["name"],
@@ -220,6 +220,7 @@ def rust_specs() -> tuple[ToolSpec, ...]:
             spec["is_deferred"],
         )
         for spec in json.loads(Core.specs())
+        if spec["is_available"] or not only_available
     )
 
 

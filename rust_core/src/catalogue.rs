@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 /// no entry.
 pub const TOOLS: &[(&str, &[&str])] = &[
     ("Bash", &["shell", "run_command"]),
-    ("BashOutput", &[]),
-    ("KillShell", &["KillBash"]),
+    ("BashOutput", &["TaskOutput"]),
+    ("KillShell", &["KillBash", "TaskStop"]),
     ("PowerShell", &["pwsh"]),
     ("Read", &["read_file", "view_file"]),
     ("Write", &["write_file", "create_file"]),
@@ -41,6 +41,8 @@ pub const TOOLS: &[(&str, &[&str])] = &[
 const ARGUMENTS: &[(&str, &[(&str, &str)])] = &[
     ("Bash", &[("cmd", "command"), ("script", "command")]),
     ("PowerShell", &[("cmd", "command"), ("script", "command")]),
+    ("BashOutput", &[("shell_id", "bash_id"), ("task_id", "bash_id"), ("id", "bash_id")]),
+    ("KillShell", &[("bash_id", "shell_id"), ("task_id", "shell_id"), ("id", "shell_id")]),
     ("Read", &[("path", "file_path"), ("filename", "file_path"), ("notebook_path", "file_path")]),
     (
         "Write",

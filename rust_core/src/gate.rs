@@ -6,7 +6,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -17,12 +17,14 @@ use crate::cancel::CancelToken;
 use crate::catalogue;
 use crate::effect::Effect;
 use crate::example;
+use crate::job::Jobs;
 use crate::network::Host;
+use crate::orphan::{Claim, end_orphans};
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
 use crate::permission::{Behavior, CallView, Decision, Mode, Policy, Rule, RuleError, Verdict};
 use crate::process::kill_marked;
 use crate::sandbox::{self, Confinement, Environment, Process};
-use crate::secret::Secrets;
+use crate::secret::{Redactor, Secrets};
 use crate::subjects::subjects;
 use crate::tools::{self, Call, Context, Output, SeenFiles, Status, ToolError};
 use crate::visible::visible;
@@ -100,6 +102,12 @@ pub struct Core {
     running: Mutex<Vec<Arc<CancelToken>>>,
     /// Processes that tools of Python talk to; `close` ends them.
     processes: Mutex<Vec<Weak<Process>>>,
+    /// Commands in the background.
+    jobs: Jobs,
+    /// Where cores say which processes are theirs.
+    claims: PathBuf,
+    /// Made with the first process. `None` inside: it cannot be made, and the core works without.
+    claim: OnceLock<Option<Claim>>,
 }
 
 /// What a tool of Python wants started.
@@ -129,6 +137,8 @@ impl Core {
             Policy { workspace: workspace.path().to_path_buf(), home: std::env::home_dir(), ..Policy::default() };
         let spill = SpillFolder(outputs.canonicalize()?);
         spill.prune();
+        let claims = state.join("running");
+        end_orphans(&claims);
         Ok(Self {
             policy: RwLock::new(Arc::new(policy)),
             secrets: RwLock::default(),
@@ -139,6 +149,9 @@ impl Core {
             marker: random_name(),
             running: Mutex::default(),
             processes: Mutex::default(),
+            jobs: Jobs::default(),
+            claims,
+            claim: OnceLock::new(),
             workspace,
         })
     }
@@ -154,7 +167,8 @@ impl Core {
             .iter()
             .map(|tool| {
                 json!({"name": tool.name(), "description": tool.description(), "input_schema": tool.schema(),
-                       "is_read_only": tool.is_read_only(), "is_deferred": tool.is_deferred(), "aliases": catalogue::aliases(tool.name()),
+                       "is_read_only": tool.is_read_only(), "is_deferred": tool.is_deferred(),
+                       "is_available": tool.is_available(), "aliases": catalogue::aliases(tool.name()),
                        "effects": tool.effect_kinds(), "limits": tool.limits()})
             })
             .collect()
@@ -290,8 +304,8 @@ impl Core {
         }
         if decision.verdict != Verdict::Deny || tool.name() == "Bash" {
             let environment = Environment::new();
-            let cancel = CancelToken::default();
-            let context = self.context(&policy, &cancel, &|_| {}, &environment, &Confinement::Off);
+            let (cancel, secrets) = (CancelToken::default(), self.secrets());
+            let context = self.context(&policy, &cancel, &|_| {}, &environment, &Confinement::Off, &secrets);
             match call.preview(&context) {
                 Ok(shown) => preview = shown,
                 Err(error) => {
@@ -330,6 +344,7 @@ impl Core {
         on_output: &'a (dyn Fn(&str) + Sync),
         environment: &'a Environment,
         confinement: &'a Confinement,
+        secrets: &'a Arc<Secrets>,
     ) -> Context<'a> {
         Context {
             workspace: &self.workspace,
@@ -341,7 +356,19 @@ impl Core {
             environment,
             confinement,
             marker: &self.marker,
+            jobs: &self.jobs,
+            secrets,
         }
+    }
+
+    /// To be called before a process is started: should this one be killed, the next core ends what it has left.
+    fn claim_processes(&self) {
+        self.claim.get_or_init(|| Claim::new(&self.claims, &self.marker).ok());
+    }
+
+    /// Commands in the background, as the screen shows them.
+    pub fn jobs(&self) -> Value {
+        self.jobs.all().iter().map(|job| job.describe()).collect()
     }
 
     /// What holds for the processes of this call.
@@ -367,6 +394,7 @@ impl Core {
             let why = format!("{} lies outside the workspace.", folder.target.display());
             return Err(refusal(io::ErrorKind::PermissionDenied, why));
         }
+        self.claim_processes();
         let marker = format!("{}-{}", self.marker, random_name());
         let running = sandbox::spawn(&sandbox::Request {
             program: &program,
@@ -402,28 +430,23 @@ impl Core {
         }
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(cancel));
         let secrets = self.secrets();
-        let pending = Mutex::new(String::new());
-        let redacted = |text: &str| {
-            // The start of a secret at the end of a chunk waits for what follows.
-            let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
-            pending.push_str(text);
-            let end = secrets.safe_end(&pending);
-            let rest = pending.split_off(end);
-            let whole = std::mem::replace(&mut *pending, rest);
-            if !whole.is_empty() {
-                on_output(&secrets.redact(&whole));
+        let redactor = Mutex::new(Redactor::new(&secrets));
+        let show = |text: &str| {
+            if !text.is_empty() {
+                on_output(text);
             }
         };
+        let redacted = |text: &str| show(&redactor.lock().unwrap_or_else(PoisonError::into_inner).push(text));
         let result = if let Some(ToolError::Failed(why)) = &prepared.failure {
             Err(ToolError::Failed(why.clone()))
         } else {
+            if prepared.effects.iter().any(|effect| matches!(effect, Effect::Run { .. })) {
+                self.claim_processes();
+            }
             let confinement = self.confinement(prepared);
-            call.run(&self.context(&prepared.policy, cancel, &redacted, environment, &confinement))
+            call.run(&self.context(&prepared.policy, cancel, &redacted, environment, &confinement, &secrets))
         };
-        let rest = pending.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if !rest.is_empty() {
-            on_output(&secrets.redact(&rest));
-        }
+        show(&redactor.lock().unwrap_or_else(PoisonError::into_inner).finish());
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = running.iter().position(|token| Arc::ptr_eq(token, cancel)) {
             running.swap_remove(at);
@@ -448,7 +471,9 @@ impl Core {
             // Better no file than one with a secret in it.
             let _ = std::fs::remove_file(path);
         }
-        let mut left = prepared.max_chars;
+        let ended = self.jobs.untold_ends();
+        let mut left = prepared.max_chars + ended.iter().map(|line| line.chars().count()).sum::<usize>();
+        output.content.extend(ended.iter().map(|line| json!({"type": "text", "text": line})));
         for block in &mut output.content {
             let Some(Value::String(text)) = block.get_mut("text") else { continue };
             // First redact, so that what is spilled is clean and no secret is cut in two.
@@ -493,6 +518,7 @@ impl Core {
         for token in self.running.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             token.cancel();
         }
+        self.jobs.close();
         for process in self.processes.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             if let Some(process) = process.upgrade() {
                 process.kill();

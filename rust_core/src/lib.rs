@@ -9,9 +9,11 @@ mod catalogue;
 mod effect;
 mod example;
 mod gate;
+mod job;
 mod location;
 #[allow(dead_code, reason = "the sandbox starts the proxy")]
 mod network;
+mod orphan;
 mod output;
 mod permission;
 mod process;
@@ -366,6 +368,10 @@ mod _core {
                 None if error.kind() == ErrorKind::PermissionDenied => PyPermissionError::new_err(error.to_string()),
                 _ => error.into(),
             })
+        }
+
+        fn jobs(&self) -> PyResult<String> {
+            to_json(&self.0.jobs())
         }
 
         fn close(&self, py: Python<'_>) {

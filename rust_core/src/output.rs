@@ -192,9 +192,35 @@ pub fn cap(text: &str, limit: usize, folder: &SpillFolder) -> Option<(String, Op
     Some((format!("{}\n{notice}\n{}", &text[..start], &text[end..]), path))
 }
 
+/// Up to where the bytes are whole UTF-8 characters; bytes that are wrong anyway count as whole.
+pub fn complete_end(bytes: &[u8]) -> usize {
+    let from = bytes.len().saturating_sub(3);
+    for at in (from..bytes.len()).rev() {
+        let need = match bytes[at] {
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            0x80..=0xbf => continue,
+            _ => return bytes.len(),
+        };
+        return if bytes.len() - at < need { at } else { bytes.len() };
+    }
+    bytes.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn split_characters_wait_for_their_rest() {
+        assert_eq!(complete_end("aé".as_bytes()), 3);
+        assert_eq!(complete_end(&"aé".as_bytes()[..2]), 1);
+        assert_eq!(complete_end(&"a𝄞".as_bytes()[..4]), 1);
+        assert_eq!(complete_end(&[b'a', 0xff]), 2);
+        assert_eq!(complete_end(&[0x80, 0x80, 0x80, 0x80]), 4);
+        assert_eq!(complete_end(b""), 0);
+    }
 
     fn folder() -> (tempfile::TempDir, SpillFolder) {
         let dir = tempfile::tempdir().unwrap();

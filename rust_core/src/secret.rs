@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
@@ -101,6 +102,32 @@ impl Secrets {
             .filter(|&at| text.is_char_boundary(at))
             .find(|&at| self.spellings.iter().any(|spelling| spelling.starts_with(&text[at..])))
             .unwrap_or(text.len())
+    }
+}
+
+/// Redacts a stream: the start of a secret at the end of a piece waits for what follows.
+pub struct Redactor {
+    secrets: Arc<Secrets>,
+    pending: String,
+}
+
+impl Redactor {
+    /// For one stream.
+    pub fn new(secrets: &Arc<Secrets>) -> Self {
+        Self { secrets: Arc::clone(secrets), pending: String::new() }
+    }
+
+    /// What can be shown of the stream up to the end of `text`.
+    pub fn push(&mut self, text: &str) -> String {
+        self.pending.push_str(text);
+        let rest = self.pending.split_off(self.secrets.safe_end(&self.pending));
+        let whole = std::mem::replace(&mut self.pending, rest);
+        self.secrets.redact(&whole).into_owned()
+    }
+
+    /// What was held back, when nothing follows.
+    pub fn finish(&mut self) -> String {
+        self.secrets.redact(&std::mem::take(&mut self.pending)).into_owned()
     }
 }
 

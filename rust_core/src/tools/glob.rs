@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
+use rustix::fs::{AtFlags, Mode, OFlags, open, statat};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,8 +19,10 @@ use crate::visible::visible;
 
 const MAX_FILES: usize = 100;
 
+/// Seconds and nanoseconds since 1970.
+type Time = (i64, i64);
 /// A file and when it was changed; of one moment the first by name counts as the newer.
-type Dated = (SystemTime, Reverse<PathBuf>);
+type Dated = (Time, Reverse<PathBuf>);
 
 /// Finds files by name.
 pub struct Glob;
@@ -90,7 +93,7 @@ impl Call for Arguments {
         let pattern = pattern.strip_prefix("./").map_or(pattern.clone(), |rest| format!("/{rest}"));
         let search = Search { location, globs: vec![&pattern], file_type: None };
         let all: Mutex<Newest> = Mutex::default();
-        search.run(context, || Collector { newest: Newest::default(), all: &all })?;
+        search.run(context, || Collector { newest: Newest::default(), folder: None, all: &all })?;
         let Newest { heap, total } = all.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Ascending in `Reverse`: the newest first, files of one moment by name.
         let paths: Vec<String> =
@@ -114,7 +117,7 @@ struct Newest {
 }
 
 impl Newest {
-    fn add(&mut self, modified: SystemTime, path: &Path) {
+    fn add(&mut self, modified: Time, path: &Path) {
         self.total += 1;
         if self.heap.len() < MAX_FILES {
             self.heap.push(Reverse((modified, Reverse(path.to_path_buf()))));
@@ -129,13 +132,29 @@ impl Newest {
 /// Each thread collects by itself, so that none waits for another before the end.
 struct Collector<'a> {
     newest: Newest,
+    /// Where the last file lay: files come folder by folder, and a short way to each is a quick one.
+    folder: Option<(PathBuf, OwnedFd)>,
     all: &'a Mutex<Newest>,
 }
 
 impl Visitor for Collector<'_> {
     fn visit(&mut self, found: &Found<'_>) {
-        let modified = found.entry.metadata().ok().and_then(|metadata| metadata.modified().ok());
-        self.newest.add(modified.unwrap_or(SystemTime::UNIX_EPOCH), found.entry.path());
+        let path = found.entry.path();
+        let modified = self.modified(path).unwrap_or_default();
+        self.newest.add(modified, path);
+    }
+}
+
+impl Collector<'_> {
+    fn modified(&mut self, path: &Path) -> Option<Time> {
+        let (folder, name) = (path.parent()?, path.file_name()?);
+        if self.folder.as_ref().is_none_or(|(last, _)| last != folder) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.folder = Some((folder.to_path_buf(), open(folder, flags, Mode::empty()).ok()?));
+        }
+        let (_, folder) = self.folder.as_ref()?;
+        let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()))
     }
 }
 
@@ -153,15 +172,13 @@ impl Drop for Collector<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_newest_are_kept_whatever_the_order() {
         for step in [1, 7, 113] {
             let mut newest = Newest::default();
-            for n in (0..300).map(|n| n * step % 300) {
-                let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(n / 2);
-                newest.add(modified, Path::new(&format!("{n:03}")));
+            for n in (0..300_i64).map(|n| n * step % 300) {
+                newest.add((n / 2, 0), Path::new(&format!("{n:03}")));
             }
             let kept: Vec<String> =
                 newest.heap.into_sorted_vec().iter().map(|one| one.0.1.0.display().to_string()).collect();

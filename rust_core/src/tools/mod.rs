@@ -2,14 +2,20 @@
 //! behaviour, limits, tests. To add one, write its file and add it to `TOOLS`.
 
 mod bash;
+mod bash_output;
 mod change;
+mod command;
 mod edit;
 mod encoding;
 mod glob;
 mod grep;
 mod hits;
+mod kill_shell;
+mod powershell;
 mod read;
 mod search;
+mod sleep;
+mod watcher;
 mod write;
 
 use std::sync::Arc;
@@ -22,15 +28,28 @@ use serde_json::{Map, Value, json};
 use crate::cancel::CancelToken;
 use crate::catalogue;
 use crate::effect::Effect;
+use crate::job::Jobs;
 use crate::output::SpillFolder;
 use crate::permission::Policy;
 use crate::sandbox::{Confinement, Environment};
+use crate::secret::Secrets;
 use crate::workspace::Workspace;
 
 pub use change::SeenFiles;
 
 /// In the order the model sees them.
-pub const TOOLS: &[&dyn Tool] = &[&bash::Bash, &read::Read, &write::Write, &edit::Edit, &glob::Glob, &grep::Grep];
+pub const TOOLS: &[&dyn Tool] = &[
+    &bash::Bash,
+    &bash_output::BashOutput,
+    &kill_shell::KillShell,
+    &powershell::PowerShell,
+    &read::Read,
+    &write::Write,
+    &edit::Edit,
+    &glob::Glob,
+    &grep::Grep,
+    &sleep::Sleep,
+];
 
 /// What a tool is, apart from any call of it.
 pub trait Tool: Sync {
@@ -42,6 +61,10 @@ pub trait Tool: Sync {
     fn schema(&self) -> Value;
     /// No call of it changes anything.
     fn is_read_only(&self) -> bool;
+    /// What it needs is on this machine; otherwise it is not offered.
+    fn is_available(&self) -> bool {
+        true
+    }
     /// The kinds of effect its calls may have (`Effect::kind`); a call with any other is refused.
     fn effect_kinds(&self) -> &'static [&'static str];
     /// The bounds it keeps, for the table of tools.
@@ -122,6 +145,10 @@ pub struct Context<'a> {
     pub confinement: &'a Confinement,
     /// Marks the processes of this core.
     pub marker: &'a str,
+    /// Commands in the background.
+    pub jobs: &'a Jobs,
+    /// For what is written before `finish` sees it.
+    pub secrets: &'a Arc<Secrets>,
 }
 
 /// Why a call gave no result.
