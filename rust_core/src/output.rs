@@ -32,7 +32,7 @@ impl SpillFolder {
             age.is_some_and(|age| age.as_secs() > 7 * 24 * 3600)
         };
         for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten().filter(is_old) {
-            let _ = std::fs::remove_file(entry.path());
+            let _ = std::fs::remove_file(entry.path()).or_else(|_| std::fs::remove_dir_all(entry.path()));
         }
     }
 }

@@ -49,6 +49,11 @@ impl Workspace {
         &self.roots[0].path
     }
 
+    /// The root that a location lies in.
+    pub fn root(&self, location: &Location) -> Option<&Path> {
+        location.root.and_then(|index| self.roots.get(index)).map(|root| root.path.as_path())
+    }
+
     /// Where `path` (absolute, `~/…`, or relative to the workspace) leads now. Touches nothing.
     pub fn locate(&self, path: &str) -> Location {
         let path = expand_home(path);

@@ -7,6 +7,7 @@ mod change;
 mod command;
 mod edit;
 mod encoding;
+mod git;
 mod glob;
 mod grep;
 mod hits;
@@ -49,6 +50,7 @@ pub const TOOLS: &[&dyn Tool] = &[
     &glob::Glob,
     &grep::Grep,
     &sleep::Sleep,
+    &git::Git,
 ];
 
 /// What a tool is, apart from any call of it.
