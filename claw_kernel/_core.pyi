@@ -37,7 +37,7 @@ class Prepared:
     ``{"kind": "message", "text": str}``, ``{"kind": "plan", "plan": str}`` (Markdown) and ``{"kind": "questions",
     "questions": [{"question", "header", "options": [{"label", "description"}], "multiSelect"}]}``.
     ``effects`` is a JSON list of ``{"effect": "read_path"|"write_path", "path": str}``,
-    ``{"effect": "run", "command": str}``, ``{"effect": "fetch", "host": str}``, ``{"effect": "namespace"}`` (runs code in
+    ``{"effect": "run", "command": str}``, ``{"effect": "start", "argv": [str]}`` (a program of the tool's choice, no shell), ``{"effect": "fetch", "host": str}``, ``{"effect": "namespace"}`` (runs code in
     the user's namespace), ``{"effect": "inspect", "name": str}``, ``{"effect": "mcp", "tool": str}``.
     """
     @property

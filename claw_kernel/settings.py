@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.tool_settings import LanguageServerSettings, SearchSettings, read_tool_settings
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -67,6 +68,10 @@ class Settings:
     """Output tokens of one response."""
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """``{"provider/model": {"input": …, "output": …, "cache_read": …, "cache_write": …}}``, US dollars per million tokens."""
+    private_hosts: tuple[str, ...] = ()
+    """Hosts on this machine or a private network that WebFetch may ask for."""
+    search: SearchSettings | None = None
+    language_servers: tuple[LanguageServerSettings, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     is_trusted: bool = False
@@ -81,11 +86,9 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """Values of the environment that must never be stored: those whose name says so."""
-        return tuple(
-            value
-            for name, value in self.env.items()
-            if len(value) >= 8 and any(part in name.upper() for part in _SECRET_NAME_PARTS)
-        )
+        named = [value for name, value in self.env.items() if any(part in name.upper() for part in _SECRET_NAME_PARTS)]
+        key = self.search.key if self.search else None
+        return tuple(value for value in (*named, key or "") if len(value) >= 8)
 
     def policy(self) -> str:
         """The JSON that ``Core.set_policy`` takes."""
@@ -155,7 +158,7 @@ def _checked(name: str, value: Any, source: str) -> Any:
     except (TypeError, ValueError):
         wanted = "a positive whole number" if name != "max_cost_usd" else "an amount in US dollars such as 0.50"
         raise SettingsError(f"{name} cannot be {value!r} ({source}).", f"Give {wanted}.") from None
-    if name == "prices":
+    if name in ("prices", "private_hosts", "search", "language_servers"):
         return value
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{name} cannot be {value!r} ({source}).", "Give a non-empty text.")
@@ -210,6 +213,7 @@ def tightened_by(settings: Settings, permissions: Any, source: str) -> Settings:
 def _apply_managed(settings: Settings, path: Path) -> Settings:
     source = str(path)
     file, rules = _read(path)
+    file = read_tool_settings(file, settings.env, source)
     settings = _noticed(settings, source, sorted(set(file) & set(settings.managed)), "ignored; managed already")
     file = {key: value for key, value in file.items() if key not in settings.managed}
     settings = settings.with_options(source, rules=rules, **file)
@@ -218,7 +222,7 @@ def _apply_managed(settings: Settings, path: Path) -> Settings:
 
 def _apply_user(settings: Settings, path: Path) -> Settings:
     file, rules = _read(path)
-    return _without_managed(settings, path, file, rules)
+    return _without_managed(settings, path, read_tool_settings(file, settings.env, str(path)), rules)
 
 
 def _apply_project(settings: Settings, path: Path) -> Settings:
@@ -305,14 +309,26 @@ def _validated(content: Any, path: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        known = ["mode", "allow", "ask", "deny"] if len(first["loc"]) > 1 else list(_file_model().model_fields)
+        known = _KNOWN.get(str(first["loc"][0]), []) if len(first["loc"]) > 1 else list(_file_model().model_fields)
         near = difflib.get_close_matches(str(first["loc"][-1]) if first["loc"] else "", known, 1)
         if first["type"] == "extra_forbidden":
-            hint = f"Did you mean {near[0]}?" if near else f"Known settings: {', '.join(known)}."
+            hint = (
+                f"Did you mean {near[0]}?"
+                if near
+                else f"Known settings: {', '.join(known)}."
+                if known
+                else "Remove it."
+            )
             raise SettingsError(f"{path}: unknown setting {where}.", hint) from None
         raise SettingsError(f"{path}: {where}: {first['msg']}.", "Mend or remove the setting.") from None
 
 
+_KNOWN = {
+    "permissions": ["mode", "allow", "ask", "deny"],
+    "web": ["allow_private_hosts", "search", "engine", "url", "key"],
+    "lsp": ["command", "extensions", "options"],
+}
+"""What may stand inside a setting, for "did you mean"."""
 _FILE_MODEL: type[BaseModel] | None = None
 
 
@@ -321,6 +337,10 @@ def _file_model() -> type[BaseModel]:
     global _FILE_MODEL  # noqa: PLW0603
     if _FILE_MODEL is None:
         from pydantic import BaseModel, ConfigDict
+
+        from claw_kernel.tool_settings import shapes
+
+        Web, LanguageServer = shapes()  # noqa: N806 - classes
 
         class RuleWithExamples(BaseModel):
             model_config = ConfigDict(extra="forbid")
@@ -346,6 +366,8 @@ def _file_model() -> type[BaseModel]:
             max_cost_usd: float | None = None
             max_tokens: int | None = None
             prices: dict[str, dict[str, float]] | None = None
+            web: Web | None = None  # type: ignore[valid-type]  # made by shapes()
+            lsp: dict[str, LanguageServer] | None = None  # type: ignore[valid-type]
 
         # The annotations above are strings here; pydantic resolves them from this frame.
         RuleWithExamples.model_rebuild(_types_namespace={**globals(), **locals()})

@@ -41,7 +41,7 @@ class Intent:
     the person, and whether it changes nothing (then it may run beside others)."""
 
     title: str
-    effects: tuple[Mapping[str, str], ...]
+    effects: tuple[Mapping[str, Any], ...]
     preview: Mapping[str, Any]
     is_read_only: bool
 

@@ -15,6 +15,7 @@ EFFECTS = {
     "read_path": "reads files",
     "write_path": "writes files",
     "run": "runs commands",
+    "start": "starts a program",
     "fetch": "talks to hosts",
     "namespace": "runs code in the notebook",
     "inspect": "looks at variables",

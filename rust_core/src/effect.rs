@@ -21,6 +21,11 @@ pub enum Effect {
         /// The line as the shell gets it.
         command: String,
     },
+    /// Starts a program of the tool's own choice, without a shell: an interpreter, a language server.
+    Start {
+        /// The program and its arguments.
+        argv: Vec<String>,
+    },
     /// Talks to a host.
     Fetch {
         /// Name or address, without port.
@@ -48,6 +53,7 @@ impl Effect {
             Self::ReadPath { .. } => "read_path",
             Self::WritePath { .. } => "write_path",
             Self::Run { .. } => "run",
+            Self::Start { .. } => "start",
             Self::Fetch { .. } => "fetch",
             Self::Namespace => "namespace",
             Self::Inspect { .. } => "inspect",

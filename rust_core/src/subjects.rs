@@ -13,6 +13,7 @@ pub fn subjects(workspace: &Workspace, effects: &[Effect]) -> (Vec<Subject>, Vec
             Effect::ReadPath { path } => Subject::Read { location: workspace.locate(path), is_shell: false },
             Effect::WritePath { path } => Subject::Write { location: workspace.locate(path), is_shell: false },
             Effect::Run { command } => run(workspace, command, &mut subjects, &mut all),
+            Effect::Start { .. } => Subject::Start,
             Effect::Fetch { host } => Subject::Fetch { host: host.clone() },
             Effect::Namespace => Subject::Namespace,
             Effect::Inspect { .. } => Subject::Inspect,

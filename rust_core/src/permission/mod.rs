@@ -102,6 +102,8 @@ pub enum Subject {
         /// Where each `cd` with a plain target leads, in order of `script.commands`.
         folders: Vec<Option<Location>>,
     },
+    /// Starts a program that the tool chose: a rule for the whole tool decides, never one for commands.
+    Start,
     /// Talks to a host.
     Fetch {
         /// Its name.
@@ -243,6 +245,9 @@ impl Policy {
                 "run code in the notebook's own namespace",
                 "running code in the namespace",
             ),
+            Subject::Start => {
+                self.judge_other(|rule| rule.covers_tool(tool), "start a program", "starting a program")
+            }
             Subject::Mcp => {
                 self.judge_other(|rule| rule.covers_call(call), "call a tool of an MCP server", "calling this tool")
             }

@@ -62,7 +62,7 @@ pub fn rules(tool: &str, subjects: &[Subject], policy: &Policy) -> Vec<String> {
             Subject::Fetch { host } if tool == "WebFetch" => {
                 Host::parse(host).ok().map(|host| vec![format!("WebFetch(domain:{host})")])
             }
-            Subject::Fetch { .. } | Subject::Namespace | Subject::Mcp => Some(vec![tool.to_owned()]),
+            Subject::Fetch { .. } | Subject::Start | Subject::Namespace | Subject::Mcp => Some(vec![tool.to_owned()]),
         };
         match more {
             Some(more) => found.extend(more),
