@@ -152,7 +152,10 @@ async def _get(url: httpx.URL, network: Network, accept: str) -> Document | Else
             await resolve(host, port, network.private_hosts)
         targets = [url]
     transport = httpx.AsyncHTTPTransport(
-        trust_env=False, proxy=httpx.Proxy(proxy) if proxy else None, limits=httpx.Limits(max_keepalive_connections=0)
+        verify=httpx.create_ssl_context(),  # the usual certificates, or SSL_CERT_FILE
+        trust_env=False,
+        proxy=httpx.Proxy(proxy) if proxy else None,
+        limits=httpx.Limits(max_keepalive_connections=0),
     )
     try:
         for index, target in enumerate(targets):

@@ -16,10 +16,10 @@ KNOWN = tuple(
     for command, extensions in (
         (("basedpyright-langserver", "--stdio"), (".py", ".pyi")),
         (("pyright-langserver", "--stdio"), (".py", ".pyi")),
-        (("pyrefly", "lsp"), (".py", ".pyi")),
         (("ty", "server"), (".py", ".pyi")),
         (("pylsp",), (".py", ".pyi")),
         (("jedi-language-server",), (".py", ".pyi")),
+        (("pyrefly", "lsp"), (".py", ".pyi")),
         (("ruff", "server"), (".py", ".pyi")),  # diagnostics only
         (("typescript-language-server", "--stdio"), _WEB),
         (("rust-analyzer",), (".rs",)),

@@ -11,7 +11,10 @@ import sys
 from typing import Any
 from urllib.parse import urljoin
 
-_DROPPED = ("script", "style", "noscript", "template", "svg", "canvas", "iframe", "object", "embed", "form", "dialog")
+_DROPPED = (
+    *("title", "script", "style", "noscript", "template", "svg", "canvas", "iframe", "object", "embed", "dialog"),
+    *("button", "select", "input", "textarea"),  # not forms: whole pages stand in one
+)
 """Elements whose text nobody reads on the page. ``nav``, ``header`` and ``footer`` stay: links are what a reader follows."""
 _DEEPEST = 120
 """Elements below this depth are flattened: the converter walks recursively. Real pages stay under 60."""
@@ -24,12 +27,12 @@ def to_markdown(page: bytes, base_url: str, charset: str | None = None) -> tuple
     from markdownify import MarkdownConverter
 
     soup = BeautifulSoup(page, "html.parser", from_encoding=charset or None)
-    title = soup.title.get_text(" ", strip=True) if soup.title else ""
+    title = " ".join(soup.title.get_text(" ").split()) if soup.title else ""
     for element in soup.find_all(_DROPPED):
         element.decompose()
+    if base := soup.find("base", href=True):
+        base_url = urljoin(base_url, str(base["href"]))
     if soup.head:
-        base = soup.head.find("base", href=True)
-        base_url = urljoin(base_url, str(base["href"])) if base else base_url
         soup.head.decompose()
     for element in soup.find_all(hidden=True):
         element.decompose()

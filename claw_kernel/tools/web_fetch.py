@@ -84,8 +84,9 @@ class WebFetch:
         ),
     )
 
-    def __init__(self, core: Core, network: Network) -> None:
+    def __init__(self, core: Core, network: Network, conversion_seconds: float = CONVERSION_SECONDS) -> None:
         self._core = core
+        self._conversion_seconds = conversion_seconds
         self._network = network
         self._cache: OrderedDict[str, _Page] = OrderedDict()
 
@@ -165,7 +166,7 @@ class WebFetch:
             return b"".join(parts)
 
         try:
-            async with asyncio.timeout(CONVERSION_SECONDS):
+            async with asyncio.timeout(self._conversion_seconds):
                 answer = json.loads(await asyncio.to_thread(converse))
             return answer["title"], answer["markdown"]
         except (TimeoutError, OSError, ValueError):
