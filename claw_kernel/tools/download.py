@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -183,6 +182,8 @@ async def _read(response: httpx.Response, url: httpx.URL, network: Network) -> D
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip"}:
         raise DownloadError(f"{host_of(url)} sent the page compressed as {encoding!r}, which was not asked for.")
+    import zlib
+
     unpacker = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
     body = bytearray()
     is_cut = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -64,6 +63,8 @@ def find_servers(
 
 
 def _find_program(name: str, env: Mapping[str, str], workspace: str) -> str | None:
+    import shutil  # with its compression modules a millisecond or two of each start
+
     # The kernel's own environment first, as for commands: it is seldom activated.
     folders = [str(Path(sys.executable).parent), *env.get("PATH", "").split(":")]
     for folder in folders if "/" not in name else [""]:

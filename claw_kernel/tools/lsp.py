@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,6 +125,8 @@ class LSP:
         reads = {"effect": "read_path", "path": asked.file_path}
         if target.argv in self._allowed:
             return Intent(title, (reads,), {"kind": "path", "path": asked.file_path}, is_read_only=True)
+        import shlex
+
         command = shlex.join(target.argv)
         preview = {"kind": "command", "command": command, "visible": visible(command), "cwd": str(self._root)}
         starts = {"effect": "start", "argv": list(target.argv)}

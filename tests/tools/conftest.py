@@ -133,7 +133,7 @@ def serve(server: WebServer, wrap: Callable[[ThreadingHTTPServer], None] | None 
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_):
             pass

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from claw_kernel._core import ToolInputError
-from claw_kernel.settings import LanguageServerSettings
+from claw_kernel.tool_settings import LanguageServerSettings
 from claw_kernel.tools.language_servers import find_servers
 from claw_kernel.tools.lsp import LSP, MAX_FILE_BYTES, MAX_LOCATIONS
 

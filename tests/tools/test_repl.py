@@ -181,7 +181,7 @@ def test_a_call_asks_and_no_rule_for_commands_covers_it(bench):
     assert prepared.suggested_rules == ["REPL"]
     bench.allow(mode="plan")
     assert bench.prepare("REPL", code="1").prepared.decision == "deny"
-    assert bench.prepare("REPL", code="x‮ = 1").preview["visible"] != "x‮ = 1"
+    assert bench.prepare("REPL", code="x\u202e = 1").preview["visible"] != "x\u202e = 1"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_an_unknown_host_asks_and_offers_the_rule_for_it(bench):
 )  # fmt: skip
 def test_private_addresses_are_refused_in_every_spelling(bench, url):
     offer(bench, hosts=frozenset())
-    with pytest.raises(ToolInputError, match="private network|no proper host|not a URL"):
+    with pytest.raises(ToolInputError, match=r"private network|no proper host|not a URL"):
         bench.prepare("WebFetch", url=url)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from claw_kernel._core import ToolInputError
 from claw_kernel.errors import SettingsError
-from claw_kernel.settings import SearchSettings, load_settings
+from claw_kernel.settings import load_settings
+from claw_kernel.tool_settings import SearchSettings
 from claw_kernel.tools.web_search import MAX_RESULTS, SNIPPET_CHARS, WebSearch
 
 RESULTS = [

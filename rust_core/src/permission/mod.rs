@@ -246,7 +246,7 @@ impl Policy {
                 "running code in the namespace",
             ),
             Subject::Start => {
-                self.judge_other(|rule| rule.covers_tool(tool), "start a program", "starting a program")
+                self.judge_other(|rule| rule.covers_call(call), "start a program", "starting a program")
             }
             Subject::Mcp => {
                 self.judge_other(|rule| rule.covers_call(call), "call a tool of an MCP server", "calling this tool")
