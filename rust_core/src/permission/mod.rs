@@ -245,9 +245,7 @@ impl Policy {
                 "run code in the notebook's own namespace",
                 "running code in the namespace",
             ),
-            Subject::Start => {
-                self.judge_other(|rule| rule.covers_call(call), "start a program", "starting a program")
-            }
+            Subject::Start => self.judge_other(|rule| rule.covers_call(call), "start a program", "starting a program"),
             Subject::Mcp => {
                 self.judge_other(|rule| rule.covers_call(call), "call a tool of an MCP server", "calling this tool")
             }
