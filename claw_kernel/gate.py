@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 from claw_kernel._core import Core
 from claw_kernel.messages import Answer, AnsweredBy, AnswerName, ApprovalRequest
+from claw_kernel.question import MAX_SELECTION
 
-MAX_SELECTION = 2_000
-"""Characters of one answer in the person's own words."""
 NOBODY = "nobody can be asked here (no front end that can answer); allow it by a rule, for instance --allow '{rule}'"
 
 

@@ -328,6 +328,13 @@ class TurnRecord:
     format: int = FORMAT
 
 
+def answer_text(record: TurnRecord) -> str:
+    """The text of the last step: what the model said in the end."""
+    if not record.steps:
+        return ""
+    return "".join(block.text for block in record.steps[-1].content if isinstance(block, TextBlock)).strip("\n")
+
+
 # --- the events of a turn ---------------------------------------------------------------------------------------------
 
 

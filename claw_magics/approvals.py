@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from claw_kernel.messages import Answer, AnsweredBy, AnswerName, ApprovalRequest
-from claw_kernel.question import choices, question, read_answer
+from claw_kernel.messages import Answer, AnsweredBy, ApprovalRequest
+from claw_kernel.question import Dialog, Reply, open_dialog
 from claw_kernel.session.record import scrub
 from claw_magics.render import decision_text
 from claw_magics.screen import publish
@@ -18,7 +18,7 @@ from claw_magics.stdin import Prompt
 
 if TYPE_CHECKING:
     from claw_kernel.gate import Gate
-    from claw_magics.widgets import ApprovalCard
+    from claw_magics.widgets import Card
 
 Way: TypeAlias = Literal["extension", "widget", "stdin"]
 
@@ -72,10 +72,10 @@ class Approvals:
         self._ip, self._gate, self._ways, self._prompt, self._post = ip, gate, ways, prompt, post
         self._on_resolved = on_resolved
         self._requests: dict[str, ApprovalRequest] = {}
-        self._cards: dict[str, ApprovalCard] = {}
+        self._cards: dict[str, Card] = {}
         self._to_ask: deque[ApprovalRequest] = deque()
         self._asking: ApprovalRequest | None = None
-        self._asked: ApprovalRequest | None = None
+        self._dialog: Dialog | None = None
 
     def open(self, request: ApprovalRequest) -> None:
         """Ask by every way there is. The extension needs nothing: it draws what is pending."""
@@ -100,7 +100,7 @@ class Approvals:
         if request in self._to_ask:
             self._to_ask.remove(request)
         if self._asking is request:
-            self._asking = None
+            self._asking = self._dialog = None
             if self._prompt is not None:
                 self._prompt.abandon()
 
@@ -115,23 +115,30 @@ class Approvals:
         try:
             self._poll(self._prompt, self._asking)
         except Exception as error:  # the front end is gone, or its stdin is closed
-            asked, self._asking = self._asking, None
+            asked, self._asking, self._dialog = self._asking, None, None
             self._give_up(asked, error)
 
     def _poll(self, prompt: Prompt, asking: ApprovalRequest) -> None:
-        if self._asked is not asking:
-            self._asked = asking
-            sys.stdout.write(question(asking))
-            prompt.ask(choices(asking))
+        if self._dialog is None:
+            self._dialog = open_dialog(asking)
+            self._ask(prompt, self._dialog)
         line = prompt.poll()
         if line is None:
             return
-        answer = read_answer(line, asking)
-        if answer is None:
-            prompt.ask(choices(asking))
+        reply = self._dialog.take(line)
+        if reply is None:
+            self._ask(prompt, self._dialog)
             return
-        self._asking = None
-        self._gate.resolve(asking.request_id, answer[0], "stdin", answer[1])
+        self._asking = self._dialog = None
+        self._resolve(asking, reply, "stdin")
+
+    @staticmethod
+    def _ask(prompt: Prompt, dialog: Dialog) -> None:
+        sys.stdout.write(dialog.show())
+        prompt.ask(dialog.prompt())
+
+    def _resolve(self, request: ApprovalRequest, reply: Reply, by: AnsweredBy) -> None:
+        self._gate.resolve(request.request_id, reply.answer, by, reply.message, reply.selections)
 
     def _give_up(self, request: ApprovalRequest, error: Exception) -> None:
         """A question that cannot be asked is a no, with the reason."""
@@ -144,22 +151,23 @@ class Approvals:
             self.close(request_id, Answer("deny", "interrupt"))
 
     def _show_card(self, request: ApprovalRequest) -> None:
-        from claw_magics.widgets import ApprovalCard
+        from claw_magics.widgets import open_card
 
-        def on_answer(answer: AnswerName, message: str) -> None:
+        def on_reply(reply: Reply) -> None:
             # In a thread of the front end's choosing: the answer is given where the reader is.
-            self._post(lambda: self._gate.resolve(request.request_id, answer, "widget", message))
+            self._post(lambda: self._resolve(request, reply, "widget"))
 
-        card = ApprovalCard(request, on_answer)
+        card = open_card(request, on_reply)
         self._cards[request.request_id] = card
         publish(self._ip, card.mimebundle(request), display_id=f"claw-approval-{request.request_id}")
 
-    def _replace_card(self, card: ApprovalCard, request: ApprovalRequest, answer: Answer) -> None:
+    def _replace_card(self, card: Card, request: ApprovalRequest, answer: Answer) -> None:
         from claw_magics.widgets import decided_markdown
 
         card.close()
         entry = {"decision": "ask", "reason": request.reason, "answer": answer.name, "answered_by": answer.by}
-        decision = decision_text({**entry, "message": answer.message})
+        said = answer.message or "; ".join(", ".join(chosen) for chosen in answer.selections)
+        decision = decision_text({**entry, "message": said})
         if answer.by == "interrupt":
             decision = "lapsed: the turn was interrupted"
         bundle = {"text/markdown": decided_markdown(request, decision), "text/plain": f"{request.title} {decision}"}

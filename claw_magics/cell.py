@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from claw_kernel.messages import TurnRecord
+from claw_kernel.messages import TurnRecord, answer_text
+from claw_kernel.tools.structured_output import read_schema
 from claw_magics import frontend
 from claw_magics.approvals import Approvals, CellFacts, Way, detect_ways
 from claw_magics.errors import ClawUsageError, TurnFailed, TurnInterrupted, TurnStopped
@@ -20,7 +21,7 @@ from claw_magics.stdin import KernelPrompt, Prompt, TerminalPrompt
 from claw_magics.view import TurnView
 
 if TYPE_CHECKING:
-    from claw_kernel.agent import Agent
+    from claw_kernel.agent import Agent, Turn
     from claw_magics.host import DrawnTurn, Host
 
 
@@ -35,18 +36,23 @@ def check_cell(line: str, body: str) -> CellOptions:
 async def run_cell(host: Host, options: CellOptions, body: str) -> TurnRecord:
     """Run the cell's turn while the kernel's loop goes on. Raises ClawError."""
     with _mode(host.agent, options.mode):
-        reader, ways = _begin(host, options, body, is_blocking=False)
+        turn, reader, ways = _begin(host, options, body, is_blocking=False)
         if "widget" not in ways:
-            return await reader.read()
-        async with comms_open(host.kernel):
-            return await reader.read()
+            record = await reader.read()
+        else:
+            async with comms_open(host.kernel):
+                record = await reader.read()
+    _bind(host, options, turn, record)
+    return record
 
 
 def run_cell_blocking(host: Host, options: CellOptions, body: str) -> TurnRecord:
     """Run the cell's turn where the cell cannot await. Raises ClawError."""
     with _mode(host.agent, options.mode):
-        reader, _ = _begin(host, options, body, is_blocking=True)
-        return reader.read_blocking()
+        turn, reader, _ = _begin(host, options, body, is_blocking=True)
+        record = reader.read_blocking()
+    _bind(host, options, turn, record)
+    return record
 
 
 def end_cell(record: TurnRecord) -> None:
@@ -62,7 +68,7 @@ def end_cell(record: TurnRecord) -> None:
             return
 
 
-def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) -> tuple[Reader, tuple[Way, ...]]:
+def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) -> tuple[Turn, Reader, tuple[Way, ...]]:
     agent, ip = host.agent, host.ip
     host.recall(agent.settings.env)
     facts = CellFacts(
@@ -85,6 +91,7 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
         max_turns=options.max_turns,
         max_cost_usd=options.max_cost_usd,
         notices=(*expanded.problems, *host.take_warnings()),
+        schema=read_schema(options.schema, agent.settings.cwd) if options.schema else None,
     )
     drawn = host.remember(turn, frontend.cell_id_of(host.kernel))
     post: Callable[[Callable[[], Any]], Any] = (
@@ -92,7 +99,14 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
     )
     approvals = Approvals(ip, agent.gate, ways, _prompt(host, ways), post, drawn.note_answer)
     view = TurnView(turn.record, host.kernel_id, agent.gate.core.redact)
-    return Reader(turn, view, _screen(host, drawn), approvals, host.namespace), ways
+    return turn, Reader(turn, view, _screen(host, drawn), approvals, host.namespace), ways
+
+
+def _bind(host: Host, options: CellOptions, turn: Turn, record: TurnRecord) -> None:
+    """``--into``: only what the turn really gave; a turn that failed leaves the variable as it was."""
+    if options.into is None or record.stop_reason != "end_turn":
+        return
+    host.ip.user_ns[options.into] = turn.result if options.schema else answer_text(record)
 
 
 def _prompt(host: Host, ways: tuple[Way, ...]) -> Prompt | None:
@@ -119,6 +133,4 @@ def _mode(agent: Agent, mode: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        # What the person changed meanwhile (%claw permissions in another cell) is left alone.
-        if agent.permission_mode == mode:
-            agent.set_permission_mode(before, "%%claw --mode")
+        agent.end_mode(mode, before, "%%claw --mode")

@@ -92,6 +92,23 @@ def change_trust(host: Host, rest: str) -> CommandOutput:
     return report.output()
 
 
+def change_plan(host: Host, rest: str) -> CommandOutput:
+    """Into plan mode, or with ``off`` back to the mode before."""
+    agent = host.agent
+    report = Report()
+    if rest == "off":
+        if not agent.is_planning:
+            raise UsageError("Plan mode is not on.")
+        agent.leave_plan(f"{SOURCE} plan")
+        report.line(f"Plan mode is off; permission mode from the next call on: {agent.permission_mode}")
+    elif rest:
+        raise UsageError(unknown("word", rest, ("off",), "write %claw plan, or %claw plan off."))
+    else:
+        agent.enter_plan(f"{SOURCE} plan")
+        report.line("Plan mode: nothing is written or run until you approve a plan; %claw plan off leaves it.")
+    return report.output()
+
+
 def complete_permissions(host: Host, words: Sequence[str]) -> Sequence[str]:
     from claw_magics.options import MODES
 

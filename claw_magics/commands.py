@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from claw_magics.choices import (
     change_config,
     change_permissions,
+    change_plan,
     change_trust,
     choose_model,
     complete_config,
@@ -20,7 +21,7 @@ from claw_magics.choices import (
     complete_permissions,
 )
 from claw_magics.report import CommandOutput, Report, UsageError, error_output, markdown_table, take_nothing, unknown
-from claw_magics.status import list_tools, show_cost, show_status, show_versions
+from claw_magics.status import list_tools, show_cost, show_status, show_todos, show_versions
 
 if TYPE_CHECKING:
     from claw_magics.host import Host
@@ -144,6 +145,14 @@ COMMANDS: dict[str, Command] = {
             change_trust,
             lambda host, words: () if words else ("revoke",),  # noqa: ARG005
         ),
+        Command(
+            "plan",
+            "plan [off]",
+            "Plan mode: only reading until you have approved a plan, or left it with off.",
+            change_plan,
+            lambda host, words: () if words else ("off",),  # noqa: ARG005
+        ),
+        Command("todos", "todos", "The list of steps as the model left it.", show_todos),
         Command("tools", "tools", "List the agent's tools, what they touch and a rule for each.", list_tools),
         Command("cost", "cost", "Tokens and cost of each turn, and in total.", show_cost),
         Command("clear", "clear", "Begin a new conversation; what the notebook holds stays in it.", _clear),

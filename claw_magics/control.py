@@ -102,8 +102,12 @@ class Control:
         if answer is None:
             raise RequestError(f"answer is one of {', '.join(_ANSWERS)}")
         message = _text(content, "message", "")[:_MESSAGE_LIMIT]
+        selections = _selections(content)
         gate = self._host.gate
-        is_accepted = gate is not None and gate.resolve(request_id, answer, "extension", message)
+        try:
+            is_accepted = gate is not None and gate.resolve(request_id, answer, "extension", message, selections)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
         return {
             "is_accepted": is_accepted,
             "answered_by": "extension" if is_accepted else self._host.answered_by(request_id),
@@ -128,3 +132,12 @@ def _text(content: Mapping[str, Any], name: str, default: str | None = None) -> 
     if not isinstance(value, str) or (default is None and not value):
         raise RequestError(f"{name} is a text")
     return value
+
+
+def _selections(content: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    value = content.get("selections", [])
+    if not isinstance(value, list) or not all(
+        isinstance(chosen, list) and all(isinstance(text, str) for text in chosen) for chosen in value
+    ):
+        raise RequestError("selections is a list of lists of texts")
+    return tuple(tuple(chosen) for chosen in value)

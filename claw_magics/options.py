@@ -1,8 +1,10 @@
-"""The first line of a ``%%claw`` cell: ``[--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE]``."""
+"""The first line of a ``%%claw`` cell: ``[--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE] [--plan]
+[--schema FILE] [--into NAME]``."""
 
 from __future__ import annotations
 
 import difflib
+import keyword
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +12,24 @@ from typing import Any
 
 from claw_magics.errors import ClawUsageError
 
-USAGE = "%%claw [--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE], then your request on the lines below"
+USAGE = (
+    "%%claw [--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE] [--plan] [--schema FILE] [--into NAME], then your "
+    "request on the lines below"
+)
 MODES = ("default", "acceptEdits", "plan", "dontAsk", "bypassPermissions")
 
 
 @dataclass(frozen=True, slots=True)
 class CellOptions:
-    """Options of one cell; None where the settings decide. ``max_cost_usd`` is in US dollars."""
+    """Options of one cell; None where the settings decide. ``max_cost_usd`` is in US dollars. ``schema``: the file of a JSON
+    schema that the result is to fit; ``into``: the variable that gets the result, or without a schema the answer's text."""
 
     model: str | None = None
     max_turns: int | None = None
     max_cost_usd: float | None = None
     mode: str | None = None
+    schema: str | None = None
+    into: str | None = None
 
 
 def parse_options(line: str) -> CellOptions:
@@ -34,6 +42,9 @@ def parse_options(line: str) -> CellOptions:
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
+        if word == "--plan":
+            found["mode"] = "plan"
+            continue
         if name not in _OPTIONS:
             raise ClawUsageError(_unknown(word))
         field, read, wanted = _OPTIONS[name]
@@ -73,20 +84,28 @@ def _name(text: str) -> str:
     return text
 
 
+def _variable(text: str) -> str:
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise ValueError(text)
+    return text
+
+
 _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "--model": ("model", _name, "a model's name such as anthropic/claude-sonnet-5"),
     "--max-turns": ("max_turns", _count, "a number of model requests, 1 or more"),
     "--max-cost": ("max_cost_usd", _amount, "an amount in US dollars such as 0.50"),
     "--mode": ("mode", _mode, f"one of {', '.join(MODES)}"),
+    "--schema": ("schema", _name, "the path of a JSON schema"),
+    "--into": ("into", _variable, "the name of a variable"),
 }
 
 
 def _unknown(word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is not an option: the request itself goes on the lines below %%claw · usage: {USAGE}."
-    near = difflib.get_close_matches(word.partition("=")[0], _OPTIONS, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(word.partition("=")[0], [*_OPTIONS, "--plan"], n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"%%claw has no option {word.partition('=')[0]}.{hint} It takes {', '.join(_OPTIONS)}."
+    return f"%%claw has no option {word.partition('=')[0]}.{hint} It takes {', '.join([*_OPTIONS, '--plan'])}."
 
 
 def _nearest_mode(name: str, value: str) -> str:

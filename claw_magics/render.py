@@ -11,6 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from claw_kernel.session.record import MIME_TYPE
+from claw_magics.exchange import (
+    answers_of,
+    latest_todos,
+    message_of,
+    plan_of,
+    todo_lines,
+    todos_of_call,
+)
 
 OUTPUT_LINES = 12
 """Lines of a call's output that are shown: its end, where errors and totals stand."""
@@ -26,7 +34,14 @@ _STOPS = {
     "interrupted": "interrupted",
     "incomplete": "incomplete: the kernel ended before the turn did",
 }
-_ANSWERS = {"allow_once": "allowed once", "allow_always": "allowed always", "deny": "denied"}
+_ANSWERS = {
+    "allow_once": "allowed once",
+    "allow_always": "allowed always",
+    "deny": "denied",
+    "approve": "approved",
+    "accept_edits": "approved, edits accepted",
+    "answered": "answered",
+}
 
 
 def render_bundle(document: Document) -> dict[str, Any]:
@@ -43,6 +58,8 @@ def render_markdown(document: Document) -> str:
     live = document.get("live")
     if live is not None:
         parts.extend(_markdown_live(live, approvals))
+    if todos := latest_todos(document):
+        parts.append(_markdown_todos(todos))
     if (error := document.get("error")) is not None:
         parts.append(f"**✗ {_inline(_error_line(error))}**")
     if (stop := _STOPS.get(document.get("stop_reason") or "")) is not None:
@@ -64,8 +81,10 @@ def render_plain(document: Document) -> str:
             parts.append(printable(live["text"].strip("\n")))
         parts.extend(plain_call(call, approvals.get(call["call_id"])) for call in live.get("calls", ()))
         parts.extend(
-            f"? {pending['title']} waits for an answer: {pending['reason']}" for pending in live.get("pending", ())
+            f"? {pending['title']} waits for an answer" + (f": {pending['reason']}" if pending["reason"] else "")
+            for pending in live.get("pending", ())
         )
+    parts.extend(printable(line) for line in todo_lines(latest_todos(document) or ()))
     parts.extend(plain_end(document))
     return "\n".join(part for part in parts if part)
 
@@ -114,7 +133,7 @@ def decision_text(approval: Mapping[str, Any] | None) -> str:
     message = approval.get("message") or ""
     if answer is not None:
         by_policy = by == "policy"
-        text = _ANSWERS[answer] + ("" if by_policy else f" ({by})")
+        text = _ANSWERS.get(answer, answer) + ("" if by_policy else f" ({by})")
         return f"{text}: {message or approval['reason']}" if answer == "deny" and (message or by_policy) else text
     return f"denied: {approval['reason']}" if approval["decision"] == "deny" else ""
 
@@ -212,7 +231,7 @@ def _markdown_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -
         if block["type"] == "text":
             yield safe_markdown(block["text"].strip("\n"))
         elif block["type"] == "tool_call":
-            yield _markdown_call(_finished_call(block, results), approvals.get(block["id"]))
+            yield _markdown_call(finished_call(block, results), approvals.get(block["id"]))
 
 
 def _plain_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -221,7 +240,7 @@ def _plain_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -> I
         if block["type"] == "text":
             yield printable(block["text"].strip("\n"))
         elif block["type"] == "tool_call":
-            yield plain_call(_finished_call(block, results), approvals.get(block["id"]))
+            yield plain_call(finished_call(block, results), approvals.get(block["id"]))
 
 
 def _markdown_live(live: Document, approvals: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -238,11 +257,19 @@ def _markdown_live(live: Document, approvals: Mapping[str, Mapping[str, Any]]) -
         yield f"**? {_inline(pending['tool'])} waits for your answer.**"
 
 
-def _finished_call(block: Document, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A stored call in the form of a live one."""
+def finished_call(block: Document, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A stored call in the form of a live one, with its input."""
     result = results.get(block["id"])
     title = (result or {}).get("details", {}).get("title") or block["name"]
-    return {"call_id": block["id"], "tool": block["name"], "title": title, "state": "done", "result": result or {}}
+    given = block.get("input")
+    return {
+        "call_id": block["id"],
+        "tool": block["name"],
+        "title": title,
+        "state": "done",
+        "input": given if isinstance(given, dict) else {},
+        "result": result or {},
+    }
 
 
 def _call_facts(call: Document, approval: Mapping[str, Any] | None) -> list[str]:
@@ -271,9 +298,24 @@ def _call_mark(call: Document) -> str:
     return "✗" if call["result"].get("is_error") else "✓"
 
 
+def _markdown_todos(todos: list[dict[str, str]]) -> str:
+    """A list; the marks are words of Markdown that every front end draws."""
+    drawn = {"completed": "- ✓ ~~{}~~", "in_progress": "- ▸ **{}**"}
+    return "\n".join(drawn.get(todo["status"], "- {}").format(_inline(todo["content"])) for todo in todos)
+
+
 def _markdown_call(call: Document, approval: Mapping[str, Any] | None) -> str:
+    if (message := message_of(call)) is not None:
+        return safe_markdown(message.strip("\n"))
+    if todos_of_call(call) is not None:
+        return ""  # the turn's one list shows it
     facts = "".join(f" · {_inline(fact)}" for fact in _call_facts(call, approval))
     line = f"{_call_mark(call)} **{_inline(call['tool'])}** {code_span(_short_title(call))}{facts}"
+    if (plan := plan_of(call)) is not None:
+        quoted = "\n".join(f"> {row}".rstrip() for row in safe_markdown(plan.strip("\n")).split("\n"))
+        return f"{line}\n\n{quoted}"
+    if (answers := answers_of(call)) is not None:
+        return "\n".join([line, "", *(f"- {_inline(asked)} **{_inline(said)}**" for asked, said in answers)])
     diff, text = _call_output(call)
     if diff:
         return f"{line}\n\n{fence(head(diff), 'diff')}"
@@ -283,10 +325,14 @@ def _markdown_call(call: Document, approval: Mapping[str, Any] | None) -> str:
 
 def plain_call(call: Document, approval: Mapping[str, Any] | None) -> str:
     """One call for a console: a line, and its output indented."""
+    if (message := message_of(call)) is not None:
+        return printable(message.strip("\n"))
     facts = "".join(f" · {fact}" for fact in _call_facts(call, approval))
     line = f"{_call_mark(call)} {call['tool']} {' '.join(printable(_short_title(call)).split())}{facts}"
     diff, text = _call_output(call)
     shown = head(diff) if diff else tail(text)
+    if (answers := answers_of(call)) is not None:
+        shown = "\n".join(printable(f"{asked} → {said}") for asked, said in answers)
     return "\n".join([line, *(f"    {row}" for row in shown.split("\n"))]) if shown.strip() else line
 
 
@@ -313,7 +359,18 @@ def _call_output(call: Document) -> tuple[str, str]:
     return "", result_text(result)
 
 
-_QUIET = ("Read", "Glob", "Grep", "Write", "Edit", "Inspect")
+_QUIET = (
+    "Read",
+    "Glob",
+    "Grep",
+    "Write",
+    "Edit",
+    "Inspect",
+    "TodoWrite",
+    "ToolSearch",
+    "EnterPlanMode",
+    "ExitPlanMode",
+)
 
 
 def _error_line(error: Mapping[str, Any]) -> str:

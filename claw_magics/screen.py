@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from claw_kernel.session.record import MIME_TYPE
-from claw_magics.render import approvals_by_call, plain_call, plain_end, printable, render_bundle
+from claw_magics.exchange import todo_lines, todos_of_call
+from claw_magics.render import approvals_by_call, finished_call, plain_call, plain_end, printable, render_bundle
 from claw_magics.view import TurnView
 
 OnDrawn = Callable[[dict[str, Any]], None]
@@ -54,6 +55,7 @@ class ConsoleScreen:
         self._steps = 0
         self._text = ""
         self._calls: set[str] = set()
+        self._todo_count = 0
         self._is_line_open = False
 
     def draw(self, view: TurnView) -> int:
@@ -69,16 +71,7 @@ class ConsoleScreen:
             written += self._stream(text)
             for block in step["content"]:
                 if block["type"] == "tool_call" and block["id"] not in self._calls:
-                    result = results.get(block["id"], {})
-                    title = result.get("details", {}).get("title") or block["name"]
-                    call = {
-                        "call_id": block["id"],
-                        "tool": block["name"],
-                        "title": title,
-                        "state": "done",
-                        "result": result,
-                    }
-                    written += self._line(plain_call(call, approvals.get(block["id"])))
+                    written += self._call(finished_call(block, results), approvals)
             self._steps, self._text = self._steps + 1, ""
             self._calls.clear()
         live = document.get("live") or {}
@@ -87,7 +80,7 @@ class ConsoleScreen:
         for call in live.get("calls", ()):
             if "result" in call and call["call_id"] not in self._calls:
                 self._calls.add(call["call_id"])
-                written += self._line(plain_call(call, approvals.get(call["call_id"])))
+                written += self._call(call, approvals)
         if not live:
             for line in plain_end(document):
                 written += self._line(line)
@@ -101,6 +94,16 @@ class ConsoleScreen:
 
     def show(self, bundle: dict[str, Any]) -> None:
         publish(self._ip, bundle)
+
+    def _call(self, call: dict[str, Any], approvals: dict[str, dict[str, Any]]) -> int:
+        """A call that is done; of a list of steps all where the steps are new, and the title where only their state is."""
+        written = self._line(plain_call(call, approvals.get(call["call_id"])))
+        todos = todos_of_call(call)
+        if todos is not None and len(todos) != self._todo_count:
+            self._todo_count = len(todos)
+            for line in todo_lines(todos):
+                written += self._line(f"    {printable(line)}")
+        return written
 
     def _stream(self, text: str) -> int:
         """Print what ``text`` has beyond what was printed of it."""

@@ -121,6 +121,23 @@ def _tokens_text(records: Sequence[TurnRecord]) -> str:
     return f"{read:,} in ({usage.cache_read_tokens:,} from cache), {usage.output_tokens:,} out"
 
 
+def show_todos(host: Host, rest: str) -> CommandOutput:
+    """The newest list of the conversation."""
+    from claw_kernel.tools.todo_write import todos_of
+    from claw_magics.exchange import todo_lines
+
+    take_nothing("todos", rest)
+    turn = host.current_turn
+    records = (*host.session.records, *([turn.record] if turn is not None else []))
+    todos = next((found for record in reversed(records) if (found := todos_of(record)) is not None), None)
+    report = Report()
+    for line in todo_lines(todos or ()):
+        report.line(line)
+    if not todos:
+        report.line("There is no list of steps in this conversation.")
+    return report.output()
+
+
 def list_tools(host: Host, rest: str) -> CommandOutput:
     take_nothing("tools", rest)
     report = Report()

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from claw_kernel._core import Core, RuleError
 from claw_kernel.agent.engine import engine_loop
@@ -103,6 +103,14 @@ class Agent:
             self._mode_before_plan = before
         policy = json.loads(self.gate.core.policy())
         self.gate.core.set_policy(json.dumps({**policy, "mode": mode}))
+
+    def end_mode(self, mode: str, before: str, source: str) -> None:
+        """``mode`` held for one cell: back to ``before``, unless the mode was changed meanwhile. A plan that is approved later
+        does not bring it back either."""
+        if self.permission_mode == mode:
+            self.set_permission_mode(before, source)
+        elif self._mode_before_plan == mode:
+            self._mode_before_plan = cast("PermissionMode", before)
 
     def add_rule(self, behavior: Behavior, rule: str, source: str = "%claw permissions") -> None:
         """For this session. Raises SettingsError."""

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from claw_kernel.messages import (
     ApprovalRequested,
@@ -27,31 +27,36 @@ from claw_kernel.messages import (
     TurnFinished,
     TurnRecord,
     TurnStarted,
+    answer_text,
 )
 from claw_kernel.question import printable
+
+if TYPE_CHECKING:
+    from claw_kernel.agent import Turn
 
 Redact = Callable[[str], str]
 
 
-def open_output(output_format: str, redact: Redact) -> Output:
+def open_output(output_format: str, redact: Redact, turn: Turn) -> Output:
     """``text``, ``json`` or ``stream-json``."""
     # JSON is UTF-8 whatever the locale says; half a surrogate pair from a model must not end the turn.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding=None if output_format == "text" else "utf-8", errors="replace")
     match output_format:
         case "json":
-            return JsonOutput(redact)
+            return JsonOutput(redact, turn)
         case "stream-json":
-            return StreamOutput(redact)
+            return StreamOutput(redact, turn)
         case _:
-            return TerminalOutput(redact) if sys.stdout.isatty() else TextOutput(redact)
+            return TerminalOutput(redact, turn) if sys.stdout.isatty() else TextOutput(redact, turn)
 
 
 class Output:
     """Takes the turn's events in batches. ``redact`` removes the secrets of this process from what is written."""
 
-    def __init__(self, redact: Redact) -> None:
+    def __init__(self, redact: Redact, turn: Turn) -> None:
         self._redact = redact
+        self._turn = turn
 
     def write(self, batch: list[Event]) -> None:
         raise NotImplementedError
@@ -65,8 +70,8 @@ class Output:
 class TextOutput(Output):
     """stdout gets the final answer when the turn ends; stderr one line per tool call, notices and a footer."""
 
-    def __init__(self, redact: Redact) -> None:
-        super().__init__(redact)
+    def __init__(self, redact: Redact, turn: Turn) -> None:
+        super().__init__(redact, turn)
         self._titles: dict[str, str] = {}
 
     def write(self, batch: list[Event]) -> None:
@@ -74,6 +79,8 @@ class TextOutput(Output):
             match event:
                 case ToolStarted():
                     self._titles[event.call_id] = event.title
+                    if event.preview.get("kind") == "message":
+                        self._aside(f"» {event.preview['text'].strip()}")
                 case ToolFinished():
                     self._tool_finished(event)
                 case ProviderNotice():
@@ -106,10 +113,17 @@ class TextOutput(Output):
         """Something else follows on the screen."""
 
     def _finish(self, record: TurnRecord) -> None:
-        if text := answer(record):
+        if text := self._result() or answer_text(record):
             sys.stdout.write(self._redact(text) + "\n")
             sys.stdout.flush()
         self._footer(record)
+
+    def _result(self) -> str:
+        """The value that fits the caller's schema, as JSON; empty where there is none."""
+        output = self._turn.output
+        if output is None or not output.has_result:
+            return ""
+        return json.dumps(output.result, ensure_ascii=False, indent=2)
 
     def _footer(self, record: TurnRecord) -> None:
         if record.error is None:
@@ -136,8 +150,8 @@ class TextOutput(Output):
 class TerminalOutput(TextOutput):
     """The same where a person watches: the answer appears as it is written."""
 
-    def __init__(self, redact: Redact) -> None:
-        super().__init__(redact)
+    def __init__(self, redact: Redact, turn: Turn) -> None:
+        super().__init__(redact, turn)
         self._is_line_open = False
 
     def write(self, batch: list[Event]) -> None:
@@ -155,6 +169,8 @@ class TerminalOutput(TextOutput):
 
     def _finish(self, record: TurnRecord) -> None:
         self._close_line()
+        if result := self._result():
+            sys.stdout.write(self._redact(result) + "\n")
         self._footer(record)
 
     def _aside(self, line: str) -> None:
@@ -177,7 +193,10 @@ class JsonOutput(Output):
 
     def write(self, batch: list[Event]) -> None:
         if isinstance(batch[-1], TurnFinished):
-            _write_lines([json.dumps(summary(batch[-1].record), ensure_ascii=False)], self._redact)
+            found = summary(batch[-1].record)
+            if self._turn.output is not None:
+                found["result"] = self._turn.result
+            _write_lines([json.dumps(found, ensure_ascii=False)], self._redact)
 
 
 class StreamOutput(Output):
@@ -196,20 +215,14 @@ class StreamOutput(Output):
         _write_lines(lines, self._redact)
 
 
-def answer(record: TurnRecord) -> str:
-    """The text of the last step: what the model said in the end."""
-    if not record.steps:
-        return ""
-    return "".join(block.text for block in record.steps[-1].content if isinstance(block, TextBlock)).strip("\n")
-
-
 def summary(record: TurnRecord) -> dict[str, Any]:
-    """The object of ``--output-format json``. ``cost_usd`` is null where the price is unknown."""
+    """The object of ``--output-format json``. ``cost_usd`` is null where the price is unknown. With ``--schema`` the caller
+    adds ``result``."""
     from claw_kernel.session.record import write_value
 
     usage = record.usage
     return {
-        "answer": answer(record),
+        "answer": answer_text(record),
         "stop_reason": record.stop_reason,
         "session_id": record.session_id,
         "turn_id": record.turn_id,

@@ -31,6 +31,7 @@ the policy asks is asked there; elsewhere it is denied at once: allow it with --
 examples:
   claw prompt "what does this repository do?" --permission-mode plan
   claw prompt "fix the failing test" --permission-mode acceptEdits --allow 'Bash(pytest:*)' --max-cost 0.50
+  claw prompt "which files hold data?" --schema files.schema.json
   git diff | claw prompt --output-format json"""
 
 
@@ -43,7 +44,7 @@ def run(arguments: list[str]) -> int:
 
         agent = Agent(_settings(options))
         try:
-            return _run_turn(agent, text, options.output_format, signals)
+            return _run_turn(agent, text, options, signals)
         finally:
             agent.close()
 
@@ -59,6 +60,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--permission-mode", metavar="MODE", help="default, acceptEdits, plan, dontAsk, bypassPermissions"
     )
+    parser.add_argument("--plan", action="store_true", help="the same as --permission-mode plan")
     for behavior in ("allow", "ask", "deny"):
         parser.add_argument(
             f"--{behavior}", metavar="RULE", action="append", default=[], help="a rule; may be repeated"
@@ -66,6 +68,7 @@ def _parser() -> Parser:
     parser.add_argument("--max-turns", metavar="N", help="at most so many model requests")
     parser.add_argument("--max-cost", metavar="USD", help="no further request once so many US dollars are spent")
     parser.add_argument("--cwd", metavar="DIRECTORY", help="the workspace (default: the current directory)")
+    parser.add_argument("--schema", metavar="FILE", help="a JSON schema; the result is a value that fits it, as JSON")
     parser.add_argument(
         "--output-format",
         choices=("text", "json", "stream-json"),
@@ -106,6 +109,8 @@ def _settings(options: Namespace) -> Settings:
         ("max_cost", "max_cost_usd"),
     ):
         settings = settings.with_options("--" + name.replace("_", "-"), **{field: getattr(options, name)})
+    if options.plan:
+        settings = settings.with_options("--plan", permission_mode="plan")
     behaviors: tuple[Behavior, ...] = ("allow", "ask", "deny")
     rules = tuple(
         Rule(behavior, rule, f"--{behavior}") for behavior in behaviors for rule in getattr(options, behavior)
@@ -113,13 +118,16 @@ def _settings(options: Namespace) -> Settings:
     return settings.with_options("command line", rules=rules)
 
 
-def _run_turn(agent: Agent, text: str, output_format: str, signals: _Signals) -> int:
+def _run_turn(agent: Agent, text: str, options: Namespace, signals: _Signals) -> int:
+    """Raises SettingsError for a schema that is none."""
     from claw_kernel.cli.output import open_output
     from claw_kernel.cli.terminal import Terminal
+    from claw_kernel.tools.structured_output import read_schema
 
     terminal = Terminal(agent.gate) if sys.stdin.isatty() and sys.stderr.isatty() else None
-    output = open_output(output_format, agent.gate.core.redact)
-    turn = agent.start(text, ways=("stdin",) if terminal else ())
+    schema = read_schema(options.schema, ".") if options.schema else None
+    turn = agent.start(text, ways=("stdin",) if terminal else (), schema=schema)
+    output = open_output(options.output_format, agent.gate.core.redact, turn)
     try:
         for batch in turn.batches_blocking():
             if signals.received is not None:

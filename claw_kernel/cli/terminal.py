@@ -8,7 +8,7 @@ import sys
 
 from claw_kernel.gate import Gate
 from claw_kernel.messages import ApprovalRequest, ApprovalRequested, ApprovalResolved, Event
-from claw_kernel.question import choices, question, read_answer
+from claw_kernel.question import Dialog, open_dialog
 
 
 class Terminal:
@@ -18,6 +18,7 @@ class Terminal:
         self._gate = gate
         self._waiting: list[ApprovalRequest] = []
         self._typed = b""
+        self._dialog: Dialog | None = None
 
     def take(self, batch: list[Event]) -> None:
         for event in batch:
@@ -31,13 +32,18 @@ class Terminal:
             self._answer(line)
 
     def _ask(self) -> None:
-        # What was typed before the question could be seen is no answer to it.
-        import termios
+        self._dialog = open_dialog(self._waiting[0])
+        self._write(self._dialog)
 
-        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
-        self._typed = b""
-        request = self._waiting[0]
-        sys.stderr.write(question(request) + choices(request))
+    def _write(self, dialog: Dialog) -> None:
+        shown = dialog.show()
+        if shown:
+            # What was typed before the question could be seen is no answer to it.
+            import termios
+
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+            self._typed = b""
+        sys.stderr.write(shown + dialog.prompt())
         sys.stderr.flush()
 
     def _drop(self, request_id: str) -> None:
@@ -62,13 +68,13 @@ class Terminal:
         return line.decode("utf-8", "replace")
 
     def _answer(self, line: str) -> None:
-        request = self._waiting[0]
-        answer = read_answer(line, request)
-        if answer is None:
-            sys.stderr.write(choices(request))
-            sys.stderr.flush()
+        if self._dialog is None:
             return
-        self._waiting.pop(0)
-        self._gate.resolve(request.request_id, answer[0], "stdin", answer[1])
+        reply = self._dialog.take(line)
+        if reply is None:
+            self._write(self._dialog)
+            return
+        request = self._waiting.pop(0)
+        self._gate.resolve(request.request_id, reply.answer, "stdin", reply.message, reply.selections)
         if self._waiting:
             self._ask()

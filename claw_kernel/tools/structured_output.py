@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from claw_kernel._core import ToolInputError, ToolOutput
@@ -73,6 +74,22 @@ class StructuredOutput:
         shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
         inner = {key: item for key, item in schema.items() if key not in (*shared, "$schema", "$id")}
         return {"type": "object", "properties": {"value": inner}, "required": ["value"], **shared}
+
+
+def read_schema(path: str, cwd: str) -> dict[str, Any]:
+    """A JSON schema from a file that the person named. Raises SettingsError."""
+    place = Path(cwd, path).expanduser()
+    try:
+        schema = json.loads(place.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"The schema {place} cannot be read: {error.strerror}.", "Give the path of a file."
+        ) from None
+    except ValueError as error:
+        raise SettingsError(f"The schema {place} is not valid JSON: {error}.", "Mend the file.") from None
+    if not isinstance(schema, dict):
+        raise SettingsError(f"The schema {place} is not a JSON object.", 'Write it as {"type": "object", …}.')
+    return schema
 
 
 def _validator(schema: Mapping[str, Any]) -> Any:

@@ -1,9 +1,12 @@
 import { type IRenderMimeRegistry, MimeModel } from '@jupyterlab/rendermime';
 
-import { ApprovalCard } from './card';
+import { ApprovalCard } from './approval';
+import type { Card } from './card';
 import type { KernelClient, Liveness } from './client';
 import { el, formatSeconds, icon, type IconName, plainText, setHidden, setText } from './dom';
 import type { FreeLayout } from './layout';
+import { MarkdownText } from './markdown';
+import { PlanCard, planAnswer } from './plan';
 import { diffBlock, previewBlock } from './preview';
 import {
   type Approval,
@@ -15,6 +18,7 @@ import {
   type ToolCall,
   type ToolResult
 } from './protocol';
+import { answersOf, QuestionCard, questionsBlock, questionsOf } from './questions';
 
 /** All that is known of one call: from the step under way or from a finished step. */
 export interface CallFacts {
@@ -26,9 +30,14 @@ export interface CallFacts {
   approval: Approval | null;
 }
 
+/** Answers that are the whole of a call's result. */
+const SAID: ReadonlySet<string> = new Set(['deny', 'answered', 'approve', 'accept_edits']);
+
 interface Surroundings {
   layout: FreeLayout;
   rendermime: IRenderMimeRegistry;
+  /** For what a model wrote: nothing in it loads an address. */
+  quietRendermime: IRenderMimeRegistry;
   findClient: () => KernelClient | null;
 }
 
@@ -70,7 +79,7 @@ export class CallView {
   private updateCard(facts: CallFacts, liveness: Liveness): void {
     if (facts.request) {
       if (!this.card) {
-        this.card = new ApprovalCard(this.around.findClient);
+        this.card = openCard(facts.request, this.around.findClient);
         this.body.prepend(this.card.heading);
         this.previewSlot.after(this.card.actions);
         // Stays open when the tool runs, so that the page does not jump away under the reader.
@@ -78,7 +87,7 @@ export class CallView {
       }
       this.card.ask(facts.request, liveness);
     } else {
-      this.card?.settle(facts.approval);
+      this.card?.settle(facts.approval, answersOf(facts.result?.details?.answers));
     }
   }
 
@@ -94,9 +103,11 @@ export class CallView {
     }
     const preview = this.preview ?? previewOf(facts);
     const diff = textOf(facts.result?.details?.diff);
-    this.fill(this.previewSlot, JSON.stringify(preview), () => previewBlock(preview));
+    const answers = answersOf(facts.result?.details?.answers);
+    const source = preview.kind === 'questions' && this.card ? '' : JSON.stringify([preview, answers]);
+    this.fill(this.previewSlot, source, () => this.drawPreview(preview, answers));
     this.fill(this.diffSlot, preview.kind === 'diff' ? '' : diff, () => (diff ? diffBlock(diff) : null));
-    this.fill(this.approvalSlot, this.card ? '' : approvalText(facts.approval), text => el('div', 'claw-Where', text));
+    this.fill(this.approvalSlot, this.card ? '' : approvalText(facts), text => el('div', 'claw-Where', text));
     const text = outputOf(facts);
     setHidden(this.output, text === '');
     const isNew = this.output.textContent === '';
@@ -108,6 +119,19 @@ export class CallView {
     }
     const spill = textOf(facts.result?.details?.spill_path);
     this.fill(this.noteSlot, spill, () => el('div', 'claw-Where', 'All of the output is in ', el('code', '', spill)));
+  }
+
+  private drawPreview(preview: Preview, answers: string[][]): HTMLElement | null {
+    if (preview.kind === 'questions') {
+      return questionsBlock(questionsOf(preview.questions), answers);
+    }
+    if (preview.kind === 'plan') {
+      const plan = new MarkdownText(this.around.layout, this.around.quietRendermime);
+      plan.node.classList.add('claw-Plan');
+      plan.update(textOf(preview.plan), true);
+      return plan.node;
+    }
+    return previewBlock(preview);
   }
 
   /** Draw a slot anew only when what it is drawn from changed. */
@@ -145,7 +169,7 @@ export class CallView {
 
   private facts: CallFacts | null = null;
   private state: IconName = 'writing';
-  private card: ApprovalCard | null = null;
+  private card: Card | null = null;
   private preview: Preview | null = null;
   private outputCount = 0;
   private readonly sources = new Map<HTMLElement, string>();
@@ -207,10 +231,14 @@ function glimpseOf({ live, result, approval }: CallFacts, state: IconName): stri
   if (state === 'denied') {
     return textOf(approval?.message) || textOf(approval?.reason);
   }
+  const answers = answersOf(result?.details?.answers);
+  if (answers.length > 0) {
+    return answers.map(chosen => chosen.join(', ')).join(' · ');
+  }
   return state === 'failed' ? lastLine(resultText(result)) : '';
 }
 
-function metaOf({ live, result }: CallFacts, state: IconName): string {
+function metaOf({ call, live, request, result }: CallFacts, state: IconName): string {
   const details = result?.details;
   const parts: string[] = [];
   if (typeof details?.exit_code === 'number' && details.exit_code !== 0) {
@@ -223,7 +251,7 @@ function metaOf({ live, result }: CallFacts, state: IconName): string {
     parts.push('timed out');
   }
   if (state === 'denied') {
-    parts.push('denied');
+    parts.push(noTo({ call, live, request }).toLowerCase());
   } else if (typeof details?.duration_seconds === 'number') {
     if (details.duration_seconds >= 0.05) {
       parts.push(formatSeconds(details.duration_seconds));
@@ -245,6 +273,12 @@ function previewOf({ call, result }: CallFacts): Preview {
   if (call?.malformed) {
     return { kind: 'code', code: call.malformed };
   }
+  if (call?.name === 'ExitPlanMode' && typeof input.plan === 'string') {
+    return { kind: 'plan', plan: input.plan };
+  }
+  if (call?.name === 'AskUserQuestion' && questionsOf(input.questions).length > 0) {
+    return { kind: 'questions', questions: input.questions };
+  }
   if (typeof input.command === 'string') {
     return { kind: 'command', command: input.command };
   }
@@ -257,7 +291,29 @@ function previewOf({ call, result }: CallFacts): Preview {
   return Object.keys(input).length > 0 ? { kind: 'code', code: JSON.stringify(input, null, 2) } : { kind: 'none' };
 }
 
-function approvalText(approval: Approval | null): string {
+function openCard(request: ApprovalRequest, findClient: Surroundings['findClient']): Card {
+  switch (request.preview?.kind) {
+    case 'questions':
+      return new QuestionCard(findClient);
+    case 'plan':
+      return new PlanCard(findClient);
+    default:
+      return new ApprovalCard(findClient);
+  }
+}
+
+function toolOf({ call, live, request }: Pick<CallFacts, 'call' | 'live' | 'request'>): string {
+  return textOf(call?.name) || textOf(live?.tool) || textOf(request?.tool);
+}
+
+/** What a no means to a call. */
+function noTo(facts: Pick<CallFacts, 'call' | 'live' | 'request'>): string {
+  const words: Record<string, string> = { AskUserQuestion: 'Not answered', ExitPlanMode: 'Keep planning' };
+  return words[toolOf(facts)] ?? 'Denied';
+}
+
+function approvalText(facts: CallFacts): string {
+  const { approval } = facts;
   if (!approval?.answer && approval?.decision !== 'deny') {
     return '';
   }
@@ -266,7 +322,11 @@ function approvalText(approval: Approval | null): string {
       ? 'Allowed once'
       : approval.answer === 'allow_always'
         ? 'Allowed always'
-        : 'Denied';
+        : approval.answer === 'answered'
+          ? 'Answered'
+          : approval.answer === 'approve' || approval.answer === 'accept_edits'
+            ? planAnswer(approval.answer)
+            : noTo(facts);
   const by = approval.answered_by === 'policy' || !approval.answer ? ' by the policy' : '';
   const why = textOf(approval.message) || (by && textOf(approval.reason));
   return answer + by + (why ? `: ${why}` : '');
@@ -280,7 +340,7 @@ function resultText(result: ToolResult | null): string {
 }
 
 function outputOf({ live, result, approval }: CallFacts): string {
-  if (result && approval?.answer === 'deny') {
+  if (result && SAID.has(approval?.answer ?? '')) {
     return ''; // the card or the line of the approval says it
   }
   let text = plainText(result ? resultText(result) : textOf(live?.output)).trimEnd();

@@ -1,23 +1,6 @@
 import type { KernelClient, Liveness } from './client';
-import { el, setHidden, setText } from './dom';
+import { button, el, setHidden, setText } from './dom';
 import { type AnsweredBy, type AnswerName, type Approval, type ApprovalRequest, textOf } from './protocol';
-
-const QUESTIONS: Record<string, string> = {
-  Bash: 'run this command?',
-  Python: 'run this code in your kernel?',
-  Inspect: 'look at these variables?',
-  Read: 'read this file?',
-  Write: 'write this file?',
-  Edit: 'change this file?',
-  Glob: 'list these files?',
-  Grep: 'search these files?'
-};
-
-const ANSWERS: Record<AnswerName, string> = {
-  allow_once: 'Allowed once',
-  allow_always: 'Allowed always',
-  deny: 'Denied'
-};
 
 const WAYS: Record<AnsweredBy, string> = {
   extension: '',
@@ -41,55 +24,35 @@ function showButtons(heading: HTMLElement, actions: HTMLElement): void {
   }
 }
 
+type Control = HTMLButtonElement | HTMLInputElement;
+
+/** What a person chose: an answer, words for the model, and for questions what was chosen in each. */
+export interface Reply {
+  answer: AnswerName;
+  message?: string;
+  selections?: string[][];
+}
+
 /**
- * The question of one tool call and its answer: a heading, and a row that holds the buttons first and the answer
- * afterwards, of the same height, so that nothing below moves. What the call would do is drawn between the two.
+ * A question of one tool call and its answer: a heading, and a row that holds the controls first and the answer
+ * afterwards, of the same height, so that nothing below moves. What it is about is drawn between the two. The kinds of
+ * question differ in their words and controls (`approval.ts`, `plan.ts`, `questions.ts`).
  */
-export class ApprovalCard {
+export abstract class Card {
   readonly heading = el('div', 'claw-Card-heading');
   readonly actions = el('div', 'claw-Card-actions');
 
   constructor(private readonly findClient: () => KernelClient | null) {
-    const id = `claw-card-${++cards}`;
-    this.question.id = id;
+    this.question.id = this.id;
     this.heading.append(this.question, this.reason);
     for (const row of [this.heading, this.actions]) {
       // Enter and letters belong to the card here, not to the notebook's command mode.
       row.setAttribute('data-lm-suppress-shortcuts', 'true');
     }
     this.actions.setAttribute('role', 'group');
-    this.actions.setAttribute('aria-labelledby', id);
+    this.actions.setAttribute('aria-labelledby', this.id);
     this.status.setAttribute('role', 'status');
-
-    this.denyWithMessage.setAttribute('aria-expanded', 'false');
-    this.input.placeholder = 'What should Claw do instead?';
-    this.input.setAttribute('aria-label', 'Message to the model');
-    this.messageRow.hidden = true;
-    this.messageRow.append(this.input, this.send);
-    // Last, so that long rules wrap below the other buttons and not between them.
-    this.always.append(this.allowAlways, this.rules);
-    this.buttonRow.append(this.allowOnce, this.deny, this.denyWithMessage, this.always);
-    this.rules.id = `${id}-rules`;
-    this.allowAlways.setAttribute('aria-describedby', this.rules.id);
-    this.actions.append(this.buttonRow, this.messageRow, this.status);
-
-    this.allowOnce.addEventListener('click', () => void this.answer('allow_once'));
-    this.allowAlways.addEventListener('click', () => void this.answer('allow_always'));
-    this.deny.addEventListener('click', () => void this.answer('deny'));
-    this.send.addEventListener('click', () => void this.answer('deny', this.input.value.trim()));
-    this.denyWithMessage.addEventListener('click', () => this.toggleMessage(this.messageRow.hidden));
-    this.input.addEventListener('keydown', event => {
-      if (event.isComposing) {
-        return;
-      }
-      if (event.key === 'Enter') {
-        event.preventDefault();
-        void this.answer('deny', this.input.value.trim());
-      } else if (event.key === 'Escape') {
-        this.toggleMessage(false);
-        this.denyWithMessage.focus();
-      }
-    });
+    this.actions.append(this.status);
   }
 
   /** The call waits for an answer. */
@@ -98,15 +61,9 @@ export class ApprovalCard {
       return; // answered here; the kernel's next frame will say so
     }
     this.request = request;
-    const tool = textOf(request.tool);
-    setText(this.question, `Claw asks: ${QUESTIONS[tool] ?? `use ${tool || 'this tool'}?`}`);
+    setText(this.question, `Claw asks: ${this.words(request)}`);
     setText(this.reason, textOf(request.reason));
-    const rules = (request.suggested_rules ?? []).map(textOf).filter(rule => rule !== '');
-    setHidden(this.always, rules.length === 0);
-    if (this.rules.childElementCount !== rules.length) {
-      this.rules.replaceChildren(...rules.map(rule => el('code', 'claw-Rule', rule)));
-      this.allowAlways.title = 'Adds these rules to the session: what they match is not asked again';
-    }
+    this.fill(request);
     if (liveness === 'expired') {
       this.close('Expired: the kernel that asked is gone. Run the cell again to ask anew.');
       return;
@@ -125,8 +82,8 @@ export class ApprovalCard {
     }
   }
 
-  /** The call is decided, or its turn ended. */
-  settle(approval: Approval | null): void {
+  /** The call is decided, or its turn ended. `selections`: what the record says was chosen. */
+  settle(approval: Approval | null, selections: string[][] = []): void {
     if (!approval?.answer) {
       this.close(this.request ? 'Not answered.' : '');
       return;
@@ -134,12 +91,37 @@ export class ApprovalCard {
     const by = approval.answered_by ?? 'extension';
     const wasElsewhere = by === 'extension' && this.request !== null && !this.hasAnswered;
     const way = wasElsewhere ? ' in another window' : WAYS[by];
-    this.close(this.answerText(approval.answer, textOf(approval.message), way));
+    const reply = { answer: approval.answer, message: textOf(approval.message), selections };
+    this.close(this.said(reply, way));
+    this.show(reply);
   }
 
-  private async answer(answer: AnswerName, message = ''): Promise<void> {
+  /** What is asked, after "Claw asks: ". */
+  protected abstract words(request: ApprovalRequest): string;
+
+  /** What of the request the controls show. */
+  protected abstract fill(request: ApprovalRequest): void;
+
+  /** The answer in words. */
+  protected abstract said(reply: Reply, way: string): string;
+
+  /** Mark what was chosen, where words do not say it all. */
+  protected abstract show(reply: Reply): void;
+
+  /** Put rows of controls before the status. A row that is `lasting` stays when the card is closed. */
+  protected add(row: HTMLElement, controls: readonly Control[], isLasting = false): void {
+    this.status.before(row);
+    this.controls.push(...controls);
+    if (isLasting) {
+      this.isLasting = true;
+    } else {
+      this.rows.push(row);
+    }
+  }
+
+  protected async send(reply: Reply): Promise<void> {
     const client = this.findClient();
-    if (!this.request || this.isSending || !client) {
+    if (!this.request || this.isSending || this.isClosed || !client) {
       return;
     }
     this.isSending = true;
@@ -147,9 +129,13 @@ export class ApprovalCard {
     this.hadFocus = this.actions.contains(document.activeElement); // what is disabled loses it
     this.setDisabled(true);
     try {
-      const reply = await client.resolve(this.request.request_id, answer, message);
-      this.hasAnswered = reply.is_accepted;
-      this.close(reply.is_accepted ? this.answerText(answer, message) : 'This question was answered before.');
+      const { answer, message = '', selections = [] } = reply;
+      const outcome = await client.resolve(this.request.request_id, answer, message, selections);
+      this.hasAnswered = outcome.is_accepted;
+      this.close(outcome.is_accepted ? this.said(reply, '') : 'This question was answered before.');
+      if (outcome.is_accepted) {
+        this.show(reply);
+      }
     } catch (error) {
       this.hasFailed = true;
       this.setDisabled(false);
@@ -159,13 +145,13 @@ export class ApprovalCard {
     }
   }
 
-  private answerText(answer: AnswerName, message: string, way = ''): string {
-    const rules = answer === 'allow_always' ? (this.request?.suggested_rules ?? []).map(textOf).join(', ') : '';
-    const more = rules || (message && `“${message}”`);
-    return ANSWERS[answer] + way + (more ? `: ${more}` : '');
+  protected setDisabled(isDisabled: boolean): void {
+    for (const control of this.controls) {
+      control.disabled = isDisabled;
+    }
   }
 
-  /** The answer takes the place of the buttons. */
+  /** The answer takes the place of the controls. */
   private close(text: string): void {
     if (!this.isClosed) {
       this.isClosed = true;
@@ -173,12 +159,16 @@ export class ApprovalCard {
       // loses it to the body then: either may be the case when the answer arrives.
       const { activeElement } = document;
       const hasFocus = this.actions.contains(activeElement) || (this.hadFocus && activeElement === document.body);
-      if (this.buttonRow.offsetHeight > 0) {
-        this.actions.style.minHeight = `${this.buttonRow.offsetHeight}px`;
+      // What is hidden leaves its room: the answer takes the buttons' place, and a lasting row may shrink.
+      const kept = this.isLasting ? this.actions : this.rows[0];
+      if (kept && kept.offsetHeight > 0) {
+        this.actions.style.minHeight = `${kept.offsetHeight}px`;
       }
       this.actions.removeAttribute('role');
-      setHidden(this.buttonRow, true);
-      setHidden(this.messageRow, true);
+      this.setDisabled(true);
+      for (const row of this.rows) {
+        setHidden(row, true);
+      }
       if (hasFocus) {
         // Back to the cell, so that the keyboard goes on where it was.
         this.actions.closest<HTMLElement>('.jp-Cell')?.focus({ preventScroll: true });
@@ -188,44 +178,58 @@ export class ApprovalCard {
     setText(this.status, text);
   }
 
-  private toggleMessage(isShown: boolean): void {
-    setHidden(this.messageRow, !isShown);
-    this.denyWithMessage.setAttribute('aria-expanded', String(isShown));
-    if (isShown) {
-      this.input.focus();
-    }
-  }
-
-  private setDisabled(isDisabled: boolean): void {
-    for (const control of [this.allowOnce, this.allowAlways, this.deny, this.denyWithMessage, this.send, this.input]) {
-      control.disabled = isDisabled;
-    }
-  }
-
-  private request: ApprovalRequest | null = null;
+  protected readonly id = `claw-card-${++cards}`;
+  protected request: ApprovalRequest | null = null;
+  protected readonly question = el('div', 'claw-Card-question');
   private wasShown = false;
   private isSending = false;
   private hasAnswered = false;
   private hasFailed = false;
   private hadFocus = false;
-  private isClosed = false;
-  private readonly question = el('div', 'claw-Card-question');
+  private isLasting = false;
+  protected isClosed = false;
+  private readonly controls: Control[] = [];
+  private readonly rows: HTMLElement[] = [];
   private readonly reason = el('div', 'claw-Card-reason');
-  private readonly buttonRow = el('div', 'claw-Card-buttons');
-  private readonly messageRow = el('div', 'claw-Card-message');
   private readonly status = el('div', 'claw-Card-status');
-  private readonly always = el('span', 'claw-Card-always');
-  private readonly rules = el('span', 'claw-Card-rules');
-  private readonly allowOnce = button('Allow once', 'claw-mod-accept');
-  private readonly allowAlways = button('Allow always');
-  private readonly deny = button('Deny', 'claw-mod-deny');
-  private readonly denyWithMessage = button('Deny with message…');
-  private readonly send = button('Deny', 'claw-mod-deny');
-  private readonly input = el('input', 'claw-Card-input');
 }
 
-function button(label: string, modifier = ''): HTMLButtonElement {
-  const element = el('button', `claw-Button ${modifier}`.trim(), label);
-  element.type = 'button';
-  return element;
+/** A button that opens a field for words to the model, and the field, which Enter sends and Escape closes. */
+export class MessageField {
+  readonly row = el('div', 'claw-Card-message');
+  readonly toggle: HTMLButtonElement;
+  readonly input = el('input', 'claw-Card-input');
+  readonly sendButton: HTMLButtonElement;
+
+  constructor(label: string, sendLabel: string, placeholder: string, send: (message: string) => void) {
+    this.toggle = button(label);
+    this.sendButton = button(sendLabel, 'claw-mod-deny');
+    this.toggle.setAttribute('aria-expanded', 'false');
+    this.input.placeholder = placeholder;
+    this.input.setAttribute('aria-label', 'Message to the model');
+    this.row.hidden = true;
+    this.row.append(this.input, this.sendButton);
+    this.sendButton.addEventListener('click', () => send(this.input.value.trim()));
+    this.toggle.addEventListener('click', () => this.open(this.row.hidden));
+    this.input.addEventListener('keydown', event => {
+      if (event.isComposing) {
+        return;
+      }
+      if (event.key === 'Enter') {
+        event.preventDefault();
+        send(this.input.value.trim());
+      } else if (event.key === 'Escape') {
+        this.open(false);
+        this.toggle.focus();
+      }
+    });
+  }
+
+  private open(isShown: boolean): void {
+    setHidden(this.row, !isShown);
+    this.toggle.setAttribute('aria-expanded', String(isShown));
+    if (isShown) {
+      this.input.focus();
+    }
+  }
 }

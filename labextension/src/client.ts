@@ -125,11 +125,12 @@ export class KernelClient {
     });
   }
 
-  async resolve(requestId: string, answer: AnswerName, message: string): Promise<ResolveReply> {
+  async resolve(requestId: string, answer: AnswerName, message: string, selections: string[][]): Promise<ResolveReply> {
     const reply = await this.request('resolve', {
       request_id: requestId,
       answer,
-      ...(message ? { message } : {})
+      ...(message ? { message } : {}),
+      ...(selections.length > 0 ? { selections } : {})
     });
     return {
       is_accepted: reply.is_accepted === true,

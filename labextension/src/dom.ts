@@ -42,6 +42,8 @@ const ICON_PATHS = {
   failed: 'M4 4l8 8M12 4l-8 8',
   denied: 'M8 2.5a5.5 5.5 0 1 0 .01 0M4.2 4.2l7.6 7.6',
   unfinished: 'M5 5h6v6H5z',
+  pending: 'M8 3.2a4.8 4.8 0 1 0 .01 0',
+  current: 'M3 8h9M8.5 4.5L12 8l-3.5 3.5',
   warning: 'M8 2.2L14.2 13H1.8zM8 6.4v3M8 11.2h.01'
 } as const;
 
@@ -55,6 +57,8 @@ const ICON_LABELS: Record<IconName, string> = {
   failed: 'failed',
   denied: 'denied',
   unfinished: 'not finished',
+  pending: 'to do',
+  current: 'in progress',
   warning: 'warning'
 };
 
@@ -69,6 +73,12 @@ export function icon(name: IconName): SVGSVGElement {
   path.setAttribute('d', ICON_PATHS[name]);
   svg.append(path);
   return svg;
+}
+
+export function button(label: string, modifier = ''): HTMLButtonElement {
+  const element = el('button', `claw-Button ${modifier}`.trim(), label);
+  element.type = 'button';
+  return element;
 }
 
 /** Terminal output as plain text: escape sequences removed, a carriage return starts its line anew. */

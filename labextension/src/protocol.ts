@@ -9,7 +9,7 @@ export const METADATA_KEY = 'claw';
 export const PROTOCOL_VERSION = 1;
 export const RECORD_FORMAT = 1;
 
-export type AnswerName = 'allow_once' | 'allow_always' | 'deny';
+export type AnswerName = 'allow_once' | 'allow_always' | 'deny' | 'approve' | 'accept_edits' | 'answered';
 export type AnsweredBy = 'extension' | 'widget' | 'stdin' | 'policy' | 'interrupt';
 
 export interface TextBlock {
@@ -46,6 +46,8 @@ export interface ToolDetails {
   duration_seconds?: number;
   spill_path?: string;
   outputs?: MimeBundle[];
+  /** For each question what was chosen. */
+  answers?: string[][];
 }
 
 export type MimeBundle = Record<string, unknown>;
@@ -84,7 +86,7 @@ export interface Usage {
 
 /** What a call would do, for a person to judge; see `Prepared.preview` of the core. */
 export interface Preview {
-  kind: 'command' | 'diff' | 'code' | 'path' | 'none';
+  kind: 'command' | 'diff' | 'code' | 'path' | 'todos' | 'message' | 'plan' | 'questions' | 'none';
   command?: string;
   code?: string;
   visible?: string;
@@ -92,6 +94,10 @@ export interface Preview {
   path?: string;
   diff?: string;
   is_new?: boolean;
+  text?: string;
+  plan?: string;
+  todos?: unknown;
+  questions?: unknown;
 }
 
 export type CallState = 'writing' | 'waiting' | 'running' | 'done';

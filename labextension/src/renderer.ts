@@ -4,6 +4,7 @@ import { Widget } from '@lumino/widgets';
 import { type CallFacts, CallView } from './call';
 import type { KernelClients, Liveness } from './client';
 import { el, formatSeconds, icon, setHidden, setText } from './dom';
+import { formatCost, formatElapsed, formatUsage } from './footer';
 import { FreeLayout } from './layout';
 import { MarkdownText } from './markdown';
 import {
@@ -17,6 +18,7 @@ import {
   type TurnRecord
 } from './protocol';
 import { QuietSanitizer } from './sanitizer';
+import { latestTodos, TodoList } from './todos';
 
 const TICK_MILLISECONDS = 1000;
 
@@ -54,7 +56,7 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     this.rendermime = rendermime.clone(here);
     this.quietRendermime = rendermime.clone({ ...here, sanitizer: new QuietSanitizer(rendermime.sanitizer) });
     this.announcement.setAttribute('aria-live', 'polite');
-    this.node.append(this.notices, this.steps, this.error, this.footer, this.announcement);
+    this.node.append(this.notices, this.steps, this.todos.node, this.error, this.footer, this.announcement);
     clients.changed.connect(this.schedule, this);
   }
 
@@ -124,6 +126,7 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
       this.drawLive(record, steps.length, liveness);
     }
     this.removeUnseen();
+    this.todos.update(latestTodos(record));
     this.drawError(record.error ?? null);
     this.drawFooter(record, isRunning);
     const asked = (isRunning ? live.pending : undefined) ?? [];
@@ -194,7 +197,10 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   private drawText(step: number, count: number, text: string, isFinal: boolean): void {
-    const key = `${step}.text.${count}`;
+    this.drawMarkdown(`${step}.text.${count}`, text, isFinal);
+  }
+
+  private drawMarkdown(key: string, text: string, isFinal: boolean): HTMLElement {
     let view = this.texts.get(key);
     if (!view) {
       view = new MarkdownText(this.free, this.quietRendermime);
@@ -202,6 +208,15 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     }
     this.place(key, view.node);
     view.update(text, isFinal);
+    return view.node;
+  }
+
+  /** What Claw says while it goes on working: text of its own, not a call. */
+  private drawMessage({ id, call, live }: CallFacts): void {
+    const text = textOf(call?.input?.message) || textOf(live?.preview?.text);
+    if (text) {
+      this.drawMarkdown(`message.${id}`, text, true).classList.add('claw-Message');
+    }
   }
 
   private drawThinking(step: number, count: number, text: string, isFinal: boolean): void {
@@ -222,12 +237,23 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   private drawCall(facts: CallFacts, liveness: Liveness): void {
+    if (!facts.request && !facts.result?.is_error) {
+      const tool = facts.call?.name ?? facts.live?.tool;
+      if (tool === 'TodoWrite') {
+        return; // the turn's one list shows it
+      }
+      if (tool === 'SendUserMessage') {
+        this.drawMessage(facts);
+        return;
+      }
+    }
     const key = `call.${facts.id}`;
     let view = this.calls.get(key);
     if (!view) {
       view = new CallView({
         layout: this.free,
         rendermime: this.rendermime,
+        quietRendermime: this.quietRendermime,
         findClient: () => this.clients.find(this.liveKernelId)
       });
       this.calls.set(key, view);
@@ -337,6 +363,7 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
   private readonly callInputs = new Map<string, ToolCall>();
   private readonly notices = el('div', 'claw-Notices');
   private readonly steps = el('div', 'claw-Steps');
+  private readonly todos = new TodoList();
   private readonly error = el('div', 'claw-Error');
   private readonly footer = el('div', 'claw-Footer');
   private readonly announcement = el('div', 'claw-Announcement');
@@ -351,26 +378,4 @@ function approvalOf(
 
 function thinkingText(block: ThinkingBlock): string {
   return textOf(block.text) || (block.redacted ? 'The provider does not show this part of the reasoning.' : '');
-}
-
-function formatUsage({ usage }: TurnRecord): string {
-  if (!usage) {
-    return '';
-  }
-  const cached = usage.cache_read_tokens ?? 0;
-  const input = (usage.input_tokens ?? 0) + cached + (usage.cache_write_tokens ?? 0);
-  const note = cached > 0 ? ` (${cached.toLocaleString('en')} cached)` : '';
-  return `${input.toLocaleString('en')} in${note} / ${(usage.output_tokens ?? 0).toLocaleString('en')} out`;
-}
-
-function formatCost({ cost_usd: cost, usage }: TurnRecord): string {
-  if (typeof cost === 'number') {
-    return cost === 0 ? '$0' : cost < 0.01 ? `$${cost.toFixed(4)}` : `$${cost.toFixed(2)}`;
-  }
-  return usage ? 'cost unknown' : '';
-}
-
-function formatElapsed(record: TurnRecord): string {
-  const seconds = Math.floor((Date.now() - Date.parse(record.started_at ?? '')) / 1000);
-  return seconds >= 1 ? formatSeconds(seconds).replace('.0', '') : '';
 }

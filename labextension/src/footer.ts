@@ -1,0 +1,24 @@
+import { formatSeconds } from './dom';
+import type { TurnRecord } from './protocol';
+
+export function formatUsage({ usage }: TurnRecord): string {
+  if (!usage) {
+    return '';
+  }
+  const cached = usage.cache_read_tokens ?? 0;
+  const input = (usage.input_tokens ?? 0) + cached + (usage.cache_write_tokens ?? 0);
+  const note = cached > 0 ? ` (${cached.toLocaleString('en')} cached)` : '';
+  return `${input.toLocaleString('en')} in${note} / ${(usage.output_tokens ?? 0).toLocaleString('en')} out`;
+}
+
+export function formatCost({ cost_usd: cost, usage }: TurnRecord): string {
+  if (typeof cost === 'number') {
+    return cost === 0 ? '$0' : cost < 0.01 ? `$${cost.toFixed(4)}` : `$${cost.toFixed(2)}`;
+  }
+  return usage ? 'cost unknown' : '';
+}
+
+export function formatElapsed(record: TurnRecord): string {
+  const seconds = Math.floor((Date.now() - Date.parse(record.started_at ?? '')) / 1000);
+  return seconds >= 1 ? formatSeconds(seconds).replace('.0', '') : '';
+}
