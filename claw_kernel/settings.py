@@ -378,12 +378,18 @@ def _file_model() -> type[BaseModel]:
 
 
 def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:
-    """``(name, value, source)`` of every setting a person may change, for ``%claw config`` and ``claw doctor``."""
+    """``(name, value, source)`` of every setting a person may change, without logins, for ``%claw config``, ``claw doctor``
+    and the model."""
     rows = []
     for item in fields(settings):
         if item.name in SETTABLE:
             value = getattr(settings, item.name)
-            rows.append(
-                (item.name, "not set" if value is None else str(value), settings.sources.get(item.name, "default"))
-            )
+            shown = "not set" if value is None else without_login(str(value)) if item.name == "base_url" else str(value)
+            rows.append((item.name, shown, settings.sources.get(item.name, "default")))
     return rows
+
+
+def without_login(url: str) -> str:
+    """A base URL without the name and password it may hold."""
+    scheme, mark, place = url.partition("://")
+    return scheme + mark + place.rpartition("@")[2]

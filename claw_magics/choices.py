@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from claw_magics.report import CommandOutput, Report, UsageError, unknown
-from claw_magics.status import without_login
 
 if TYPE_CHECKING:
     from claw_magics.host import Host
@@ -120,7 +119,7 @@ def complete_permissions(host: Host, words: Sequence[str]) -> Sequence[str]:
 
 
 def change_config(host: Host, rest: str) -> CommandOutput:
-    from claw_kernel.settings import SETTABLE, describe_settings
+    from claw_kernel.settings import SETTABLE, describe_settings, without_login
 
     report = Report()
     word, _, given = rest.partition(" ")
@@ -131,12 +130,12 @@ def change_config(host: Host, rest: str) -> CommandOutput:
         if not value.strip():
             raise UsageError(f"%claw config set {key} needs a value.")
         host.agent.configure(f"{SOURCE} config", **{key: value.strip()})
-        report.line(f"For this session: {key} = {_shown(key, getattr(host.agent.settings, key))}")
+        shown = str(getattr(host.agent.settings, key))
+        report.line(f"For this session: {key} = {without_login(shown) if key == 'base_url' else shown}")
         return report.output()
     if word:
         raise UsageError(unknown("word", word, ("set",), "write %claw config, or %claw config set KEY VALUE."))
-    rows = [(name, _shown(name, value), source) for name, value, source in describe_settings(host.agent.settings)]
-    report.table(("Setting", "Value", "From"), rows)
+    report.table(("Setting", "Value", "From"), describe_settings(host.agent.settings))
     return report.output()
 
 
@@ -144,7 +143,3 @@ def complete_config(host: Host, words: Sequence[str]) -> Sequence[str]:  # noqa:
     from claw_kernel.settings import SETTABLE
 
     return ("set",) if not words else SETTABLE if list(words) == ["set"] else ()
-
-
-def _shown(key: str, value: object) -> str:
-    return without_login(str(value)) if key == "base_url" else str(value)

@@ -45,6 +45,7 @@ def show_status(host: Host, rest: str) -> CommandOutput:
 def _provider_text(model: str | None, base_url: str | None) -> str:
     name = (model or "").partition("/")[0]
     from claw_kernel.providers.known import KNOWN
+    from claw_kernel.settings import without_login
 
     if base_url:
         return f"{name or 'local'} at {without_login(base_url)}"
@@ -186,12 +187,3 @@ def show_versions(host: Host, rest: str) -> CommandOutput:
         ],
     )
     return report.output()
-
-
-# --- the session ------------------------------------------------------------------------------------------------------
-
-
-def without_login(url: str) -> str:
-    """A base URL without the name and password it may hold."""
-    scheme, mark, place = url.partition("://")
-    return scheme + mark + place.rpartition("@")[2]

@@ -129,7 +129,9 @@ class QuestionView {
       this.options[next]?.focus();
       event.preventDefault();
     } else if (/^[1-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      this.options[Number(event.key) - 1]?.click();
+      const option = this.options[Number(event.key) - 1];
+      option?.focus();
+      option?.click();
       event.preventDefault();
     }
   }
