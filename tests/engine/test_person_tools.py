@@ -107,8 +107,8 @@ def test_a_strangers_list_is_no_list(make_agent):
     turn = make_agent([{"tool_calls": [call("TodoWrite", todos=[])]}, {"text": "ok"}]).start("go")
     play(turn)
     step = turn.record.steps[0]
-    for given in ({"todos": "x"}, {"todos": [1]}, {}):
-        bad = dataclasses.replace(step, content=(ToolCall(step.results[0].call_id, "TodoWrite", given),))
+    for bad_input in ({"todos": "x"}, {"todos": [1]}, {}):
+        bad = dataclasses.replace(step, content=(ToolCall(step.results[0].call_id, "TodoWrite", bad_input),))
         assert todos_of(dataclasses.replace(turn.record, steps=(bad,))) is None
 
 
