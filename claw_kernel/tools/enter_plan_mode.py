@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from claw_kernel._core import ToolOutput
+from claw_kernel.errors import SettingsError
 from claw_kernel.messages import ToolSpec
 from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
 from claw_kernel.tools.planning import ENTERED, Planning
@@ -35,5 +36,8 @@ class EnterPlanMode:
         return Intent("Enter plan mode", (), {"kind": "none"}, is_read_only=False)
 
     async def run(self, arguments: dict[str, Any], on_output: OnOutput) -> ToolOutput:  # noqa: ARG002
-        self._planning.enter_plan(NAME)
+        try:
+            self._planning.enter_plan(NAME)
+        except SettingsError as error:
+            return text_output(str(error), is_error=True)
         return text_output(ENTERED)

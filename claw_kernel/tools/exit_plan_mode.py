@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from annotated_types import MaxLen, MinLen, doc
 
 from claw_kernel._core import ToolInputError, ToolOutput
+from claw_kernel.errors import SettingsError
 from claw_kernel.messages import Answer, AnswerName, Limit, ToolSpec
 from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
 from claw_kernel.tools.planning import Planning
@@ -46,7 +47,10 @@ class ExitPlanMode:
         match answer.name:
             case "approve" | "accept_edits":
                 source = f"plan approved by {answer.by}"
-                mode = self._planning.leave_plan(source, accept_edits=answer.name == "accept_edits")
+                try:
+                    mode = self._planning.leave_plan(source, accept_edits=answer.name == "accept_edits")
+                except SettingsError as error:
+                    return text_output(f"Plan mode stays on: {error}", is_error=True)
                 said = f" They add: {answer.message}" if answer.message else ""
                 return text_output(
                     f"The user approves this plan. The permission mode is {mode} now: carry it out.{said}"

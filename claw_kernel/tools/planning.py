@@ -18,9 +18,10 @@ class Planning(Protocol):
     def is_planning(self) -> bool: ...
 
     def enter_plan(self, source: str) -> None:
-        """Only reading is allowed from now on."""
+        """Only reading is allowed from now on. Raises SettingsError where the mode is managed."""
         ...
 
     def leave_plan(self, source: str, *, accept_edits: bool = False) -> str:
-        """Back to the mode before, or to ``acceptEdits``; returns its name. Only a person's answer may call this."""
+        """Back to the mode before, or to ``acceptEdits``; returns its name. Only a person's answer may call this. Raises
+        SettingsError where the mode is managed."""
         ...
