@@ -116,6 +116,7 @@ check: $(STAMPS)/installed $(STAMPS)/tools
 
 tables: $(STAMPS)/installed
 	@$(PYTHON) tests/core/tool_snapshots.py
+	@$(PYTHON) -m tests.attacks.tables
 
 bench: $(STAMPS)/installed $(STAMPS)/tools
 	@$(PYTHON) benchmarks/run.py

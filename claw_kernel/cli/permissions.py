@@ -165,12 +165,17 @@ def prepare(core: Core, tool: str, arguments: dict[str, Any]) -> Prepared:
 def _effects_of(tool: str, arguments: dict[str, Any]) -> list[dict[str, str]] | None:
     """What a tool of Python would declare; None for those the core runs itself."""
     if tool == "Python":
-        return [{"effect": "namespace"}]
+        from claw_kernel.tools.escapes import find_escapes
+        from claw_kernel.tools.python import python_effects
+
+        return list(python_effects(find_escapes(str(arguments.get("code", "")))))
     if tool == "WebFetch":
         from urllib.parse import urlsplit
 
+        url = str(arguments.get("url", ""))
         try:
-            host = urlsplit(str(arguments.get("url", ""))).hostname
+            # Browsers take a backslash for a slash, others do not: such an address has no one host.
+            host = None if "\\" in url else urlsplit(url).hostname
         except ValueError:
             host = None
         return [{"effect": "fetch", "host": host or ""}]

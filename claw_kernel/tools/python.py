@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen, doc
@@ -10,6 +11,7 @@ from annotated_types import MinLen, doc
 from claw_kernel._core import ToolOutput, visible
 from claw_kernel.messages import ToolSpec
 from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
+from claw_kernel.tools.escapes import Escape, find_escapes
 from claw_kernel.tools.namespace import CodeResult, Namespace
 from claw_kernel.tools.registry import Intent, OnOutput
 
@@ -21,6 +23,12 @@ class PythonArguments:
     code: Annotated[str, MinLen(1), doc("Python source, run like a notebook cell.")]
 
 
+def python_effects(escapes: Iterable[Escape]) -> tuple[dict[str, str], ...]:
+    """Runs in the namespace, and the commands that can be read in the code."""
+    runs = ({"effect": "run", "command": escape.command} for escape in escapes if escape.command)
+    return ({"effect": "namespace"}, *runs)
+
+
 class Python:
     spec = ToolSpec(
         "Python",
@@ -28,7 +36,7 @@ class Python:
         "The value of the last expression, printed text, errors and figures come back to you and are shown to the user. "
         "Use it for the user's data and plots; use Bash for programs and tests.",
         schema_of(PythonArguments),
-        effects=("namespace",),
+        effects=("namespace", "run"),
     )
 
     def __init__(self, namespace: Namespace) -> None:
@@ -42,8 +50,11 @@ class Python:
             title = title[:79] + "…"
         if len(lines) > 1:
             title += f"  (+{len(lines) - 1} lines)"
+        escapes = find_escapes(code)
+        if escapes:
+            title += f"  (runs commands: {', '.join(escape.shown.splitlines()[0] for escape in escapes[:3])})"
         preview = {"kind": "code", "code": code, "visible": visible(code)}
-        return Intent(f"Python: {title}", ({"effect": "namespace"},), preview, is_read_only=False)
+        return Intent(f"Python: {visible(title)}", python_effects(escapes), preview, is_read_only=False)
 
     async def run(self, arguments: dict[str, Any], on_output: OnOutput) -> ToolOutput:
         def show(output: dict[str, Any]) -> None:

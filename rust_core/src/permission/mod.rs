@@ -394,7 +394,11 @@ impl Policy {
         if script.commands.iter().any(is_critical) || command.replace(' ', "").contains(":(){:|:&};:") {
             return Judgement::firm("It would remove a whole disk, home or workspace, so it is always asked.");
         }
-        if let Some(doubt) = &script.doubt {
+        // A rule for all of another tool covers what it runs as a part of its work, also where that cannot be read.
+        let is_line = matches!(call.tool, "Bash" | "PowerShell");
+        if let Some(doubt) = &script.doubt
+            && (is_line || self.find(Behavior::Allow, |rule| rule.covers_call(call)).is_none())
+        {
             return Judgement::new(
                 Verdict::Ask,
                 format!("The command line {doubt}, so no rule can be sure what it runs."),

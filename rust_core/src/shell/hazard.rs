@@ -50,7 +50,7 @@ const HAZARDS: &[Hazard] = &[
             "cc-cmd",
             "run",
         ],
-        short: "cCO",
+        short: "cCOfD",
         words: &[
             "config",
             "filter-branch",
@@ -223,6 +223,11 @@ pub fn needs_exact_rule(words: &[Word]) -> bool {
         // What these programs take as code can run commands or write files in too many ways to list.
         "awk" | "gawk" | "mawk" | "nawk" => {
             texts().any(|text| text.contains("system") || text.contains(['|', '>', '@']) || text.contains("getline"))
+                || is_hazardous(name, arguments)
+        }
+        // `+branch` forces, `:branch` deletes.
+        "git" => {
+            (texts().any(|text| text == "push") && texts().any(|text| text.starts_with(['+', ':'])))
                 || is_hazardous(name, arguments)
         }
         "make" | "gmake" => texts().any(|text| text.contains('=')) || is_hazardous(name, arguments),

@@ -201,6 +201,13 @@ pub fn views(words: &[Word]) -> impl Iterator<Item = &[Word]> {
     (0..tails).map(move |from| &words[from..])
 }
 
+/// More words before a command are not looked at.
+const MAX_SSH_WORDS: usize = 8;
+
+fn joined(words: &[Word]) -> String {
+    words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+}
+
 /// Command lines handed to a shell: `bash -c '…'`, `eval '…'`, `trap '…' EXIT`.
 pub fn inner_scripts(command: &SimpleCommand) -> Vec<String> {
     let mut found = Vec::new();
@@ -211,9 +218,9 @@ pub fn inner_scripts(command: &SimpleCommand) -> Vec<String> {
                 let flag = rest.iter().position(|word| word.text.starts_with('-') && word.text.contains('c'));
                 found.extend(flag.and_then(|at| rest.get(at + 1)).map(|word| word.text.clone()));
             }
-            "eval" | "ssh" | "watch" => {
-                found.push(rest.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "));
-            }
+            "eval" | "watch" => found.push(joined(rest)),
+            // Options and the host stand before it; how many they are, its own options say.
+            "ssh" => found.extend((1..rest.len().min(MAX_SSH_WORDS)).map(|from| joined(&rest[from..]))),
             "trap" => found.extend(rest.first().map(|word| word.text.clone())),
             _ => {}
         }
