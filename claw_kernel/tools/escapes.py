@@ -51,10 +51,9 @@ def _of_call(call: ast.Call, depth: int) -> Iterator[Escape]:
         case "run_line_magic" if first is not None and depth < _MAX_DEPTH and first in _CODE_MAGICS:
             yield from find_escapes(_line(texts, 1), depth + 1)
         case "run_cell_magic" if first in _SHELL_MAGICS:
-            yield Escape(
-                f"%%{first}",
-                "\n".join(filter(None, (_line(texts, 1) if first in _LINE_MAGICS else "", _line(texts, 2)))),
-            )
+            # Of %%sx, what stands behind the name is the script's first line; of %%bash it is options.
+            script = (_line(texts, 1) if first in _LINE_MAGICS else "", _line(texts, 2))
+            yield Escape(f"%%{first}", "\n".join(script).strip() or None)
         case "run_cell_magic" if first == "script":
             yield Escape(f"%%script {_line(texts, 1)}".strip(), _known(texts, 1))
         case "run_cell_magic" if first in _CODE_MAGICS and depth < _MAX_DEPTH:
