@@ -16,6 +16,9 @@ class ToolInputError(ValueError):
 class RuleError(ValueError):
     """A permission rule or policy that cannot be read; ``str(error)`` is for the person."""
 
+class RestoreError(ValueError):
+    """Files that cannot be put back, and were not touched; ``str(error)`` is for the person and says what to do."""
+
 @final
 class CancelToken:
     """A flag one side sets and the other watches. Cancelling twice does nothing more."""
@@ -148,11 +151,47 @@ class Core:
         is ``allow`` with that reason, and ``run`` gives the error without touching the file, whatever changed meanwhile.
         Prepare such a call after the ones before it have run."""
     def run(
-        self, prepared: Prepared, cancel: CancelToken, on_output: Callable[[str], None] | None = None
+        self,
+        prepared: Prepared,
+        cancel: CancelToken,
+        on_output: Callable[[str], None] | None = None,
+        call_id: str = "",
     ) -> ToolOutput:
         """Run a Rust tool. Never raises for a tool's failure; a denied call gives its reason and does nothing.
         ``on_output`` is called from this thread with redacted text, at most every 50 ms and with at most 16 KiB. Bash's
-        ``details``: ``exit_code`` or ``signal``, ``output_bytes``, ``spill_path``; Write's and Edit's: ``diff``, ``path``."""
+        ``details``: ``exit_code`` or ``signal``, ``output_bytes``, ``spill_path``; Write's and Edit's: ``diff``, ``path``.
+        A call that can write is checkpointed around its run, under ``call_id``: ``finish`` then adds to ``details``
+        ``checkpoint`` (``{"id": "c7", "changed": paths}``) and ``not_undoable`` (what could not be saved, a text)."""
+    def begin_turn(self, session_id: str, turn_id: str) -> None:
+        """Checkpoints of the calls to come belong to this turn, and are kept under this session's id."""
+    def set_checkpoint_limits(self, limits: str) -> None:
+        """``{"megabytes": int, "seconds": float}``: contents kept for one session (0: no checkpoints), and time for saving
+        before one call. By default 512 and 3. Raises ValueError."""
+    def begin_checkpoint(self, prepared: Prepared, call_id: str) -> None:
+        """For a Python tool, before it runs: save what the call may write. Blocks for as long as the limits allow. Does
+        nothing for a call whose effects write no files; never raises."""
+    def end_checkpoint(self, prepared: Prepared) -> None:
+        """After it ran, well or not: note what it changed."""
+    def checkpoints(self) -> str:
+        """JSON list of the session's checkpoints, oldest first: ``{"id": "c7", "at", "turn_id", "call_id", "tool", "title",
+        "paths": [str], "not_saved": [{"path", "reason", "size"}], "restored_to": int | null, "git", "is_interrupted",
+        "gap"}``. ``restored_to``: it is a restore, to how it was before the checkpoint of that number. ``git``: null, or
+        ``{"before": [head, commit], "after": …, "is_index_changed"}``. Raises OSError."""
+    def checkpoint_sessions(self) -> list[str]:
+        """Ids of the sessions that have checkpoints of this workspace, the one used last first."""
+    def preview_restore(self, target: str) -> str:
+        """What a restore to ``target`` would do. ``target`` is ``{"kind": "undo", "count": int | null}`` (the last turns in
+        effect; null: the last one, or the last restore where nothing came after it), ``{"kind": "turns", "ids": [str]}``
+        (before the first of these that changed files) or ``{"kind": "checkpoint", "number": int}`` (before that call).
+
+        Gives ``{"restored_to": int, "is_redo": bool, "calls": [as checkpoints()], "conflicts": int, "files": [{"path",
+        "action": "create"|"change"|"delete"|"move"|"mode"|"touch", "kind": "file"|"link"|"folder", "added": int | null,
+        "removed": int | null, "moved_from": str | null, "is_conflict": bool, "is_final": bool}], "not_restored": [{"path",
+        "action": "lost"|"left", "reason", "size"}]}``. ``is_conflict``: edited since by someone else. ``is_final``: what is
+        there now could not be saved, so redo does not bring it back. Raises RestoreError."""
+    def restore(self, target: str, *, force: bool = False) -> str:
+        """Put files back; itself a checkpoint. Gives what ``preview_restore`` gives, with ``"id"`` and ``"failures": [{"path",
+        "reason"}]``. Without ``force`` nothing is done where there are conflicts. Raises RestoreError."""
     def finish(self, prepared: Prepared, output: ToolOutput, answer: str = "") -> ToolOutput:
         """Cap and spill, redact, write the audit entry. ``answer``: who allowed it (``widget:allow_once``), if asked."""
     def spawn(

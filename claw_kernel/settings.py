@@ -66,6 +66,10 @@ class Settings:
     """US dollars in one turn; None: no limit."""
     max_tokens: int = 16_384
     """Output tokens of one response."""
+    checkpoint_megabytes: int = 512
+    """Contents of files kept for undo, in MiB for one session; 0: no checkpoints."""
+    checkpoint_seconds: float = 3.0
+    """Time for saving files before one call."""
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """``{"provider/model": {"input": …, "output": …, "cache_read": …, "cache_write": …}}``, US dollars per million tokens."""
     private_hosts: tuple[str, ...] = ()
@@ -105,6 +109,10 @@ class Settings:
             return False
         return name != "permission_mode" or value not in TIGHTENING_MODES
 
+    def checkpoint_limits(self) -> str:
+        """The JSON that ``Core.set_checkpoint_limits`` takes."""
+        return json.dumps({"megabytes": self.checkpoint_megabytes, "seconds": self.checkpoint_seconds})
+
     def with_options(self, source: str, **values: Any) -> Settings:
         """A copy with the given fields set (those that are None are left alone). Raises SettingsError naming ``source``."""
         given = {name: value for name, value in values.items() if value is not None}
@@ -132,8 +140,26 @@ _ENVIRONMENT = {
     "CLAW_MAX_TURNS": "max_turns",
     "CLAW_MAX_COST": "max_cost_usd",
 }
-SETTABLE = ("model", "base_url", "api", "permission_mode", "approvals", "max_turns", "max_cost_usd", "max_tokens")
+SETTABLE = (
+    "model",
+    "base_url",
+    "api",
+    "permission_mode",
+    "approvals",
+    "max_turns",
+    "max_cost_usd",
+    "max_tokens",
+    "checkpoint_megabytes",
+    "checkpoint_seconds",
+)
 """Fields that ``%claw config set`` and options may change."""
+
+
+_WANTED = {
+    "max_cost_usd": "an amount in US dollars such as 0.50",
+    "checkpoint_megabytes": "a whole number of MiB, 0 for no checkpoints",
+    "checkpoint_seconds": "seconds, from 0 to 600",
+}
 
 
 def _checked(name: str, value: Any, source: str) -> Any:
@@ -150,13 +176,23 @@ def _checked(name: str, value: Any, source: str) -> Any:
             if number < 1 or (isinstance(value, float) and value != number):
                 raise ValueError
             return number
+        if name == "checkpoint_megabytes":
+            megabytes = int(value)
+            if not 0 <= megabytes <= 1 << 20:
+                raise ValueError
+            return megabytes
+        if name == "checkpoint_seconds":
+            seconds = float(value)
+            if not 0 <= seconds <= 600:
+                raise ValueError
+            return seconds
         if name == "max_cost_usd":
             amount = float(value)
             if not amount >= 0:
                 raise ValueError
             return amount
     except (TypeError, ValueError):
-        wanted = "a positive whole number" if name != "max_cost_usd" else "an amount in US dollars such as 0.50"
+        wanted = _WANTED.get(name, "a positive whole number")
         raise SettingsError(f"{name} cannot be {value!r} ({source}).", f"Give {wanted}.") from None
     if name in ("prices", "private_hosts", "search", "language_servers"):
         return value
@@ -365,6 +401,8 @@ def _file_model() -> type[BaseModel]:
             max_turns: int | None = None
             max_cost_usd: float | None = None
             max_tokens: int | None = None
+            checkpoint_megabytes: int | None = None
+            checkpoint_seconds: float | None = None
             prices: dict[str, dict[str, float]] | None = None
             web: Web | None = None  # type: ignore[valid-type]  # made by shapes()
             lsp: dict[str, LanguageServer] | None = None  # type: ignore[valid-type]

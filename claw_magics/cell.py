@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from claw_kernel.messages import TurnRecord, answer_text
+from claw_kernel.messages import TextBlock, TurnRecord, answer_text
 from claw_kernel.tools.structured_output import read_schema
 from claw_magics import frontend
 from claw_magics.approvals import Approvals, CellFacts, Way, detect_ways
@@ -84,7 +84,7 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
     expanded = expand_prompt(prompt, ip.user_ns, agent.settings.cwd, read_policy(core), core.redact)
     turn = agent.start(
         prompt,
-        content=expanded.content,
+        content=(*expanded.content, *(TextBlock(note) for note in host.take_notes())),
         cell_id=frontend.cell_id_of(host.kernel),
         ways=ways,
         model=options.model,

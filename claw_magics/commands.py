@@ -22,6 +22,7 @@ from claw_magics.choices import (
 )
 from claw_magics.report import CommandOutput, Report, UsageError, error_output, markdown_table, take_nothing, unknown
 from claw_magics.status import list_tools, show_cost, show_status, show_todos, show_versions
+from claw_magics.undo import OPTIONS, complete_rewind, rewind, show_checkpoints, undo
 
 if TYPE_CHECKING:
     from claw_magics.host import Host
@@ -163,6 +164,21 @@ COMMANDS: dict[str, Command] = {
             _session,
             lambda host, words: () if words else ("list", "load", "export"),  # noqa: ARG005
         ),
+        Command(
+            "undo",
+            "undo [N] [--yes] [--force]",
+            "Take back the file changes of the last turn (or the last N), after showing them; again: redo.",
+            undo,
+            lambda host, words: [option for option in OPTIONS if option not in words],  # noqa: ARG005
+        ),
+        Command(
+            "rewind",
+            "rewind TURN [--yes] [--force]",
+            "Put files back as they were before a turn (its number, or a checkpoint such as c7).",
+            rewind,
+            complete_rewind,
+        ),
+        Command("checkpoints", "checkpoints", "List the calls whose file changes can be taken back.", show_checkpoints),
         Command(
             "config",
             "config\nconfig set KEY VALUE",

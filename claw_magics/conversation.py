@@ -41,7 +41,7 @@ def show(host: Host) -> CommandOutput:
 
 def clear(host: Host) -> CommandOutput:
     """Raises SessionError while a turn runs."""
-    _check_idle(host, "cleared")
+    check_idle(host, "cleared")
     count = len(host.session.records)
     host.session.clear()
     report = Report()
@@ -54,7 +54,7 @@ def load(host: Host, path: str) -> CommandOutput:
     """Take in the turns of a notebook, or of a file that ``export`` wrote. Raises SessionError."""
     from claw_kernel.session import read_notebook
 
-    _check_idle(host, "changed")
+    check_idle(host, "changed")
     place = _resolve(host, path)
     records, header = _read_export(place) if place.suffix == ".json" else read_notebook(place)
     session = host.session
@@ -116,7 +116,8 @@ def _resolve(host: Host, path: str) -> Path:
     return Path(host.agent.settings.cwd) / Path(path).expanduser()
 
 
-def _check_idle(host: Host, done: str) -> None:
+def check_idle(host: Host, done: str) -> None:
+    """Raises SessionError while a turn runs."""
     turn = host.current_turn
     if turn is not None and not turn.is_finished:
         raise SessionError(f"The conversation cannot be {done} while a turn runs.", "Interrupt it first.")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from claw_magics.errors import CellError, ClawSettingsError, ClawUsageError, TurnInterrupted
-from claw_magics.frontend import Frontend, connection_of, guess_frontend, has_cells, is_vscode
+from claw_magics.frontend import Frontend, allows_stdin, connection_of, guess_frontend, has_cells, is_vscode
 
 if TYPE_CHECKING:
     from claw_kernel.agent import Agent, Turn
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from claw_magics.completion import Completion
     from claw_magics.control import Control
     from claw_magics.namespace import LiveNamespace
+    from claw_magics.report import CommandOutput
 
 HELLO_SECONDS = 1.0
 """How long after Claw began the first turn waits for the extension, which needs some milliseconds to say hello."""
@@ -82,6 +83,7 @@ class Host:
         self._frontends: OrderedDict[str, Frontend] = OrderedDict()
         self._turns: OrderedDict[str, DrawnTurn] = OrderedDict()
         self._warnings: list[str] = []
+        self._notes: list[str] = []
         self._began_at = time.monotonic()
         self._on_greeted: Callable[[], object] | None = None
         self._is_busy = False
@@ -247,12 +249,36 @@ class Host:
         """One ``%claw`` command. Raises CellError where it is none, so that "Run All" stops."""
         with _one_line_errors():
             from claw_magics.commands import run_command
-            from claw_magics.screen import publish
 
             output = run_command(self, line)
             if output.is_error:
                 raise ClawUsageError(output.plain)
-            publish(self.ip, {"text/markdown": output.markdown, "text/plain": output.plain})
+            self.show(output)
+
+    def show(self, output: CommandOutput) -> None:
+        """What a command shows before it is done."""
+        from claw_magics.screen import publish
+
+        publish(self.ip, {"text/markdown": output.markdown, "text/plain": output.plain})
+
+    def confirm(self, output: CommandOutput, question: str) -> bool | None:
+        """Show ``output`` and ask; None, and nothing is shown, where nobody can be asked."""
+        if not allows_stdin(self.ip):
+            return None
+        self.show(output)
+        try:
+            return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        except (EOFError, KeyboardInterrupt):
+            return False
+
+    def tell_model(self, note: str) -> None:
+        """Goes to the model with the next prompt."""
+        self._notes.append(note)
+
+    def take_notes(self) -> list[str]:
+        """What ``tell_model`` was given, once."""
+        found, self._notes = self._notes, []
+        return found
 
     def recall(self, environment: Mapping[str, str]) -> None:
         """Where no extension brings the notebook's records: read them from its file, once, where the front end names it."""

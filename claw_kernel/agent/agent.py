@@ -69,6 +69,7 @@ class Agent:
             raise SettingsError(f"{settings.cwd} cannot be used as workspace: {error}.", "Start elsewhere.") from None
         for secret in settings.secrets():
             core.add_secret(secret)
+        core.set_checkpoint_limits(settings.checkpoint_limits())
         self.gate = Gate(core)
         self.tools = ToolSet(core, self._python_tools(namespace))
         self._system = system_prompt(settings.cwd, has_namespace=namespace is not None)
@@ -157,6 +158,7 @@ class Agent:
             self.set_permission_mode(self.settings.permission_mode, source)
         if {"base_url", "api"} & set(values):
             self._providers.clear()
+        self.gate.core.set_checkpoint_limits(self.settings.checkpoint_limits())
 
     # --- what the tools may see and change of it (claw_kernel/tools/planning.py, config.py) ---
 
@@ -274,6 +276,7 @@ class Agent:
 
     async def _run_alone(self, turn: Turn, ways: frozenset[str], limits: Limits) -> TurnRecord:
         self.session.forget(turn.record.cell_id)
+        self.gate.core.begin_turn(turn.record.session_id, turn.record.turn_id)
         try:
             name = turn.record.model or await self._find_model()
             provider, model = self._open(name)

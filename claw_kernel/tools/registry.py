@@ -178,15 +178,31 @@ class ToolSet:
     async def run(self, ready: PreparedCall, cancel: CancelToken, on_output: OnOutput) -> ToolOutput:
         """Run a call that was allowed. A cancelled Rust tool is waited for: its processes are dead when this returns."""
         if ready.tool is not None and not isinstance(ready.tool, AskingTool):
-            return await ready.tool.run(ready.call.input, on_output)
+            if ready.is_read_only:
+                return await ready.tool.run(ready.call.input, on_output)
+            return await self._run_checkpointed(ready, ready.tool, on_output)
         future = asyncio.get_running_loop().run_in_executor(
-            self._threads(), self._core.run, ready.prepared, cancel, lambda text: on_output(text, None)
+            self._threads(),
+            self._core.run,
+            ready.prepared,
+            cancel,
+            lambda text: on_output(text, None),
+            ready.call.id,
         )
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             cancel.cancel()
             return await future
+
+    async def _run_checkpointed(self, ready: PreparedCall, tool: PythonTool, on_output: OnOutput) -> ToolOutput:
+        """Also where the call fails or is cancelled, what it has written by then can be undone."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads(), self._core.begin_checkpoint, ready.prepared, ready.call.id)
+        try:
+            return await tool.run(ready.call.input, on_output)
+        finally:
+            await loop.run_in_executor(self._threads(), self._core.end_checkpoint, ready.prepared)
 
     def finish(self, ready: PreparedCall, output: ToolOutput, answer: str, duration_seconds: float) -> ToolResult:
         """Cap, redact and audit, then the result as the transcript holds it."""

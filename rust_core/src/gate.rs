@@ -1,5 +1,7 @@
 //! The gate `prepare · run · finish` that every tool call passes.
 
+mod undo;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::DirBuilder;
@@ -15,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::{AuditLog, Entry, now};
 use crate::cancel::CancelToken;
 use crate::catalogue;
+use crate::checkpoint::Checkpoints;
 use crate::effect::Effect;
 use crate::example;
 use crate::job::Jobs;
@@ -85,6 +88,7 @@ pub struct Prepared {
     max_chars: usize,
     policy: Arc<Policy>,
     started: Instant,
+    checkpoint: Mutex<undo::Slot>,
 }
 
 /// The core of one session.
@@ -100,6 +104,7 @@ pub struct Core {
     marker: String,
     /// Calls that run now; `close` ends them.
     running: Mutex<Vec<Arc<CancelToken>>>,
+    checkpoints: Checkpoints,
     /// Processes that tools of Python talk to; `close` ends them.
     processes: Mutex<Vec<Weak<Process>>>,
     /// Commands in the background.
@@ -139,7 +144,9 @@ impl Core {
         spill.prune();
         let claims = state.join("running");
         end_orphans(&claims);
+        let checkpoints = Checkpoints::new(&state, session, &workspace)?;
         Ok(Self {
+            checkpoints,
             policy: RwLock::new(Arc::new(policy)),
             secrets: RwLock::default(),
             seen: SeenFiles::default(),
@@ -280,6 +287,7 @@ impl Core {
                 max_chars: MAX_CHARS,
                 policy,
                 started,
+                checkpoint: Mutex::default(),
             });
         }
         let tool = tools::find(name).ok_or_else(|| {
@@ -334,6 +342,7 @@ impl Core {
             max_chars: tool.max_chars(),
             policy,
             started,
+            checkpoint: Mutex::default(),
         })
     }
 
@@ -358,6 +367,7 @@ impl Core {
             marker: &self.marker,
             jobs: &self.jobs,
             secrets,
+            intents: &self.checkpoints.intents,
         }
     }
 
@@ -420,6 +430,7 @@ impl Core {
         cancel: &Arc<CancelToken>,
         on_output: &(dyn Fn(&str) + Sync),
         environment: &Environment,
+        call_id: &str,
     ) -> Output {
         let Some(call) = &prepared.call else {
             let text = format!("{} is not run by the core.", prepared.name);
@@ -444,7 +455,11 @@ impl Core {
                 self.claim_processes();
             }
             let confinement = self.confinement(prepared);
-            call.run(&self.context(&prepared.policy, cancel, &redacted, environment, &confinement, &secrets))
+            self.begin_checkpoint(prepared, call_id);
+            let result =
+                call.run(&self.context(&prepared.policy, cancel, &redacted, environment, &confinement, &secrets));
+            self.end_checkpoint(prepared);
+            result
         };
         show(&redactor.lock().unwrap_or_else(PoisonError::into_inner).finish());
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -464,6 +479,7 @@ impl Core {
     pub fn finish(&self, prepared: &Prepared, output: Output, answer: &str) -> Output {
         let secrets = self.secrets();
         let mut output = output;
+        output.details.append(&mut prepared.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).noted);
         if let Some(Value::String(path)) = output.details.get("spill_path")
             && Path::new(path).starts_with(&self.spill.0)
             && secrets.redact_file(Path::new(path)).is_err()

@@ -3,12 +3,17 @@
 //! This file is the binding and the only one that knows Python; the typed face with the documentation is
 //! `claw_kernel/_core.pyi`. Below it, imports go one way: gate → tools → workspace, sandbox, permission → shell.
 
+mod attribute;
 mod audit;
 mod cancel;
 mod catalogue;
+mod checkpoint;
+mod crash;
+mod draft;
 mod effect;
 mod example;
 mod gate;
+mod intent;
 mod job;
 mod location;
 #[allow(dead_code, reason = "the sandbox starts the proxy")]
@@ -48,12 +53,14 @@ mod _core {
 
     create_exception!(claw_kernel._core, ToolInputError, PyValueError);
     create_exception!(claw_kernel._core, RuleError, PyValueError);
+    create_exception!(claw_kernel._core, RestoreError, PyValueError);
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("ToolInputError", module.py().get_type::<ToolInputError>())?;
-        module.add("RuleError", module.py().get_type::<RuleError>())
+        module.add("RuleError", module.py().get_type::<RuleError>())?;
+        module.add("RestoreError", module.py().get_type::<RestoreError>())
     }
 
     impl From<gate::InputError> for PyErr {
@@ -317,13 +324,47 @@ mod _core {
             Ok(Prepared(py.detach(|| self.0.prepare(name, arguments, declared))?))
         }
 
-        #[pyo3(signature = (prepared, cancel, on_output = None))]
+        fn begin_turn(&self, session_id: &str, turn_id: &str) {
+            self.0.begin_turn(session_id, turn_id);
+        }
+
+        fn set_checkpoint_limits(&self, limits: &str) -> PyResult<()> {
+            self.0.set_checkpoint_limits(limits).map_err(PyValueError::new_err)
+        }
+
+        fn begin_checkpoint(&self, py: Python<'_>, prepared: &Prepared, call_id: &str) {
+            py.detach(|| self.0.begin_checkpoint(&prepared.0, call_id));
+        }
+
+        fn end_checkpoint(&self, py: Python<'_>, prepared: &Prepared) {
+            py.detach(|| self.0.end_checkpoint(&prepared.0));
+        }
+
+        fn checkpoints(&self, py: Python<'_>) -> PyResult<String> {
+            to_json(&py.detach(|| self.0.checkpoints())?)
+        }
+
+        fn checkpoint_sessions(&self) -> Vec<String> {
+            self.0.checkpoint_sessions()
+        }
+
+        fn preview_restore(&self, py: Python<'_>, target: &str) -> PyResult<String> {
+            to_json(&py.detach(|| self.0.preview_restore(target)).map_err(RestoreError::new_err)?)
+        }
+
+        #[pyo3(signature = (target, *, force = false))]
+        fn restore(&self, py: Python<'_>, target: &str, force: bool) -> PyResult<String> {
+            to_json(&py.detach(|| self.0.restore(target, force)).map_err(RestoreError::new_err)?)
+        }
+
+        #[pyo3(signature = (prepared, cancel, on_output = None, call_id = ""))]
         fn run(
             &self,
             py: Python<'_>,
             prepared: &Prepared,
             cancel: &CancelToken,
             on_output: Option<Py<PyAny>>,
+            call_id: &str,
         ) -> ToolOutput {
             // Taken while Python cannot change it in another thread.
             let environment = sandbox::environment(self.1.as_deref());
@@ -337,7 +378,7 @@ mod _core {
                     });
                 }
             };
-            ToolOutput(py.detach(|| self.0.run(&prepared.0, &cancel.0, &forward, &environment)))
+            ToolOutput(py.detach(|| self.0.run(&prepared.0, &cancel.0, &forward, &environment, call_id)))
         }
 
         #[pyo3(signature = (prepared, output, answer = ""))]

@@ -83,6 +83,33 @@ impl Workspace {
         }
     }
 
+    /// `path` (absolute, or relative to the workspace) taken by its text alone: a link that stands there is itself meant,
+    /// and one on the way is an error when it is opened.
+    pub fn place(&self, path: &Path) -> Location {
+        let requested = absolute(self.path(), path);
+        let found = self
+            .roots
+            .iter()
+            .enumerate()
+            .filter(|(_, root)| requested.starts_with(&root.path))
+            .max_by_key(|(_, root)| root.path.components().count());
+        let relative = found.and_then(|(_, root)| requested.strip_prefix(&root.path).ok()).unwrap_or(Path::new(""));
+        Location {
+            is_protected: is_protected(relative),
+            root: found.map(|(index, _)| index),
+            is_writable: found.is_some_and(|(_, root)| root.is_writable),
+            relative: relative.to_path_buf(),
+            target: requested.clone(),
+            requested,
+        }
+    }
+
+    /// Opens a folder to read its names and what lies in it.
+    pub fn open_folder(&self, location: &Location) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        self.open(location, &location.relative, flags)
+    }
+
     /// Opens what is there for reading. Never blocks on a FIFO: the caller looks at the type before it reads.
     pub fn open_file(&self, location: &Location) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;

@@ -3,24 +3,22 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, fchmod, fchown, openat, renameat, renameat_with, statat, unlinkat,
-};
-use rustix::process::{Gid, Uid};
+use rustix::fs::{AtFlags, statat};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use similar::TextDiff;
 
 use super::encoding::Encoding;
 use super::{Context, ToolError};
+use crate::attribute::Attributes;
+use crate::draft::Draft;
 use crate::location::Location;
-use crate::output::random_name;
 
 /// Larger files are neither edited nor hashed.
 pub const MAX_BYTES: u64 = 32 << 20;
@@ -83,8 +81,7 @@ pub struct Current {
     /// All of it.
     pub content: Vec<u8>,
     fingerprint: Fingerprint,
-    mode: u32,
-    owner: (u32, u32),
+    attributes: Attributes,
     /// Other names of the same file; they keep the old content.
     pub has_other_names: bool,
 }
@@ -125,8 +122,7 @@ pub fn read_current(context: &Context<'_>, location: &Location) -> Result<Option
     Ok(Some(Current {
         content,
         fingerprint,
-        mode: metadata.mode() & 0o7777,
-        owner: (metadata.uid(), metadata.gid()),
+        attributes: Attributes::of(file.as_fd()).map_err(|error| open_error(location, &error))?,
         has_other_names: metadata.nlink() > 1,
     }))
 }
@@ -148,23 +144,8 @@ pub fn open_error(location: &Location, error: &io::Error) -> ToolError {
     ToolError::failed(sentence)
 }
 
-/// A temporary file that goes away unless it took its place.
-struct Draft<'a> {
-    folder: &'a OwnedFd,
-    name: String,
-    is_done: bool,
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if !self.is_done {
-            let _ = unlinkat(self.folder, &self.name, AtFlags::empty());
-        }
-    }
-}
-
 /// Puts `content` in the place of `current` (or of nothing) in one step: whoever looks sees the old file or the new one.
-/// Mode and, where allowed, owner stay. Folders that are missing are created.
+/// Mode, extended attributes and, where allowed, owner stay. Folders that are missing are created.
 pub fn replace(
     context: &Context<'_>,
     location: &Location,
@@ -177,51 +158,30 @@ pub fn replace(
     };
     let folder = context.workspace.open_parent(location).map_err(|error| open_error(location, &error))?;
     let name = location.relative.file_name().ok_or_else(|| ToolError::failed("The path names no file."))?;
-    let mut draft = Draft { folder: &folder, name: format!(".claw-{}.tmp", random_name()), is_done: false };
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(if current.is_some() { 0o600 } else { 0o666 });
-    let fd = openat(&folder, &draft.name, flags, mode).map_err(|error| failed(&error.into()))?;
-    let mut file = File::from(fd);
-    let written = file.write_all(content).and_then(|()| {
+    let mode = if current.is_some() { 0o600 } else { 0o666 };
+    let mut draft = Draft::new(&folder, context.intents, mode).map_err(|error| failed(&error))?;
+    let written = draft.file.write_all(content).and_then(|()| {
         if let Some(current) = current {
-            let metadata = file.metadata()?;
-            if current.owner != (metadata.uid(), metadata.gid()) {
-                let (uid, gid) = current.owner;
-                let _ = fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))); // only root may
-            }
-            fchmod(&file, Mode::from_raw_mode(current.mode))?;
+            current.attributes.apply(draft.file.as_fd())?;
         }
-        file.sync_all()
+        draft.file.sync_all()
     });
     written.map_err(|error| failed(&error))?;
     if context.cancel.is_cancelled() {
         return Err(ToolError::Cancelled);
     }
-    match current {
-        // Nobody may have put a file there meanwhile: the rename itself refuses.
-        None => match renameat_with(&folder, &draft.name, &folder, name, RenameFlags::NOREPLACE) {
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                if statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-                    return Err(changed_meanwhile(location));
-                }
-                renameat(&folder, &draft.name, &folder, name)
-            }
-            other => other,
-        },
-        Some(current) => {
-            let now = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| failed(&error.into()))?;
+    let placed = match current {
+        // Nobody may have put a file there meanwhile: the system call itself refuses.
+        None => draft.place_new(name).map(Some),
+        Some(current) => draft.place_over(name, || {
+            let now = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let seen = &current.fingerprint;
             #[expect(clippy::cast_sign_loss, reason = "sizes are not negative")]
-            let is_same = (now.st_dev, now.st_ino, now.st_size as u64) == (seen.device, seen.inode, seen.size)
-                && (now.st_mtime, i64::try_from(now.st_mtime_nsec).unwrap_or(0)) == seen.modified;
-            if !is_same {
-                return Err(changed_meanwhile(location));
-            }
-            renameat(&folder, &draft.name, &folder, name)
-        }
-    }
-    .map_err(|error| failed(&error.into()))?;
-    draft.is_done = true;
+            let is_same_file = (now.st_dev, now.st_ino, now.st_size as u64) == (seen.device, seen.inode, seen.size);
+            Ok(is_same_file && (now.st_mtime, i64::try_from(now.st_mtime_nsec).unwrap_or(0)) == seen.modified)
+        }),
+    };
+    let file = placed.map_err(|error| failed(&error))?.ok_or_else(|| changed_meanwhile(location))?;
     let fingerprint = Fingerprint::of(&file, Some(content)).map_err(|error| failed(&error))?;
     context.seen.remember(location, fingerprint);
     Ok(())

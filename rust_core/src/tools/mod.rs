@@ -29,6 +29,7 @@ use serde_json::{Map, Value, json};
 use crate::cancel::CancelToken;
 use crate::catalogue;
 use crate::effect::Effect;
+use crate::intent::Intents;
 use crate::job::Jobs;
 use crate::output::SpillFolder;
 use crate::permission::Policy;
@@ -151,6 +152,8 @@ pub struct Context<'a> {
     pub jobs: &'a Jobs,
     /// For what is written before `finish` sees it.
     pub secrets: &'a Arc<Secrets>,
+    /// Notes of what is half done, for the next start.
+    pub intents: &'a Intents,
 }
 
 /// Why a call gave no result.
