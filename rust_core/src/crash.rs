@@ -17,3 +17,6 @@ pub fn point(name: &str) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }
+
+#[cfg(test)]
+mod tests;

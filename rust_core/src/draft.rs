@@ -22,6 +22,9 @@ use crate::crash;
 use crate::intent::{Intent, Intents};
 use crate::output::random_name;
 
+const PREFIX: &str = ".claw-";
+const SUFFIX: &str = ".tmp";
+
 /// Where a draft has its name for a moment.
 #[derive(Serialize, Deserialize)]
 struct Noted {
@@ -74,14 +77,13 @@ impl<'a> Draft<'a> {
     /// Takes the place `name` of whatever file or link is there. `is_expected` is asked last of all.
     pub fn place_over(mut self, name: &OsStr, is_expected: impl Fn() -> io::Result<bool>) -> io::Result<Option<File>> {
         crash::point("draft written");
-        let mut draft = match self.name.take() {
-            Some(draft) => draft,
-            None => {
-                let draft = Name::note(self.folder, self.intents)?;
-                crash::point("draft noted");
-                linkat(CWD, link_of(&self.file), self.folder, &draft.text, AtFlags::SYMLINK_FOLLOW)?;
-                draft
-            }
+        let mut draft = if let Some(draft) = self.name.take() {
+            draft
+        } else {
+            let draft = Name::note(self.folder, self.intents)?;
+            crash::point("draft noted");
+            linkat(CWD, link_of(&self.file), self.folder, &draft.text, AtFlags::SYMLINK_FOLLOW)?;
+            draft
         };
         crash::point("draft named");
         if !is_expected()? {
@@ -139,7 +141,7 @@ struct Name<'a> {
 
 impl<'a> Name<'a> {
     fn note(folder: &'a OwnedFd, intents: &Intents) -> io::Result<Self> {
-        let text = format!(".claw-{}.tmp", random_name());
+        let text = format!("{PREFIX}{}{SUFFIX}", random_name());
         let noted = Noted { folder: std::fs::read_link(link_of(folder)).unwrap_or_default(), name: text.clone() };
         Ok(Self { text, folder, is_gone: false, _intent: intents.note("draft", &noted, false)? })
     }
@@ -160,7 +162,9 @@ fn link_of(fd: &impl std::os::fd::AsFd) -> PathBuf {
 /// Removes the drafts that killed processes left.
 pub fn remove_abandoned(intents: &Intents) {
     for (_intent, noted) in intents.abandoned::<Noted>("draft", |_| true) {
-        let is_ours = noted.name.len() == 26 && noted.name.starts_with(".claw-") && noted.name.ends_with(".tmp");
+        let random = noted.name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+        let is_ours =
+            random.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()));
         if !is_ours || !noted.folder.is_absolute() {
             continue;
         }

@@ -39,7 +39,7 @@ use git::GitState;
 use journal::{Change, Entry};
 pub use plan::Target;
 
-use restore::{Noted, Restorer};
+use restore::{Failure, Noted, Restorer};
 use state::{Saving, State, Unsaved, capture_path, path_text};
 use store::{Owner, Store};
 use walk::Walk;
@@ -48,6 +48,8 @@ use walk::Walk;
 const MAX_FILE_BYTES: u64 = 2 << 20;
 /// Larger files are not saved for a tool that names them; the file tools do not change larger ones.
 pub const MAX_EXPLICIT_BYTES: u64 = 32 << 20;
+/// A restore of more is written to the disk as a whole, not file by file.
+const BULK_STEPS: usize = 64;
 /// Names of files in a call's details.
 const MAX_NAMES: usize = 10;
 
@@ -95,7 +97,8 @@ pub struct Open {
     noted: Noting,
     git: Option<GitState>,
     gap: String,
-    _intent: Option<Intent>,
+    /// Held as long as the call runs.
+    intent: Option<Intent>,
 }
 
 /// The same as it is written down, should the kernel be killed meanwhile.
@@ -184,7 +187,7 @@ impl Checkpoints {
                 } else {
                     ""
                 };
-                let open = Open { noted, git: None, gap: gap.to_owned(), _intent: None };
+                let open = Open { noted, git: None, gap: gap.to_owned(), intent: None };
                 self.note_changes(&mut store, workspace, &open, true)?;
             }
             session.store = Some(store);
@@ -208,7 +211,7 @@ impl Checkpoints {
             paths: Vec::new(),
             is_workspace: scope.is_workspace,
         };
-        let mut open = Open { noted, git: None, gap: String::new(), _intent: None };
+        let mut open = Open { noted, git: None, gap: String::new(), intent: None };
         if let Err(error) = self.save(&mut session, workspace, scope, &mut open) {
             open.noted.is_workspace = false;
             open.gap = format!("no checkpoint could be written ({error})");
@@ -246,7 +249,7 @@ impl Checkpoints {
             }
             session.gap = gap;
         }
-        open._intent = Some(self.intents.note("call", &open.noted, false)?);
+        open.intent = Some(self.intents.note("call", &open.noted, false)?);
         Ok(())
     }
 
@@ -278,7 +281,7 @@ impl Checkpoints {
     }
 
     /// Notes what the call has changed. Gives what its details say of it.
-    pub fn end(&self, workspace: &Workspace, open: Open) -> Map<String, Value> {
+    pub fn end(&self, workspace: &Workspace, mut open: Open) -> Map<String, Value> {
         let mut session = self.lock();
         let noted = match session.store.as_mut() {
             Some(store) if store.owner == open.noted.owner => self.note_changes(store, workspace, &open, false),
@@ -313,6 +316,10 @@ impl Checkpoints {
             Err(error) => {
                 let gap = format!("the checkpoint could not be written ({error})");
                 details.insert("not_undoable".into(), json!(gap));
+                // The next start finds the note and tries again.
+                if let Some(intent) = open.intent.take() {
+                    intent.keep();
+                }
             }
         }
         details
@@ -429,8 +436,14 @@ impl Checkpoints {
         store: &mut Store,
         workspace: &Workspace,
         noted: Noted,
-    ) -> io::Result<(Option<u64>, Vec<(PathBuf, String)>)> {
-        let restorer = Restorer { workspace, pack: &store.pack, tree: &store.tree, intents: &self.intents };
+    ) -> io::Result<(Option<u64>, Vec<Failure>)> {
+        let restorer = Restorer {
+            workspace,
+            pack: &store.pack,
+            tree: &store.tree,
+            intents: &self.intents,
+            is_bulk: noted.steps.len() > BULK_STEPS,
+        };
         let (mut changes, failures) = restorer.apply(&noted.steps);
         crash::point("restore applied");
         if changes.is_empty() {

@@ -102,13 +102,12 @@ impl Pack {
         if inner.total + length + HEAD as u64 > self.max_bytes {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
-        let (file, at) = match inner.own {
-            Some(own) => own,
-            None => {
-                let path = self.folder.join(format!("{}.pack", random_name()));
-                inner.files.push(OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?);
-                (inner.files.len() - 1, 0)
-            }
+        let (file, at) = if let Some(own) = inner.own {
+            own
+        } else {
+            let path = self.folder.join(format!("{}.pack", random_name()));
+            inner.files.push(OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?);
+            (inner.files.len() - 1, 0)
         };
         let mut record = Vec::with_capacity(HEAD + content.len());
         record.extend_from_slice(MAGIC);

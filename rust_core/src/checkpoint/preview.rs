@@ -105,7 +105,11 @@ fn count_lines(from: &State, to: &State, pack: &Pack) -> Option<(usize, usize)> 
     let text = |state: &State| match state {
         State::Absent => Some(String::new()),
         State::File(file) if file.size <= MAX_DIFF_BYTES => match file.content {
-            Content::Saved(hash) => String::from_utf8(pack.get(hash).ok()?).ok(),
+            Content::Saved(hash) => {
+                let bytes = pack.get(hash).ok()?;
+                // Lines are counted in whatever encoding; what holds a NUL is no text.
+                (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+            }
             Content::Unsaved(_) => None,
         },
         _ => None,

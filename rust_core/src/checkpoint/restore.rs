@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, syncfs, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use super::journal::Change;
@@ -36,6 +36,9 @@ pub struct Noted {
     pub steps: Vec<Step>,
 }
 
+/// A path that could not be put back, and why.
+pub type Failure = (PathBuf, String);
+
 /// Puts files back.
 pub struct Restorer<'a> {
     /// Where.
@@ -46,12 +49,14 @@ pub struct Restorer<'a> {
     pub tree: &'a Tree,
     /// For what has a name for a moment only.
     pub intents: &'a Intents,
+    /// So many files that they are written to the disk together at the end, before the note of the restore goes.
+    pub is_bulk: bool,
 }
 
 impl Restorer<'_> {
-    /// Does the steps and says what has changed, and what could not be done and why.
-    pub fn apply(&self, steps: &[Step]) -> (Vec<Change>, Vec<(PathBuf, String)>) {
-        let mut failures: Vec<(PathBuf, String)> = Vec::new();
+    /// Does the steps and says what has changed, and what could not be done.
+    pub fn apply(&self, steps: &[Step]) -> (Vec<Change>, Vec<Failure>) {
+        let mut failures: Vec<Failure> = Vec::new();
         let mut by_inode = HashMap::new();
         let mut run = |steps: &mut dyn Iterator<Item = &Step>, act: &mut dyn FnMut(&Step) -> io::Result<()>| {
             for step in steps {
@@ -83,6 +88,11 @@ impl Restorer<'_> {
             self.put(step, &mut by_inode)
         });
         run(&mut restored().rev().filter(|step| is_folder(&step.to)), &mut |step| self.finish_folder(step));
+        if self.is_bulk
+            && let Ok(root) = self.workspace.open_folder(&self.workspace.place(self.workspace.path()))
+        {
+            let _ = syncfs(root);
+        }
         let mut changes = Vec::new();
         let places = steps.iter().flat_map(|step| match &step.way {
             Way::Move(from) => vec![(from, &step.to), (&step.path, &step.from)],
@@ -101,7 +111,7 @@ impl Restorer<'_> {
 
     fn remove(&self, step: &Step) -> io::Result<()> {
         let (folder, name) = self.parent(&step.path)?;
-        if self.is_at(&folder, &name, step)? {
+        if is_at(&folder, &name, step)? {
             unlinkat(&folder, &name, AtFlags::empty())?;
         }
         Ok(())
@@ -149,7 +159,11 @@ impl Restorer<'_> {
         let (now, _) = capture(folder.as_fd(), &name, look())?;
         let is_done = now.is_identical(&step.to);
         let is_same_kind = std::mem::discriminant(&step.from) == std::mem::discriminant(&step.to);
-        if !is_done && !now.is_same(&step.from) && (now != State::Absent || is_same_kind) {
+        // Of a restore of many files that a power failure cut off: in its place, but its content never reached the disk.
+        let is_empty_of_ours = matches!((&now, &step.to), (State::File(now), State::File(to))
+            if now.size == 0 && now.attributes.modified == to.attributes.modified);
+        let is_expected = now.is_same(&step.from) || (now == State::Absent && !is_same_kind) || is_empty_of_ours;
+        if !is_done && !is_expected {
             return Err(changed_meanwhile());
         }
         match &step.to {
@@ -189,7 +203,9 @@ impl Restorer<'_> {
         draft.file.write_all(&content)?;
         file.attributes.apply(draft.file.as_fd())?;
         file.attributes.apply_time(draft.file.as_fd())?;
-        draft.file.sync_all()?;
+        if !self.is_bulk {
+            draft.file.sync_all()?;
+        }
         if *now == State::Absent {
             draft.place_new(name)?;
             return Ok(());
@@ -249,15 +265,15 @@ impl Restorer<'_> {
         let name = place.relative.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         Ok((self.workspace.open_parent(&place)?, name))
     }
+}
 
-    /// Whether the path is still as it was when the restore was planned; false where it is gone already.
-    fn is_at(&self, folder: &OwnedFd, name: &OsStr, step: &Step) -> io::Result<bool> {
-        let (now, _) = capture(folder.as_fd(), name, look())?;
-        if now == State::Absent || matches!((&now, &step.to), (State::Folder { .. }, State::Folder { .. })) {
-            return Ok(false);
-        }
-        if now.is_same(&step.from) { Ok(true) } else { Err(changed_meanwhile()) }
+/// Whether the path is still as it was when the restore was planned; false where it is gone already.
+fn is_at(folder: &OwnedFd, name: &OsStr, step: &Step) -> io::Result<bool> {
+    let (now, _) = capture(folder.as_fd(), name, look())?;
+    if now == State::Absent || matches!((&now, &step.to), (State::Folder { .. }, State::Folder { .. })) {
+        return Ok(false);
     }
+    if now.is_same(&step.from) { Ok(true) } else { Err(changed_meanwhile()) }
 }
 
 /// Looking without keeping.

@@ -49,7 +49,8 @@ pub struct Store {
     pub tree: Tree,
     /// The checkpoints.
     pub journal: Journal,
-    _lock: File,
+    /// Shared by all processes that use the folder.
+    lock: File,
 }
 
 impl Store {
@@ -68,12 +69,12 @@ impl Store {
             pack: Pack::open(&folder, max_bytes)?,
             tree: Tree::open(&folder.join("tree.jsonl"))?,
             journal: Journal::open(&folder.join("journal.jsonl"))?,
-            _lock: lock,
+            lock,
         };
         if is_alone {
             store.prune(max_bytes)?;
         }
-        flock(&store._lock, FlockOperation::LockShared)?;
+        flock(&store.lock, FlockOperation::LockShared)?;
         Ok(store)
     }
 

@@ -205,25 +205,20 @@ impl Tree {
     }
 
     fn put(&mut self, folder: &Path, name: &OsStr, node: Option<Node>) -> Option<Node> {
-        let old = match node {
-            Some(node) => {
-                if !self.folders.contains_key(folder) {
-                    self.folders.insert(folder.to_path_buf(), HashMap::new());
-                }
-                let old = self.folders.get_mut(folder).and_then(|nodes| nodes.insert(name.to_owned(), node));
-                self.count += usize::from(old.is_none());
-                old
+        if let Some(node) = node {
+            if !self.folders.contains_key(folder) {
+                self.folders.insert(folder.to_path_buf(), HashMap::new());
             }
-            None => {
-                let nodes = self.folders.get_mut(folder);
-                let (old, is_empty) = nodes.map_or((None, false), |nodes| (nodes.remove(name), nodes.is_empty()));
-                if is_empty {
-                    self.folders.remove(folder);
-                }
-                self.count -= usize::from(old.is_some());
-                old
-            }
-        };
+            let old = self.folders.get_mut(folder).and_then(|nodes| nodes.insert(name.to_owned(), node));
+            self.count += usize::from(old.is_none());
+            return old;
+        }
+        let nodes = self.folders.get_mut(folder)?;
+        let old = nodes.remove(name);
+        if nodes.is_empty() {
+            self.folders.remove(folder);
+        }
+        self.count -= usize::from(old.is_some());
         old
     }
 }
