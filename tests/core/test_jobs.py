@@ -155,7 +155,7 @@ def test_a_job_that_closes_its_output_still_runs(bench):
 
 
 def test_the_end_is_told_with_the_next_result_and_only_once(bench):
-    start(bench, "exit 2")
+    start(bench, "sleep 0.5; exit 2")  # longer than the call that starts it
     deadline = time.monotonic() + 20
     while json.loads(bench.core.jobs())[0]["is_running"]:
         assert time.monotonic() < deadline
