@@ -3,119 +3,23 @@
 //! Over all effects of a call, and over all commands of a shell line, the strictest verdict wins. For one effect: a deny
 //! rule, then what no mode permits, then ask rules and what is always asked, then allow rules, then the mode.
 
+mod decision;
 mod pattern;
 mod rule;
 mod suggest;
 
+pub use decision::{Decision, Mode, Subject, Verdict};
 pub use rule::{Behavior, CallView, Rule, RuleError};
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use decision::Judgement;
 
 use crate::location::Location;
 use crate::network::{Host, Hosts};
 use crate::shell::{self, Script, SimpleCommand};
-
-/// Ordered by strictness: over several, the maximum counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// Goes ahead.
-    Allow,
-    /// A person is asked.
-    Ask,
-    /// Does not go ahead, whatever a person says.
-    Deny,
-}
-
-impl Verdict {
-    /// As Python and the audit log spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Ask => "ask",
-            Self::Deny => "deny",
-        }
-    }
-}
-
-/// What the rules leave open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Mode {
-    /// Reads in the workspace go ahead, everything else is asked.
-    #[default]
-    #[serde(rename = "default")]
-    Default,
-    /// Writes in the workspace go ahead as well.
-    #[serde(rename = "acceptEdits")]
-    AcceptEdits,
-    /// Only reads.
-    #[serde(rename = "plan")]
-    Plan,
-    /// What would be asked is denied.
-    #[serde(rename = "dontAsk")]
-    DontAsk,
-    /// What would be asked goes ahead; what is always asked is still asked.
-    #[serde(rename = "bypassPermissions")]
-    BypassPermissions,
-}
-
-/// The verdict on a call and where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// Allow, ask or deny.
-    pub verdict: Verdict,
-    /// One plain sentence.
-    pub reason: String,
-    /// The rule that decided, as written; empty where none did.
-    pub rule: String,
-    /// Where that rule comes from.
-    pub source: String,
-    /// Rules that would allow this from now on; at most five.
-    pub suggested_rules: Vec<String>,
-}
-
-/// An effect with everything the policy needs to know about it.
-#[derive(Debug, Clone)]
-pub enum Subject {
-    /// Reads below a path. `is_shell`: by a redirection.
-    Read {
-        /// Where it leads.
-        location: Location,
-        /// By a redirection of a shell, which no root confines yet.
-        is_shell: bool,
-    },
-    /// Writes a path.
-    Write {
-        /// Where it leads.
-        location: Location,
-        /// By a redirection of a shell.
-        is_shell: bool,
-    },
-    /// Runs a command line.
-    Run {
-        /// As the shell gets it.
-        command: String,
-        /// As it was read.
-        script: Script,
-        /// Where each `cd` with a plain target leads, in order of `script.commands`.
-        folders: Vec<Option<Location>>,
-    },
-    /// Starts a program that the tool chose: a rule for the whole tool decides, never one for commands.
-    Start,
-    /// Talks to a host.
-    Fetch {
-        /// Its name.
-        host: String,
-    },
-    /// Runs code in the user's namespace.
-    Namespace,
-    /// Looks at variables.
-    Inspect,
-    /// Calls an MCP tool.
-    Mcp,
-}
 
 /// Mode and rules in force.
 #[derive(Debug, Clone, Default)]
@@ -132,40 +36,6 @@ pub struct Policy {
 
 /// Reading a file, whatever else is known of the call.
 const READ: CallView<'_> = CallView { tool: "Read", arguments: &Value::Null };
-
-/// One effect's verdict before it is worded for the whole call.
-struct Judgement {
-    verdict: Verdict,
-    reason: String,
-    rule: Option<(String, String)>,
-    /// Asked in every mode.
-    is_firm: bool,
-}
-
-impl Judgement {
-    fn new(verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self { verdict, reason: reason.into(), rule: None, is_firm: false }
-    }
-
-    fn firm(reason: impl Into<String>) -> Self {
-        Self { is_firm: true, ..Self::new(Verdict::Ask, reason) }
-    }
-
-    fn by(rule: &Rule, what: &str) -> Self {
-        let (verdict, verb) = match rule.behavior {
-            Behavior::Allow => (Verdict::Allow, "allows"),
-            Behavior::Ask => (Verdict::Ask, "asks before"),
-            Behavior::Deny => (Verdict::Deny, "denies"),
-        };
-        let origin = if rule.source.is_empty() { String::new() } else { format!(" ({})", rule.source) };
-        Self {
-            verdict,
-            reason: format!("The rule {}{origin} {verb} {what}.", rule.text),
-            rule: Some((rule.text.clone(), rule.source.clone())),
-            is_firm: rule.behavior == Behavior::Ask,
-        }
-    }
-}
 
 impl Policy {
     /// The verdict on a call that would touch `subjects`. Total and pure.
@@ -368,7 +238,8 @@ impl Policy {
     fn whole_line_rule(&self, call: CallView<'_>, all: &[Subject]) -> Option<&Rule> {
         all.iter().find_map(|subject| match subject {
             Subject::Run { command, script, .. } => self.find(Behavior::Allow, |rule| {
-                script.doubt.is_none() && (rule.covers_call(call) || rule.is_exactly(call.tool, command))
+                rule.covers_unread(call, command)
+                    || (script.doubt.is_none() && (rule.covers_call(call) || rule.is_exactly(call.tool, command)))
             }),
             _ => None,
         })
@@ -394,10 +265,8 @@ impl Policy {
         if script.commands.iter().any(is_critical) || command.replace(' ', "").contains(":(){:|:&};:") {
             return Judgement::firm("It would remove a whole disk, home or workspace, so it is always asked.");
         }
-        // A rule for all of another tool covers what it runs as a part of its work, also where that cannot be read.
-        let is_line = matches!(call.tool, "Bash" | "PowerShell");
         if let Some(doubt) = &script.doubt
-            && (is_line || self.find(Behavior::Allow, |rule| rule.covers_call(call)).is_none())
+            && self.find(Behavior::Allow, |rule| rule.covers_unread(call, command)).is_none()
         {
             return Judgement::new(
                 Verdict::Ask,
@@ -480,5 +349,7 @@ fn brief(text: &str) -> String {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

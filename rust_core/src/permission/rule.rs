@@ -198,6 +198,16 @@ impl Rule {
         self.tool == tool && matches!(&self.pattern, Pattern::Exact(exact) if exact == command.trim())
     }
 
+    /// An allow rule that covers this command whether it can be read or not: one for exactly this line of another shell, whose
+    /// language is not read here, or one for all of a tool that runs it as a part of its work.
+    pub fn covers_unread(&self, call: CallView<'_>, command: &str) -> bool {
+        match call.tool {
+            "Bash" => false,
+            "PowerShell" => self.is_exactly(call.tool, command),
+            _ => self.covers_call(call),
+        }
+    }
+
     /// An allow rule that covers this one command of a Bash line.
     pub fn allows_command(&self, command: &SimpleCommand) -> bool {
         match &self.pattern {
