@@ -289,6 +289,8 @@ def _call_facts(call: Document, approval: Mapping[str, Any] | None) -> list[str]
         facts.append(str(status).replace("_", " "))
     if "duration_seconds" in details:
         facts.append(seconds(details["duration_seconds"]))
+    if details.get("not_undoable"):
+        facts.append(f"undo will not bring back: {printable(str(details['not_undoable']))}")
     return [fact for fact in facts if fact]
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from claw_kernel.question import printable
 from claw_magics.report import CommandOutput, Report, UsageError, take_nothing, unknown
 
 if TYPE_CHECKING:
@@ -57,7 +58,13 @@ def show_checkpoints(host: Host, rest: str) -> CommandOutput:
         return report.output()
     numbers = _turn_numbers(host)
     rows = [
-        (item["id"], item["at"][:19].replace("T", " "), _turn_of(item, numbers), item["title"], _changed(item))
+        (
+            item["id"],
+            item["at"][:19].replace("T", " "),
+            _turn_of(item, numbers),
+            printable(item["title"]),
+            _changed(item),
+        )
         for item in found[-ROWS:]
     ]
     if len(found) > ROWS:
@@ -123,9 +130,11 @@ def _show_plan(report: Report, plan: Mapping[str, Any], numbers: Mapping[str, in
     for file in plan["not_restored"][:ROWS]:
         size = f"{_size(file['size'])}, " if file["size"] is not None else ""
         if file["action"] == "lost":
-            report.line(f"Cannot be put back, not saved: {file['path']} ({size}{file['reason']}).")
+            report.line(f"Cannot be put back, not saved: {printable(file['path'])} ({size}{file['reason']}).")
         else:
-            report.line(f"Stays, because removing it could not be undone: {file['path']} ({size}{file['reason']}).")
+            report.line(
+                f"Stays, because removing it could not be undone: {printable(file['path'])} ({size}{file['reason']})."
+            )
     for call in calls:
         if call["git"] is not None:
             report.line(_git_text(call))
@@ -142,26 +151,28 @@ def _show_done(report: Report, done: Mapping[str, Any]) -> None:
     count = len(done["files"]) - len(failures)
     report.line(f"Done: {'1 file' if count == 1 else f'{count} files'}. The conversation stays as it was.")
     for failure in failures:
-        report.line(f"Could not be put back: {failure['path']}: {failure['reason']}.")
+        report.line(f"Could not be put back: {printable(failure['path'])}: {failure['reason']}.")
     if done["id"] is not None:
         report.line(f"%claw undo takes this back ({done['id']}).")
 
 
 def _note(done: Mapping[str, Any]) -> str:
-    paths = [file["path"] for file in done["files"]]
+    paths = [printable(file["path"]) for file in done["files"]]
     named = ", ".join(paths[:10]) + (f" and {len(paths) - 10} more" if len(paths) > 10 else "")
     return f"[The user has put files back with %claw undo or rewind, so they are not as you left them: {named}.]"
 
 
 def _row(file: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    action = f"is moved back from {file['moved_from']}" if file["action"] == "move" else _ACTIONS[file["action"]]
+    action = (
+        f"is moved back from {printable(file['moved_from'])}" if file["action"] == "move" else _ACTIONS[file["action"]]
+    )
     lines = f"+{file['added']} -{file['removed']}" if file["added"] is not None and file["kind"] == "file" else ""
     notes = []
     if file["is_conflict"]:
         notes.append("edited since by someone else")
     if file["is_final"]:
         notes.append("what is there now was not saved: no redo")
-    name = file["path"] + ("/" if file["kind"] == "folder" else "")
+    name = printable(file["path"]) + ("/" if file["kind"] == "folder" else "")
     return name, action, lines, "; ".join(notes)
 
 
@@ -176,9 +187,13 @@ def _git_text(call: Mapping[str, Any]) -> str:
 
 
 def _changed(item: Mapping[str, Any]) -> str:
-    paths = item["paths"]
+    paths = [printable(path) for path in item["paths"]]
     named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
-    unsaved = f" (not saved: {', '.join(file['path'] for file in item['not_saved'][:3])})" if item["not_saved"] else ""
+    unsaved = (
+        f" (not saved: {', '.join(printable(file['path']) for file in item['not_saved'][:3])})"
+        if item["not_saved"]
+        else ""
+    )
     return named + unsaved
 
 
