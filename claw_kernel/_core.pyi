@@ -139,6 +139,9 @@ class Core:
     def network_objection(self, host: str) -> str | None:
         """Why sandboxed commands may not talk to ``host`` (``name`` for port 443, or ``name:port``), and which rule would
         allow it; None: a rule ``Network(domain:…)`` grants it. Raises RuleError where ``host`` is none."""
+    def set_notebook(self, path: str | None) -> None:
+        """The notebook file this session lives in. While it is set, Write, Edit and NotebookEdit refuse to change it: it is
+        open in an editor, and one of the two changes would be lost."""
     def add_secret(self, value: str) -> None:
         """A value that must never reach the model, the audit log or a record. Under 8 bytes it is ignored."""
     def redact(self, text: str) -> str:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claw_magics.errors import CellError, ClawSettingsError, ClawUsageError, TurnInterrupted
@@ -282,10 +283,11 @@ class Host:
 
     def recall(self, environment: Mapping[str, str]) -> None:
         """Where no extension brings the notebook's records: read them from its file, once, where the front end names it."""
+        path = self._notebook_path(environment)
+        self.agent.set_notebook(path if path.endswith(".ipynb") else None)
         if self._has_recalled:
             return
         self._has_recalled = True
-        path = self.frontend.path if is_vscode(self.ip) else environment.get("JPY_SESSION_NAME", "")
         if self.frontend.has_extension or self.session.records or not path.endswith(".ipynb"):
             return
         from claw_kernel.errors import SessionError
@@ -295,6 +297,15 @@ class Host:
             records, header = read_notebook(path)
             self._warnings.extend(self.session.merge(records, header))
             self._tighten()
+
+    def _notebook_path(self, environment: Mapping[str, str]) -> str:
+        """The notebook's file, empty where none is known. The server's name for it is that of the kernel's start; after a
+        renaming only the extension, which counts from the server's folder, knows better."""
+        if is_vscode(self.ip):
+            return self.frontend.path
+        started_as = environment.get("JPY_SESSION_NAME", "")
+        live = Path(self.frontend.path).name
+        return str(Path(started_as).with_name(live)) if started_as and live else started_as
 
     def take_warnings(self) -> list[str]:
         """What could not be read of the notebook's records, once."""

@@ -189,6 +189,10 @@ class Agent:
         """Set a limit, from the next turn on. Raises SettingsError."""
         self.configure("Config, called by the model", **{setting: value})
 
+    def set_notebook(self, path: str | None) -> None:
+        """The notebook file the session lives in: it is open in an editor, so file tools leave it alone."""
+        self.gate.core.set_notebook(path)
+
     # --- turns ---
 
     def start(

@@ -29,7 +29,7 @@ use crate::process::kill_marked;
 use crate::sandbox::{self, Confinement, Environment, Process};
 use crate::secret::{Redactor, Secrets};
 use crate::subjects::subjects;
-use crate::tools::{self, Call, Context, Output, SeenFiles, Status, ToolError};
+use crate::tools::{self, Call, Context, LineIndexes, Output, SeenFiles, Status, ToolError};
 use crate::visible::visible;
 use crate::workspace::Workspace;
 
@@ -97,6 +97,10 @@ pub struct Core {
     policy: RwLock<Arc<Policy>>,
     secrets: RwLock<Arc<Secrets>>,
     seen: SeenFiles,
+    indexes: LineIndexes,
+    notebook: RwLock<Option<PathBuf>>,
+    /// The interpreter that runs us: for readers of files that are processes of their own.
+    pub python: Option<PathBuf>,
     spill: SpillFolder,
     audit: AuditLog,
     session: String,
@@ -150,6 +154,9 @@ impl Core {
             policy: RwLock::new(Arc::new(policy)),
             secrets: RwLock::default(),
             seen: SeenFiles::default(),
+            indexes: LineIndexes::default(),
+            notebook: RwLock::default(),
+            python: None,
             spill,
             audit: AuditLog::new(state.join("audit.jsonl")),
             session: session.to_owned(),
@@ -314,7 +321,7 @@ impl Core {
             let environment = Environment::new();
             let (cancel, secrets) = (CancelToken::default(), self.secrets());
             let context = self.context(&policy, &cancel, &|_| {}, &environment, &Confinement::Off, &secrets);
-            match call.preview(&context) {
+            match self.check_notebook(&declared).and_then(|()| call.preview(&context)) {
                 Ok(shown) => preview = shown,
                 Err(error) => {
                     // Nobody is asked about a call that can only fail. Running it gives this error and does nothing.
@@ -346,6 +353,27 @@ impl Core {
         })
     }
 
+    /// The notebook this session lives in, `None` where it lives in none. It is open in an editor, so no file tool writes it:
+    /// the editor's next save would lose the change, or the change what the person has typed.
+    pub fn set_notebook(&self, path: Option<&Path>) {
+        *self.notebook.write().unwrap_or_else(PoisonError::into_inner) = path.map(Path::to_path_buf);
+    }
+
+    fn check_notebook(&self, effects: &[Effect]) -> Result<(), ToolError> {
+        let notebook = self.notebook.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(notebook) = notebook.as_ref().and_then(|path| path.canonicalize().ok()) else { return Ok(()) };
+        let is_it = |effect: &Effect| matches!(effect, Effect::WritePath { path } if self.workspace.locate(path).target == notebook);
+        if effects.iter().any(is_it) {
+            return Err(ToolError::failed(format!(
+                "{} is the notebook of this very session. It is open in the user's editor, where a change of the file would be \
+                 lost or would overwrite theirs, so it was not touched. Show the user the cell's new text in your answer \
+                 instead, or write to another notebook.",
+                notebook.display()
+            )));
+        }
+        Ok(())
+    }
+
     fn context<'a>(
         &'a self,
         policy: &'a Arc<Policy>,
@@ -358,6 +386,8 @@ impl Core {
         Context {
             workspace: &self.workspace,
             seen: &self.seen,
+            indexes: &self.indexes,
+            python: self.python.as_deref(),
             policy,
             spill: &self.spill,
             cancel,

@@ -18,6 +18,7 @@ mod job;
 mod location;
 #[allow(dead_code, reason = "the sandbox starts the proxy")]
 mod network;
+mod notebook;
 mod orphan;
 mod output;
 mod permission;
@@ -257,6 +258,7 @@ mod _core {
         #[new]
         #[pyo3(signature = (workspace, *, extra_roots = Vec::new(), state_dir = "", session_id = "", programs = ""))]
         fn new(
+            py: Python<'_>,
             workspace: &str,
             extra_roots: Vec<String>,
             state_dir: &str,
@@ -267,7 +269,11 @@ mod _core {
             let state = (!state_dir.is_empty()).then(|| Path::new(state_dir));
             let core = gate::Core::new(Path::new(workspace), &extra, state, session_id);
             let programs = (!programs.is_empty()).then(|| PathBuf::from(programs));
-            core.map(|core| Self(core, programs)).map_err(|error| match error.raw_os_error() {
+            core.map(|mut core| {
+                core.python = interpreter(py);
+                Self(core, programs)
+            })
+            .map_err(|error| match error.raw_os_error() {
                 Some(code) => PyOSError::new_err((code, error.to_string())),
                 None => error.into(),
             })
@@ -301,6 +307,11 @@ mod _core {
 
         fn network_objection(&self, host: &str) -> PyResult<Option<String>> {
             Ok(self.0.network_objection(host)?)
+        }
+
+        #[pyo3(signature = (path))]
+        fn set_notebook(&self, path: Option<&str>) {
+            self.0.set_notebook(path.map(Path::new));
         }
 
         fn add_secret(&self, value: &str) {
@@ -461,6 +472,12 @@ mod _core {
         };
         catalogue::rename_arguments(tool, &mut arguments);
         to_json(&arguments)
+    }
+
+    /// `sys.executable`; nothing where Python is embedded in another program.
+    fn interpreter(py: Python<'_>) -> Option<PathBuf> {
+        let path = py.import("sys").and_then(|sys| sys.getattr("executable")?.extract::<PathBuf>()).ok()?;
+        path.is_absolute().then_some(path)
     }
 
     fn to_json(value: &impl serde::Serialize) -> PyResult<String> {

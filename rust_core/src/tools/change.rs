@@ -71,6 +71,16 @@ impl SeenFiles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(location.target.clone(), fingerprint);
     }
 
+    /// The model has seen this very state of the file.
+    pub fn has(&self, location: &Location, current: &Current) -> bool {
+        self.get(location).is_some_and(|seen| seen.is_same(&current.fingerprint))
+    }
+
+    /// The model does not know the file as it is now.
+    pub fn forget(&self, location: &Location) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&location.target);
+    }
+
     fn get(&self, location: &Location) -> Option<Fingerprint> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&location.target).cloned()
     }
@@ -89,6 +99,19 @@ pub struct Current {
 /// Reads the file to be changed; `None` where there is none. Fails where it is no plain file or too large, where the
 /// model has not read it, or where it changed since.
 pub fn read_current(context: &Context<'_>, location: &Location) -> Result<Option<Current>, ToolError> {
+    let Some(current) = read_unseen(context, location)? else { return Ok(None) };
+    let shown = location.requested.display();
+    match context.seen.get(location) {
+        None => Err(ToolError::failed(format!("{shown} has not been read yet. Read it first, then change it."))),
+        Some(seen) if !seen.is_same(&current.fingerprint) => {
+            Err(ToolError::failed(format!("{shown} has changed since it was read. Read it again, then change it.")))
+        }
+        Some(_) => Ok(Some(current)),
+    }
+}
+
+/// The same for a caller that knows by other means what the model has seen.
+pub fn read_unseen(context: &Context<'_>, location: &Location) -> Result<Option<Current>, ToolError> {
     let shown = location.requested.display();
     let mut file = match context.workspace.open_file(location) {
         Ok(file) => file,
@@ -108,17 +131,6 @@ pub fn read_current(context: &Context<'_>, location: &Location) -> Result<Option
     let mut content = Vec::new();
     file.read_to_end(&mut content).map_err(|error| open_error(location, &error))?;
     let fingerprint = Fingerprint::of(&file, Some(&content)).map_err(|error| open_error(location, &error))?;
-    match context.seen.get(location) {
-        None => {
-            return Err(ToolError::failed(format!("{shown} has not been read yet. Read it first, then change it.")));
-        }
-        Some(seen) if !seen.is_same(&fingerprint) => {
-            return Err(ToolError::failed(format!(
-                "{shown} has changed since it was read. Read it again, then change it."
-            )));
-        }
-        Some(_) => {}
-    }
     Ok(Some(Current {
         content,
         fingerprint,

@@ -12,6 +12,7 @@ mod glob;
 mod grep;
 mod hits;
 mod kill_shell;
+mod notebook_edit;
 mod powershell;
 mod read;
 mod search;
@@ -19,6 +20,7 @@ mod sleep;
 mod watcher;
 mod write;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -38,6 +40,7 @@ use crate::secret::Secrets;
 use crate::workspace::Workspace;
 
 pub use change::SeenFiles;
+pub use read::LineIndexes;
 
 /// In the order the model sees them.
 pub const TOOLS: &[&dyn Tool] = &[
@@ -48,6 +51,7 @@ pub const TOOLS: &[&dyn Tool] = &[
     &read::Read,
     &write::Write,
     &edit::Edit,
+    &notebook_edit::NotebookEdit,
     &glob::Glob,
     &grep::Grep,
     &sleep::Sleep,
@@ -134,6 +138,8 @@ pub struct Context<'a> {
     pub workspace: &'a Workspace,
     /// What was read, and how it looked then.
     pub seen: &'a SeenFiles,
+    /// Where the lines of large files stand.
+    pub indexes: &'a LineIndexes,
     /// In force when the call was prepared.
     pub policy: &'a Arc<Policy>,
     /// For long outputs.
@@ -142,6 +148,8 @@ pub struct Context<'a> {
     pub cancel: &'a CancelToken,
     /// Gets output as it appears.
     pub on_output: &'a (dyn Fn(&str) + Sync),
+    /// The interpreter that runs us, where there is one.
+    pub python: Option<&'a Path>,
     /// For processes.
     pub environment: &'a Environment,
     /// What they may touch.

@@ -1,8 +1,12 @@
-//! Read: numbered lines of a text file, or an image as an image.
+//! Read: numbered lines of a text file, the pages of a PDF as text, a notebook as its cells, an image as an image.
+
+mod lines;
+mod notebook;
+mod pdf;
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::FileTypeExt as _;
 
 use base64::Engine as _;
@@ -10,8 +14,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::lines::{Lines, count_lines, resolve, slice};
+use self::pdf::Pages;
 use super::change::{self, Fingerprint, open_error};
-use super::encoding::{Encoding, decode_line};
+use super::encoding::Encoding;
 use super::{Call, Context, Limit, Output, Status, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
 use crate::location::Location;
@@ -24,6 +30,18 @@ const MAX_CHARS: usize = 50_000;
 /// In base64 that is 5 MB, the most that providers take of one image.
 const MAX_IMAGE_BYTES: u64 = 3_750_000;
 
+/// Images of one notebook.
+const MAX_IMAGES: usize = 10;
+/// Characters of the outputs of one cell of a notebook.
+const MAX_OUTPUT_CHARS: usize = 5_000;
+const MAX_NOTEBOOK_BYTES: u64 = 100 << 20;
+const MAX_PDF_BYTES: u64 = 64 << 20;
+/// Pages of one call.
+const MAX_PAGES: u64 = 20;
+const PDF_SECONDS: u64 = 20;
+
+pub use self::lines::LineIndexes;
+
 /// Reads files.
 pub struct Read;
 
@@ -32,12 +50,13 @@ pub struct Read;
 struct Arguments {
     /// The file, relative to the workspace or absolute.
     file_path: String,
-    /// First line, counted from 1.
-    #[schemars(range(min = 1))]
-    offset: Option<u64>,
-    /// Number of lines; default 2000.
+    /// First line, counted from 1; below 0: from the end. Of a notebook: cell.
+    offset: Option<i64>,
+    /// Number of lines (default 2000) or cells.
     #[schemars(range(min = 1))]
     limit: Option<u64>,
+    /// Of a PDF: "3" or "1-20".
+    pages: Option<String>,
 }
 
 impl Tool for Read {
@@ -46,8 +65,9 @@ impl Tool for Read {
     }
 
     fn description(&self) -> &'static str {
-        "Read a text file as lines, each after its number and a tab, or look at a PNG, JPEG, GIF or WebP image. Long files \
-         come in parts: go on with offset. A file must be read before it is changed."
+        "Read a text file as lines, each after its number and a tab, a PDF as text, a notebook as its cells with outputs, or \
+         look at a PNG, JPEG, GIF or WebP image. Long files come in parts: go on with offset. A file must be read before \
+         it is changed."
     }
 
     fn schema(&self) -> Value {
@@ -85,14 +105,18 @@ impl Tool for Read {
         if parsed.limit == Some(0) {
             return Err("Read was not run: limit is the number of lines, at least 1.".into());
         }
+        if let Some(pages) = &parsed.pages {
+            Pages::parse(pages).map_err(|why| format!("Read was not run: {why}."))?;
+        }
         Ok(Box::new(parsed))
     }
 }
 
 impl Call for Arguments {
     fn title(&self) -> String {
-        let from = self.offset.map_or(String::new(), |offset| format!(" from line {offset}"));
-        format!("Read {}{from}", visible(&self.file_path))
+        let from = self.offset.map_or(String::new(), |offset| format!(" from {offset}"));
+        let pages = self.pages.as_ref().map_or(String::new(), |pages| format!(" pages {}", visible(pages)));
+        format!("Read {}{from}{pages}", visible(&self.file_path))
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -131,6 +155,21 @@ impl Call for Arguments {
         if let Some(media_type) = image_type(&start) {
             return self.read_image(media_type, start, file, metadata.len(), &location);
         }
+        if is_pdf(&start) {
+            let content = self.read_whole("PDF", MAX_PDF_BYTES, start, file, metadata.len(), &location)?;
+            let pages = self.pages.as_deref().and_then(|pages| Pages::parse(pages).ok()).unwrap_or_default();
+            return pdf::read(&self.file_path, &content, pages, context);
+        }
+        if self.pages.is_some() {
+            return Err(ToolError::failed(format!("{} is no PDF; use offset and limit.", self.file_path)));
+        }
+        let offset = self.offset.unwrap_or(1);
+        if self.file_path.to_ascii_lowercase().ends_with(".ipynb") {
+            let seen = file.try_clone().map_err(failed)?;
+            let content = self.read_whole("notebook", MAX_NOTEBOOK_BYTES, start, file, metadata.len(), &location)?;
+            context.seen.remember(&location, Fingerprint::of(&seen, Some(&content)).map_err(failed)?);
+            return notebook::read(&self.file_path, &content, offset, self.limit, context);
+        }
         let is_utf16 = matches!(start.as_slice(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
         if start.contains(&0) && !is_utf16 {
             return Err(ToolError::failed(format!(
@@ -139,6 +178,7 @@ impl Call for Arguments {
                 metadata.len()
             )));
         }
+        let limit = self.limit.unwrap_or(DEFAULT_LINES);
         if metadata.len() <= change::MAX_BYTES {
             let mut content = start;
             file.read_to_end(&mut content).map_err(failed)?;
@@ -148,7 +188,7 @@ impl Call for Arguments {
                 content = encoding.decode(&content).into_bytes();
             }
             let total = count_lines(&content);
-            let lines = self.lines(content.as_slice(), context)?;
+            let lines = slice(content.as_slice(), 1, resolve(offset, total), limit, context)?;
             return Ok(self.report(lines, Some(total)));
         }
         if is_utf16 {
@@ -158,71 +198,36 @@ impl Call for Arguments {
             )));
         }
         context.seen.remember(&location, Fingerprint::of(&file, None).map_err(failed)?);
-        let lines = self.lines(start.as_slice().chain(file), context)?;
-        Ok(self.report(lines, None))
+        file.rewind().map_err(failed)?;
+        let (lines, total) = context.indexes.slice(file, offset, limit, context)?;
+        Ok(self.report(lines, total))
     }
 }
 
-/// The part of a file that was asked for.
-struct Lines {
-    text: String,
-    /// Number of the first line given, from 1.
-    first: u64,
-    /// Lines given.
-    count: u64,
-    has_more: bool,
-    has_cut: bool,
-    /// Lines before the part, where the file ended before it.
-    ended_at: Option<u64>,
-}
-
 impl Arguments {
-    /// Reads only as far as needed, and holds no more than the result.
-    fn lines(&self, source: impl std::io::Read, context: &Context<'_>) -> Result<Lines, ToolError> {
-        let first = self.offset.unwrap_or(1).max(1);
-        let limit = self.limit.unwrap_or(DEFAULT_LINES);
-        let mut reader = BufReader::with_capacity(256 << 10, source);
-        let mut found = Lines { text: String::new(), first, count: 0, has_more: false, has_cut: false, ended_at: None };
-        let mut number = 1;
-        let mut chars = 0;
-        let mut line = Vec::new();
-        loop {
-            if found.count == limit || chars >= MAX_CHARS {
-                // What follows may be without end; that there is something is enough to know.
-                found.has_more = reader.fill_buf().is_ok_and(|buffer| !buffer.is_empty());
-                return Ok(found);
-            }
-            line.clear();
-            // A line cut here is cut again below, at a character: four bytes are the longest.
-            let keep = if number >= first { 4 * MAX_LINE_CHARS + 4 } else { 0 };
-            match read_line(&mut reader, &mut line, keep, context)? {
-                Part::End => {
-                    found.ended_at = (number <= first && first > 1 || found.count == 0).then_some(number - 1);
-                    return Ok(found);
-                }
-                Part::Line => {}
-            }
-            if number >= first {
-                if number == 1 && line.starts_with(b"\xef\xbb\xbf") {
-                    line.drain(..3);
-                }
-                let mut text = decode_line(line.strip_suffix(b"\r").unwrap_or(&line));
-                if let Some((at, _)) = text.char_indices().nth(MAX_LINE_CHARS) {
-                    text.truncate(at);
-                    text.push_str(" … [line cut]");
-                    found.has_cut = true;
-                }
-                let numbered = format!("{number}\t{text}\n");
-                chars += numbered.len();
-                if chars > MAX_CHARS && found.count > 0 {
-                    found.has_more = true;
-                    return Ok(found);
-                }
-                found.text.push_str(&numbered);
-                found.count += 1;
-            }
-            number += 1;
+    fn read_whole(
+        &self,
+        kind: &str,
+        limit: u64,
+        start: Vec<u8>,
+        mut file: File,
+        size: u64,
+        location: &Location,
+    ) -> Result<Vec<u8>, ToolError> {
+        let mut content = start;
+        if size <= limit {
+            // One byte more than is allowed: the file may have grown since it was looked at.
+            let room = limit.saturating_sub(content.len() as u64) + 1;
+            (&mut file).take(room).read_to_end(&mut content).map_err(|error| open_error(location, &error))?;
         }
+        if size > limit || content.len() as u64 > limit {
+            return Err(ToolError::failed(format!(
+                "{} is a {kind} of more than {} MiB, too large to be read.",
+                self.file_path,
+                limit >> 20
+            )));
+        }
+        Ok(content)
     }
 
     fn report(&self, lines: Lines, total: Option<u64>) -> Output {
@@ -271,48 +276,6 @@ impl Arguments {
     }
 }
 
-enum Part {
-    Line,
-    End,
-}
-
-/// One line without its end, at most `keep` bytes of it kept.
-fn read_line(
-    reader: &mut impl std::io::BufRead,
-    line: &mut Vec<u8>,
-    keep: usize,
-    context: &Context<'_>,
-) -> Result<Part, ToolError> {
-    let mut has_any = false;
-    loop {
-        if context.cancel.is_cancelled() {
-            return Err(ToolError::Cancelled);
-        }
-        let buffer = match reader.fill_buf() {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ToolError::failed(format!("The file cannot be read: {error}."))),
-            Ok(buffer) => buffer,
-        };
-        if buffer.is_empty() {
-            return Ok(if has_any { Part::Line } else { Part::End });
-        }
-        has_any = true;
-        let end = memchr::memchr(b'\n', buffer);
-        let part = &buffer[..end.unwrap_or(buffer.len())];
-        line.extend_from_slice(&part[..part.len().min(keep.saturating_sub(line.len()))]);
-        let used = part.len() + usize::from(end.is_some());
-        reader.consume(used);
-        if end.is_some() {
-            return Ok(Part::Line);
-        }
-    }
-}
-
-fn count_lines(content: &[u8]) -> u64 {
-    let ends = memchr::memchr_iter(b'\n', content).count() as u64;
-    ends + u64::from(content.last().is_some_and(|byte| *byte != b'\n'))
-}
-
 fn read_full(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -324,6 +287,11 @@ fn read_full(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+/// Readers look for the mark in the first KiB.
+fn is_pdf(start: &[u8]) -> bool {
+    memchr::memmem::find(&start[..start.len().min(1024)], b"%PDF-").is_some()
 }
 
 fn image_type(start: &[u8]) -> Option<&'static str> {
@@ -346,10 +314,5 @@ mod tests {
         assert_eq!(image_type(b"RIFF....WEBPVP8 "), Some("image/webp"));
         assert_eq!(image_type(b"RIFF....WAVE"), None);
         assert_eq!(image_type(b"GIF89a"), Some("image/gif"));
-    }
-
-    #[test]
-    fn lines_are_counted_as_editors_count() {
-        assert_eq!([count_lines(b""), count_lines(b"a"), count_lines(b"a\n"), count_lines(b"a\nb")], [0, 1, 1, 2]);
     }
 }
