@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
@@ -28,7 +27,7 @@ def pair(old, new, **more):
 
 def test_several_edits_are_made_in_order_on_what_came_before(bench, seen):
     path = seen("one\ntwo\nthree\n")
-    os.chmod(path, 0o751)
+    path.chmod(0o751)
     edits = [pair("one", "1\nuno"), pair("uno\ntwo", "2"), pair("e", "E", replace_all=True)]
     prepared = bench.prepare("Edit", file_path="a.py", edits=edits)
     assert prepared.title == "Edit a.py (3 edits)"
@@ -36,7 +35,7 @@ def test_several_edits_are_made_in_order_on_what_came_before(bench, seen):
     assert result.text == "Changed a.py in 4 places."
     assert path.read_text() == "1\n2\nthrEE\n"
     assert path.stat().st_mode & 0o777 == 0o751
-    diff = [line for line in result.details["diff"].splitlines()[3:]]
+    diff = result.details["diff"].splitlines()[3:]
     assert diff == ["-one", "-two", "-three", "+1", "+2", "+thrEE"]
     assert json.loads(prepared.preview)["diff"] == result.details["diff"]
 
@@ -62,7 +61,7 @@ def test_one_edit_that_fails_undoes_all_and_is_named(bench, seen, edits, says):
         assert result.text.endswith("Nothing was written, the other edits neither.")
     assert path.read_text() == "one\ntwo\nthree\n"
     assert path.stat().st_mtime_ns == before.st_mtime_ns
-    assert os.listdir(bench.workspace) == ["a.py"]
+    assert [path.name for path in bench.workspace.iterdir()] == ["a.py"]
 
 
 @pytest.mark.parametrize(
