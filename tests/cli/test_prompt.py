@@ -254,8 +254,73 @@ def test_what_a_model_says_cannot_drive_the_terminal(claw):
     assert "\x1b" not in screen
 
 
-def converse(claw, arguments, typed):
-    """Run at a pseudo-terminal, type when the question stands there, and give the whole screen and the exit code."""
+# --- questions, plans and results -------------------------------------------------------------------------------------
+
+QUESTION = {"question": "Which?", "header": "Which", "options": [{"label": "Red"}, {"label": "Blue"}]}
+
+
+def uses(name, **given):
+    return {"tool_calls": [{"name": name, "input": given}]}
+
+
+def test_at_a_terminal_questions_are_answered_by_numbers_and_words(claw):
+    model = claw.script(uses("AskUserQuestion", questions=[QUESTION, QUESTION]), {"text": "{{result}}"})
+    screen, code = converse(claw, ["prompt", "go", "--model", model], "2", "for no answer: ", then="none of these")
+    assert code == 0
+    assert "1. Red" in screen
+    assert "Blue" in screen.partition("The user answers")[2]
+    assert "none of these" in screen.partition("The user answers")[2]
+
+
+def test_plan_mode_is_enforced_and_left_by_the_person(claw):
+    write = uses("Write", file_path="made", content="x")
+    replies = [write, uses("ExitPlanMode", plan="# Make it"), write, {"text": "{{result:1}} / {{result:2}}"}]
+    screen, code = converse(claw, ["prompt", "go", "--plan", "--model", claw.script(*replies)], "e", "what to change: ")
+    assert code == 0
+    assert "| # Make it" in screen
+    assert "In plan mode only reading is allowed" in screen
+    assert "The permission mode is acceptEdits now" in screen
+    assert (claw.workspace / "made").exists()
+
+
+def test_without_a_person_plan_mode_is_not_left(claw):
+    write = uses("Write", file_path="made", content="x")
+    model = claw.script(uses("EnterPlanMode"), uses("ExitPlanMode", plan="# Make it"), write, {"text": "{{result:2}}"})
+    done = claw.run("prompt", "go", "--model", model, "--permission-mode", "bypassPermissions", "--allow", "Write")
+    assert done.returncode == 0
+    assert "Nobody can approve a plan here" in done.stdout
+    assert not (claw.workspace / "made").exists()
+
+
+def test_a_result_that_fits_a_schema(claw):
+    (claw.workspace / "s.json").write_text('{"type": "array", "items": {"type": "string"}}')
+    model = claw.script(uses("StructuredOutput", value=[1]), uses("StructuredOutput", value=["a", "é"]))
+    done = claw.run("prompt", "go", "--model", model, "--schema", "s.json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, ["a", "é"])
+    done = claw.run("prompt", "go", "--model", model, "--schema", "s.json", "--output-format", "json")
+    assert json.loads(done.stdout)["result"] == ["a", "é"]
+    done = claw.run("prompt", "go", "--model", claw.script({"text": "no"}), "--schema", "s.json")
+    assert done.returncode == 1
+    assert "without a result that fits" in done.stderr
+    done = claw.run("prompt", "go", "--model", model, "--schema", "none.json")
+    assert done.returncode == 2
+    assert "none.json cannot be read" in done.stderr
+
+
+def test_messages_and_steps_are_told_while_it_works(claw):
+    todos = [{"content": "look", "status": "completed"}, {"content": "write", "status": "in_progress"}]
+    model = claw.script(
+        uses("SendUserMessage", message="Half done."), uses("TodoWrite", todos=todos), {"text": "Done."}
+    )
+    done = claw.run("prompt", "go", "--model", model)
+    assert done.stdout == "Done.\n"
+    assert "» Half done." in done.stderr
+    assert "✓ Todos 1/2 · write" in done.stderr
+
+
+def converse(claw, arguments, typed, prompt="type why not: ", then=""):
+    """Run at a pseudo-terminal, type when the question stands there (``then``: when it stands there again), and give the whole
+    screen and the exit code."""
     import pty
 
     child, master = pty.fork()
@@ -263,7 +328,9 @@ def converse(claw, arguments, typed):
         os.chdir(claw.workspace)
         command = claw.command(*arguments)
         os.execve(command[0], command, claw.environment)
-    screen, is_typed, deadline = b"", False, time.monotonic() + 30
+    screen, deadline = b"", time.monotonic() + 30
+    lines = [line for line in (typed, then) if line]
+    count = 0
     try:
         while time.monotonic() < deadline:
             if not select.select([master], [], [], 0.1)[0]:
@@ -275,9 +342,10 @@ def converse(claw, arguments, typed):
             if not chunk:
                 break
             screen += chunk
-            if typed and not is_typed and b"type why not: " in screen:
-                is_typed = True
-                os.write(master, (typed if typed in "\x03\x04" else typed + "\n").encode())
+            if lines and screen.count(prompt.encode()) > count:
+                count += 1
+                line = lines.pop(0)
+                os.write(master, (line if line in "\x03\x04" else line + "\n").encode())
         else:
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
