@@ -87,6 +87,20 @@ class Bench:
         _, bare_log = self.run(bare(self.server.url("hello")))
         sizes = [len(e.body) - len(PROMPT) for e in (log[0], bare_log[0])]
         self.add("bytes sent beside the prompt", "bytes", "12 kB", [sizes[0]], [sizes[1]])
+        self.add("the same if no tool were deferred", "bytes", "-", [sizes[0] + self._deferred_bytes()], [sizes[1]])
+
+    def _deferred_bytes(self) -> int:
+        """What ToolSearch saves in the first request of `claw prompt`."""
+        from claw_kernel.agent import Agent
+        from claw_kernel.settings import load_settings
+        from claw_kernel.tools.table import sent_bytes
+
+        agent = Agent(load_settings(self.workdir, self.env))
+        sent, every = (
+            {spec.name: sent_bytes(spec) for spec in specs} for specs in (agent.tools.specs, agent.tools.all_specs)
+        )
+        agent.close()
+        return sum(every.values()) - sum(sent.values())
 
     def notebook(self) -> None:
         from jupyter_client.manager import start_new_kernel

@@ -104,6 +104,7 @@ class LSP:
             Limit("characters about a name", MAX_HOVER_CHARS),
             Limit("for an answer", REQUEST_SECONDS, "seconds"),
         ),
+        is_deferred=True,
     )
 
     def __init__(self, core: Core, servers: Sequence[LanguageServerSettings], env: Mapping[str, str]) -> None:

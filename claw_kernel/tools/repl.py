@@ -48,6 +48,7 @@ class REPL:
             Limit("characters of what is printed", KEPT_CHARS),
             Limit("figures", MOST_FIGURES),
         ),
+        is_deferred=True,
     )
 
     def __init__(self, core: Core) -> None:

@@ -66,6 +66,7 @@ class WebSearch:
             Limit("characters of a snippet", SNIPPET_CHARS),
             Limit("for a search", SECONDS, "seconds"),
         ),
+        is_deferred=True,
     )
 
     def __init__(self, settings: SearchSettings | None) -> None:

@@ -75,6 +75,10 @@ impl Tool for Git {
         true
     }
 
+    fn is_deferred(&self) -> bool {
+        true
+    }
+
     fn is_available(&self) -> bool {
         repository::is_git_installed()
     }
