@@ -60,7 +60,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The server redirects to another host, which was not followed."""
+    """The server redirects to another one, which was not followed."""
 
     status: int
     url: str
@@ -118,7 +118,7 @@ async def download(url: httpx.URL, network: Network, accept: str) -> Document | 
         raise DownloadError(f"{host_of(url)} did not accept a connection in time.") from None
     except httpx.TimeoutException:
         raise DownloadError(f"{host_of(url)} sent nothing for {network.silence_seconds:.0f} s.") from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as error:  # the last two: odd proxies
         why = str(error) or type(error).__name__
         raise DownloadError(f"{host_of(url)} cannot be read: {why}. Check the address.") from None
 
@@ -159,7 +159,7 @@ async def _get(url: httpx.URL, network: Network, accept: str) -> Document | Else
     try:
         for index, target in enumerate(targets):
             # The connection goes to the address that was checked; the certificate must be the host's all the same.
-            extensions = {"timeout": timeouts} if proxy else {"timeout": timeouts, "sni_hostname": host}
+            extensions = {"timeout": timeouts} if proxy else {"timeout": timeouts, "sni_hostname": host.strip("[]")}
             request = httpx.Request("GET", target, headers=headers, extensions=extensions)
             try:
                 response = await transport.handle_async_request(request)

@@ -156,7 +156,7 @@ class LSP:
 
     def _target(self, asked: LSPArguments) -> _Target:
         """Raises ToolInputError where no server serves the file."""
-        path = self._root / Path(asked.file_path).expanduser()
+        path = self._root / asked.file_path
         found = next(find_servers(path, self._own, self._env, str(self._root)), None)
         if found is None:
             raise ToolInputError(
@@ -201,6 +201,9 @@ class LSP:
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
+            opened = Path(f"/proc/self/fd/{descriptor}")
+            if opened.exists() and opened.readlink() != real:
+                raise _QuestionError(f"{path} was moved while it was read. Ask again.")
             if not stat.S_ISREG(status.st_mode):
                 raise _QuestionError(f"{path} is not a file.")
             if status.st_size > MAX_FILE_BYTES:

@@ -109,7 +109,7 @@ class WebFetch:
                 found = await download(url, self._network, _ACCEPT)
                 if isinstance(found, Elsewhere):
                     return text_output(
-                        f"{host_of(url)} redirects (HTTP {found.status}) to another host, which was not followed: "
+                        f"{host_of(url)} redirects (HTTP {found.status}) to another server, which was not followed: "
                         f"{found.url}\nCall {NAME} with that address if it is the one you want."
                     )
                 page = await self._read(found)

@@ -147,7 +147,7 @@ async def _ask(settings: SearchSettings, method: str, url: str, **request: Any) 
                 if len(body) > MAX_ANSWER_BYTES:
                     raise _SearchError(f"{engine} sent more than {MAX_ANSWER_BYTES:,} bytes.")
             status, kind = response.status_code, response.headers.get("content-type", "")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as error:  # odd proxies too
         host = urlsplit(url).netloc
         raise _SearchError(f"{engine} at {host} cannot be reached: {error or type(error).__name__}.") from None
     if status != 200:
