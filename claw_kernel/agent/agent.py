@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from claw_kernel._core import Core, RuleError
 from claw_kernel.agent.engine import engine_loop
 from claw_kernel.agent.loop import Limits, TurnLoop, run_turn
+from claw_kernel.agent.outside import outside_tools
 from claw_kernel.agent.prompt import system_prompt
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, SettingsError
@@ -342,7 +343,7 @@ class Agent:
             tools += [Python(namespace), Inspect(namespace)]
         tools += [TodoWrite(), AskUserQuestion()]
         tools += [SendUserMessage(), EnterPlanMode(self), ExitPlanMode(self), Config(self)]
-        tools += _outside_tools(self.gate.core, self.settings)
+        tools += outside_tools(self.gate.core, self.settings)
         return tools
 
     def _price(self, model: str, usage: Usage) -> float | None:
@@ -360,27 +361,6 @@ async def _load_prices(provider: str) -> None:
     if provider in KNOWN and not KNOWN[provider].is_local:
         await asyncio.sleep(PRICES_AFTER_SECONDS)
         await asyncio.to_thread(preload)
-
-
-def _outside_tools(core: Core, settings: Settings) -> tuple[PythonTool, ...]:
-    """What reaches beyond the workspace and the namespace: the web, an interpreter, language servers. Raises SettingsError."""
-    from claw_kernel.tools.address import AddressRefusedError, read_host
-    from claw_kernel.tools.download import Network
-    from claw_kernel.tools.lsp import LSP
-    from claw_kernel.tools.repl import REPL
-    from claw_kernel.tools.web_fetch import WebFetch
-    from claw_kernel.tools.web_search import WebSearch
-
-    try:
-        private_hosts = frozenset(map(read_host, settings.private_hosts))
-    except AddressRefusedError as error:
-        raise SettingsError(f"web.allow_private_hosts: {error}", "Mend or remove it.") from None
-    return (
-        WebFetch(core, Network(settings.env, private_hosts)),
-        WebSearch(settings.search),
-        REPL(core),
-        LSP(core, settings.language_servers, settings.env),
-    )
 
 
 def _structured_output(schema: Mapping[str, Any]) -> StructuredOutput:

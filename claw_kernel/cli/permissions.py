@@ -76,7 +76,7 @@ def _explain(arguments: list[str]) -> int:
             print(_explain_network(core, options.text or ""))
         else:
             given = _input_of(options.tool, options.text) if options.text is not None else _read_input(options.input)
-            print(explain(core, options.tool, given))
+            print(explain(core, options.tool, given, settings))
     finally:
         core.close()
     return DONE
@@ -97,12 +97,12 @@ def _explain_network(core: Core, host: str) -> str:
     return f"{host}\n  {'allowed: a Network rule grants it to sandboxed commands.' if objection is None else f'denied: {objection}'}"
 
 
-def explain(core: Core, tool: str, given: dict[str, Any]) -> str:
+def explain(core: Core, tool: str, given: dict[str, Any], settings: Settings) -> str:
     """A few lines for a person. Raises UsageError where no tool takes the call."""
     from claw_kernel._core import ToolInputError
 
     try:
-        prepared = prepare(core, tool, given)
+        prepared = prepare(core, tool, given, settings)
     except ToolInputError as error:
         raise UsageError(str(error)) from None
     verdict = {"allow": "allowed", "ask": "asked for", "deny": "denied"}[prepared.decision]
@@ -132,9 +132,10 @@ def judge(request: dict[str, Any]) -> dict[str, Any]:
     """The answer to one line. Raises ClawError, RuleError, OSError, KeyError, TypeError for a line that makes no sense."""
     from claw_kernel._core import ToolInputError
 
-    core = core_of(request)
+    settings = settings_of(request)
+    core = open_core(settings)
     try:
-        prepared = prepare(core, request["tool"], request["input"])
+        prepared = prepare(core, request["tool"], request["input"], settings)
     except ToolInputError as error:
         return {"decision": "invalid", "reason": str(error)}
     finally:
@@ -154,11 +155,18 @@ def decision_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def prepare(core: Core, tool: str, arguments: dict[str, Any]) -> Prepared:
-    """Also for the tools of a live kernel, whose effects Python states. Raises ToolInputError."""
+def prepare(core: Core, tool: str, arguments: dict[str, Any], settings: Settings) -> Prepared:
+    """Also for tools of Python, which state their effects themselves. Raises ToolInputError."""
     from claw_kernel._core import canonical_tool_name
 
-    effects = _effects_of(canonical_tool_name(tool), arguments)
+    name = canonical_tool_name(tool)
+    if name in ("WebSearch", "REPL", "LSP"):
+        from claw_kernel.agent.outside import outside_tools
+
+        (found,) = (item for item in outside_tools(core, settings) if item.spec.name == name)
+        effects: Any = found.intend(arguments).effects
+    else:
+        effects = _effects_of(name, arguments)
     return core.prepare(tool, json.dumps(arguments), None if effects is None else json.dumps(effects))
 
 
@@ -184,8 +192,8 @@ def _effects_of(tool: str, arguments: dict[str, Any]) -> list[dict[str, str]] | 
     return None
 
 
-def core_of(request: dict[str, Any]) -> Core:
-    """The core for a request's ``cwd`` and ``policy``."""
+def settings_of(request: dict[str, Any]) -> Settings:
+    """With a request's ``cwd`` and ``policy``."""
     from dataclasses import replace
 
     from claw_kernel.settings import Rule, load_settings
@@ -194,7 +202,7 @@ def core_of(request: dict[str, Any]) -> Core:
     if (policy := request.get("policy")) is not None:
         rules = tuple(Rule(b, rule, "policy") for b in ("allow", "ask", "deny") for rule in policy.get(b, ()))
         settings = replace(settings, rules=rules).with_options("policy", permission_mode=policy.get("mode", "default"))
-    return open_core(settings)
+    return settings
 
 
 def open_core(settings: Settings) -> Core:

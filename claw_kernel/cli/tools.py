@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claw_kernel.cli import DONE, UsageError, nearest
 from claw_kernel.cli.arguments import Parser
-from claw_kernel.cli.permissions import core_of, decision_of, for_each_line, prepare
+from claw_kernel.cli.permissions import decision_of, for_each_line, open_core, prepare, settings_of
+
+if TYPE_CHECKING:
+    from claw_kernel._core import Core
+    from claw_kernel.settings import Settings
+    from claw_kernel.tools import ToolSet
 
 _RUN = """\
 Each line of stdin is a JSON object as for "claw permissions check --json": {"tool", "input"} and, as needed, "cwd",
@@ -56,28 +62,35 @@ def _list(*, is_markdown: bool) -> int:
 
 
 class _Session:
+    """Calls with the same folder and policy share a core and its tools."""
+
     def __init__(self) -> None:
-        self._cores: dict[str, Any] = {}
+        self._cores: dict[str, tuple[Core, Settings, ToolSet]] = {}
+        self._loop = asyncio.new_event_loop()
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        from claw_kernel._core import CancelToken, ToolInputError, ToolOutput
+        from claw_kernel._core import CancelToken, ToolInputError, ToolOutput, canonical_tool_name
+        from claw_kernel.messages import ToolCall
 
-        key = json.dumps([request.get("cwd"), request.get("policy")])
-        if key not in self._cores:
-            self._cores[key] = core_of(request)
-        core = self._cores[key]
+        core, settings, tools = self._tools_of(request)
+        name, given = request["tool"], request["input"]
         try:
-            prepared = prepare(core, request["tool"], request["input"])
+            if canonical_tool_name(name) == "Python" or name.startswith("mcp__"):
+                ready, prepared = None, prepare(core, name, given, settings)  # what they need is not here
+            else:
+                ready = tools.prepare(ToolCall("c", name, given))
+                prepared = ready.prepared
         except ToolInputError as error:
             return {"decision": "invalid", "reason": str(error), "ran": False}
         answer = request.get("answer", "")
         reply = decision_of(prepared)
         is_allowed = prepared.decision == "allow" or (prepared.decision == "ask" and answer == "allow_once")
-        if not is_allowed or request["tool"] == "Python":
+        if not is_allowed or ready is None:
             refused = ToolOutput(json.dumps([{"type": "text", "text": f"Denied: {prepared.reason}"}]), "error")
             core.finish(prepared, refused, "command-line:deny")
             return {**reply, "ran": False}
-        output = core.finish(prepared, core.run(prepared, CancelToken()), f"command-line:{answer}" if answer else "")
+        ran = self._loop.run_until_complete(tools.run(ready, CancelToken(), lambda _text, _bundle: None))
+        output = core.finish(prepared, ran, f"command-line:{answer}" if answer else "")
         details = json.loads(output.details)
         return {
             **reply,
@@ -87,6 +100,20 @@ class _Session:
             "details": details,
         }
 
+    def _tools_of(self, request: dict[str, Any]) -> tuple[Core, Settings, ToolSet]:
+        from claw_kernel.agent.outside import outside_tools
+        from claw_kernel.tools import ToolSet
+
+        key = json.dumps([request.get("cwd"), request.get("policy")])
+        if key not in self._cores:
+            settings = settings_of(request)
+            core = open_core(settings)
+            self._cores[key] = core, settings, ToolSet(core, outside_tools(core, settings))
+        return self._cores[key]
+
     def close(self) -> None:
-        for core in self._cores.values():
+        for core, _, tools in self._cores.values():
+            tools.close()
             core.close()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()

@@ -108,6 +108,30 @@ def test_tools_run_goes_through_the_gate_and_shares_a_session(claw):
     assert "two" in answers[3]["content"][0]["text"]
 
 
+def test_tools_written_in_python_run_from_a_program_too(claw):
+    policy = {"allow": ["REPL"]}
+    lines = [
+        {"tool": "REPL", "input": {"code": "n = 41"}, "policy": policy},
+        {"tool": "repl", "input": {"code": "n + 1"}, "policy": policy},
+        {"tool": "REPL", "input": {"code": "n"}},
+        {"tool": "WebFetch", "input": {"url": "http://169.254.169.254/"}, "answer": "allow_once"},
+        {"tool": "WebSearch", "input": {"query": "sky"}},
+    ]
+    done = claw("tools", "run", "--json", lines=lines)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(a["decision"], a["ran"]) for a in answers] == [
+        ("allow", True),
+        ("allow", True),
+        ("ask", False),
+        ("invalid", False),
+        ("allow", True),
+    ]
+    assert answers[1]["content"][0]["text"] == "42"
+    assert "No search engine is set" in answers[4]["content"][0]["text"]
+    judged = claw("permissions", "check", "--json", lines=lines[:3])
+    assert [json.loads(line)["decision"] for line in judged.stdout.splitlines()] == ["allow", "allow", "ask"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

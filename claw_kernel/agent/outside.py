@@ -1,0 +1,29 @@
+"""The tools that reach beyond the workspace and the namespace, made from the settings."""
+
+from __future__ import annotations
+
+from claw_kernel._core import Core
+from claw_kernel.errors import SettingsError
+from claw_kernel.settings import Settings
+from claw_kernel.tools import PythonTool
+
+
+def outside_tools(core: Core, settings: Settings) -> tuple[PythonTool, ...]:
+    """The web, an interpreter, language servers. Raises SettingsError for a granted host that is none."""
+    from claw_kernel.tools.address import AddressRefusedError, read_host
+    from claw_kernel.tools.download import Network
+    from claw_kernel.tools.lsp import LSP
+    from claw_kernel.tools.repl import REPL
+    from claw_kernel.tools.web_fetch import WebFetch
+    from claw_kernel.tools.web_search import WebSearch
+
+    try:
+        private_hosts = frozenset(map(read_host, settings.private_hosts))
+    except AddressRefusedError as error:
+        raise SettingsError(f"web.allow_private_hosts: {error}", "Mend or remove it.") from None
+    return (
+        WebFetch(core, Network(settings.env, private_hosts)),
+        WebSearch(settings.search),
+        REPL(core),
+        LSP(core, settings.language_servers, settings.env),
+    )
