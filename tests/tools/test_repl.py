@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
@@ -171,6 +172,15 @@ def test_it_ends_with_the_session(bench, repl):
         time.sleep(0.05)
     assert not is_alive(pid)
     assert not is_alive(child)
+
+
+def test_what_it_writes_can_be_undone(bench, repl):
+    bench.write("kept.txt", "before")
+    bench.core.begin_turn("s1", "t1")
+    repl("from pathlib import Path\nPath('kept.txt').write_text('after')")
+    (checkpoint,) = json.loads(bench.core.checkpoints())
+    assert checkpoint["tool"] == "REPL"
+    assert "kept.txt" in json.dumps(checkpoint)
 
 
 def test_a_call_asks_and_no_rule_for_commands_covers_it(bench):

@@ -86,7 +86,9 @@ impl Scope {
             _ => None,
         };
         let paths: Vec<String> = effects.iter().filter_map(path).collect();
-        let writes = |effect: &Effect| matches!(effect, Effect::Run { .. } | Effect::Namespace | Effect::Mcp { .. });
+        let writes = |effect: &Effect| {
+            matches!(effect, Effect::Run { .. } | Effect::Start { .. } | Effect::Namespace | Effect::Mcp { .. })
+        };
         let is_workspace = effects.iter().any(writes);
         (is_workspace || !paths.is_empty()).then_some(Self { paths, is_workspace })
     }
