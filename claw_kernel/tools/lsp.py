@@ -89,7 +89,6 @@ class _Target:
 
 
 class LSP:
-    is_deferred = True
     spec = ToolSpec(
         NAME,
         "Ask a language server about code: where a name is defined or used, its type and documentation, the symbols of a "

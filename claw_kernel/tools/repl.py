@@ -33,7 +33,6 @@ class REPLArguments:
 
 
 class REPL:
-    is_deferred = True
     spec = ToolSpec(
         NAME,
         "Run Python in an interpreter of your own, apart from the user's notebook: their variables are not there, and what "

@@ -66,7 +66,6 @@ class _Page:
 
 
 class WebFetch:
-    is_deferred = False
     spec = ToolSpec(
         NAME,
         "Fetch a page from the web: HTML comes as Markdown, other text and images as they are. A redirect to another host is "

@@ -54,7 +54,6 @@ class _SearchError(Exception):
 
 
 class WebSearch:
-    is_deferred = True
     spec = ToolSpec(
         NAME,
         "Search the web: titles, addresses and snippets. Read a page with WebFetch. "

@@ -66,6 +66,10 @@ impl Tool for NotebookEdit {
         false
     }
 
+    fn is_deferred(&self) -> bool {
+        true
+    }
+
     fn effect_kinds(&self) -> &'static [&'static str] {
         &["write_path"]
     }
