@@ -2,8 +2,11 @@
 
 use crate::effect::Effect;
 use crate::permission::Subject;
-use crate::shell::{self, SimpleCommand};
+use crate::shell::{self, Script, SimpleCommand};
 use crate::workspace::Workspace;
+
+/// Further arguments of a line are not looked at as paths.
+const MAX_MENTIONS: usize = 500;
 
 /// Effects with what the policy must know about them, and all effects with those found on the way (redirections).
 pub fn subjects(workspace: &Workspace, effects: &[Effect]) -> (Vec<Subject>, Vec<Effect>) {
@@ -12,7 +15,12 @@ pub fn subjects(workspace: &Workspace, effects: &[Effect]) -> (Vec<Subject>, Vec
         let subject = match effect {
             Effect::ReadPath { path } => Subject::Read { location: workspace.locate(path), is_shell: false },
             Effect::WritePath { path } => Subject::Write { location: workspace.locate(path), is_shell: false },
-            Effect::Run { command } => run(workspace, command, &mut subjects, &mut all),
+            Effect::Run { command } => {
+                let (subject, mentions) = run(workspace, command, &mut subjects, &mut all);
+                subjects.push(subject);
+                subjects.extend(mentions);
+                continue;
+            }
             Effect::Start { .. } => Subject::Start,
             Effect::Fetch { host } => Subject::Fetch { host: host.clone() },
             Effect::Namespace => Subject::Namespace,
@@ -24,7 +32,13 @@ pub fn subjects(workspace: &Workspace, effects: &[Effect]) -> (Vec<Subject>, Vec
     (subjects, all)
 }
 
-fn run(workspace: &Workspace, command: &str, subjects: &mut Vec<Subject>, all: &mut Vec<Effect>) -> Subject {
+/// The command line, and the paths it may mention.
+fn run(
+    workspace: &Workspace,
+    command: &str,
+    subjects: &mut Vec<Subject>,
+    all: &mut Vec<Effect>,
+) -> (Subject, Vec<Subject>) {
     let script = shell::parse(command);
     let folders: Vec<Option<&str>> = script.commands.iter().map(cd_target).collect();
     for redirect in &script.redirects {
@@ -43,8 +57,28 @@ fn run(workspace: &Workspace, command: &str, subjects: &mut Vec<Subject>, all: &
             }
         }
     }
+    let mentions = mentions(workspace, &script, &folders);
     let folders = folders.into_iter().map(|folder| folder.map(|folder| workspace.locate(folder))).collect();
-    Subject::Run { command: command.to_owned(), script, folders }
+    (Subject::Run { command: command.to_owned(), script, folders }, mentions)
+}
+
+/// Every argument as the path it may be (`x`, `--file=x`, `@x`, `if=x`), in every folder the line visits. What a program makes of
+/// its arguments nobody here knows: this finds paths that are written plainly.
+fn mentions(workspace: &Workspace, script: &Script, folders: &[Option<&str>]) -> Vec<Subject> {
+    let words = script.commands.iter().flat_map(|simple| simple.words.iter().skip(1)).take(MAX_MENTIONS);
+    let mut paths: Vec<String> = Vec::new();
+    for word in words {
+        let whole = word.text.as_str();
+        let value = whole.split_once('=').map_or(whole, |(_, value)| value).trim_start_matches('@');
+        for path in [whole, value].into_iter().filter(|path| !path.is_empty() && !path.starts_with('-')) {
+            let moved = folders.iter().flatten().map(|folder| format!("{folder}/{path}"));
+            paths.push(path.to_owned());
+            paths.extend(moved.filter(|_| !path.starts_with(['/', '~'])));
+        }
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    paths.iter().map(|path| Subject::Mention { location: workspace.locate(path) }).collect()
 }
 
 /// Where a `cd` leads that names one plain folder.

@@ -92,6 +92,11 @@ pub enum Subject {
     },
     /// Starts a program that the tool chose: a rule for the whole tool decides, never one for commands.
     Start,
+    /// A word of a command that may be a path: only rules that forbid reading speak of it.
+    Mention {
+        /// Where it would lead.
+        location: Location,
+    },
     /// Talks to a host.
     Fetch {
         /// Its name.

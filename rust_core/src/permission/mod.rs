@@ -119,6 +119,15 @@ impl Policy {
             Subject::Mcp => {
                 self.judge_other(|rule| rule.covers_call(call), "call a tool of an MCP server", "calling this tool")
             }
+            Subject::Mention { location } => {
+                let matches = |rule: &Rule| rule.is_about_reading() && rule.matches_path(READ, location, false, true);
+                let doing = format!("reading {}", location.requested.display());
+                let rule = self.find(Behavior::Deny, matches).or_else(|| self.find(Behavior::Ask, matches));
+                rule.map_or_else(
+                    || Judgement::new(Verdict::Allow, "No rule forbids what the command names."),
+                    |rule| Judgement::by(rule, &doing),
+                )
+            }
             Subject::Inspect => {
                 let matches = |rule: &Rule| rule.covers_call(call);
                 if let Some(rule) = self.find(Behavior::Deny, matches).or_else(|| self.find(Behavior::Ask, matches)) {

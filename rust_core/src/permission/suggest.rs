@@ -48,7 +48,7 @@ pub fn rules(tool: &str, subjects: &[Subject], policy: &Policy) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for subject in subjects {
         let more = match subject {
-            Subject::Read { .. } | Subject::Inspect => Some(Vec::new()),
+            Subject::Read { .. } | Subject::Mention { .. } | Subject::Inspect => Some(Vec::new()),
             Subject::Write { location, is_shell } => (!location.is_protected && location.root.is_some() && !is_shell)
                 .then(|| edit_rule(&location.target, policy))
                 .flatten()
