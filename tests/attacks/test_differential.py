@@ -20,6 +20,7 @@ from tests.attacks.lines import PROGRAMS, random_line
 
 REAL_WRAPPERS = ("timeout", "nice", "nohup", "stdbuf", "env", "xargs")
 """These run what they are given, and nothing else: they are the real ones."""
+LINES = int(os.environ.get("CLAW_FUZZ_LINES", "2000"))
 EVERYTHING = [{"behavior": "allow", "rule": f"Bash({name}:*)", "source": ""} for name in PROGRAMS]
 
 
@@ -39,10 +40,11 @@ def programs(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.timeout(180 + LINES // 10)
 def test_whatever_runs_was_seen(tmp_path: Path, programs: Path) -> None:
     """Of a line that is allowed by a rule for each program alone, every program that really ran is one the policy saw there:
     a rule against it denies the line. And the line writes no file."""
-    seed, count = int(os.environ.get("CLAW_FUZZ_SEED", "1")), int(os.environ.get("CLAW_FUZZ_LINES", "2000"))
+    seed, count = int(os.environ.get("CLAW_FUZZ_SEED", "1")), LINES
     work = tmp_path / "work"
     (work / "sub").mkdir(parents=True)
     for folder in (work, work / "sub"):
