@@ -160,7 +160,7 @@ def prepare(core: Core, tool: str, arguments: dict[str, Any], settings: Settings
     from claw_kernel._core import canonical_tool_name
 
     name = canonical_tool_name(tool)
-    if name in ("WebSearch", "REPL", "LSP"):
+    if name in ("WebFetch", "WebSearch", "REPL", "LSP"):
         from claw_kernel.agent.outside import outside_tools
 
         (found,) = (item for item in outside_tools(core, settings) if item.spec.name == name)
@@ -177,16 +177,6 @@ def _effects_of(tool: str, arguments: dict[str, Any]) -> list[dict[str, str]] | 
         from claw_kernel.tools.python import python_effects
 
         return list(python_effects(find_escapes(str(arguments.get("code", "")))))
-    if tool == "WebFetch":
-        from urllib.parse import urlsplit
-
-        url = str(arguments.get("url", ""))
-        try:
-            # Browsers take a backslash for a slash, others do not: such an address has no one host.
-            host = None if "\\" in url else urlsplit(url).hostname
-        except ValueError:
-            host = None
-        return [{"effect": "fetch", "host": host or ""}]
     if tool.startswith("mcp__"):
         return [{"effect": "mcp", "tool": tool}]
     return None

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 
 from claw_kernel._core import Core, RuleError, ToolInputError
 from claw_kernel.cli.permissions import prepare
+from claw_kernel.settings import Settings, load_settings
 from tests.attacks.tables import DOCUMENT, ROOT, AttackClass, Case, document, read_classes
 
 CLASSES = read_classes()
@@ -40,6 +41,7 @@ class Place:
 
     folder: Path
     core: Core
+    settings: Settings
 
     @property
     def workspace(self) -> Path:
@@ -58,18 +60,17 @@ class Place:
         """Asked of the gate as ``claw permissions check`` asks it."""
         filled = {key: self.fill(value) if isinstance(value, str) else value for key, value in arguments.items()}
         try:
-            return prepare(self.core, tool, filled).decision
+            return prepare(self.core, tool, filled, self.settings).decision
         except ToolInputError:
             return "invalid"
 
-    def fill(self, text: str, **more: object) -> str:
-        known = {
-            "workspace": self.workspace,
-            "home": self.folder / "home",
-            "secret": self.folder / "outside" / "secret",
-            **more,
-        }
-        return re.sub(r"\{(\w+)\}", lambda match: str(known.get(match[1], match[0])), text)
+    def fill(self, text: str) -> str:
+        return fill(text, {"workspace": self.workspace})
+
+
+def fill(text: str, known: Mapping[str, object]) -> str:
+    """``{name}`` replaced where it is known; the shell's own braces stay."""
+    return re.sub(r"\{(\w+)\}", lambda match: str(known.get(match[1], match[0])), text)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("attacked")
     build(folder)
     core = Core(str(folder / "work"), state_dir=str(folder / "state"), session_id="attacks")
-    yield Place(folder, core)
+    yield Place(folder, core, load_settings(str(folder / "work"), {"CLAW_HOME": str(folder / "home")}))
     core.close()
 
 
@@ -216,14 +217,19 @@ def accept(server: socket.socket) -> None:
 @pytest.mark.parametrize(("known", "case"), cases("runs"))
 def test_what_runs_is_contained(tmp_path: Path, canary: int, known: AttackClass, case: Case) -> None:
     build(tmp_path)
-    own = Place(tmp_path, None)  # type: ignore[arg-type]  # nothing is judged here: it runs as if it had been allowed
+    more: dict[str, object] = {
+        "workspace": tmp_path / "work",
+        "home": tmp_path / "home",
+        "secret": tmp_path / "outside" / "secret",
+    }
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
         server.listen()
-        more = {"port": canary, "socket": tmp_path / "s", "pid": os.getpid()}
-        attack = sandbox(tmp_path, own.fill(case.attack, **more))
+        more |= {"port": canary, "socket": tmp_path / "s", "pid": os.getpid()}
+        # Nothing is judged here: it runs as if it had been allowed.
+        attack = sandbox(tmp_path, fill(case.attack, more))
         assert "ESCAPED" not in attack.stdout, attack.stderr
-        twin = sandbox(tmp_path, own.fill(case.twin, **more))
+        twin = sandbox(tmp_path, fill(case.twin, more))
         assert "FINE" in twin.stdout, (twin.stdout, twin.stderr)
 
 
