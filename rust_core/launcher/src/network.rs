@@ -1,0 +1,23 @@
+//! The network of the sandbox: a loopback interface and nothing else. Where hosts are granted, a listening socket in it is
+//! handed to the core, which runs the proxy at its other end; there is no other way out.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use crate::system::{raise_loopback, send_fd};
+
+/// The proxy variables programs know; some only read one of the cases.
+const VARIABLES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+
+/// Makes the network usable inside; the variables that name the way out, if there is one.
+pub fn build(core: BorrowedFd<'_>, wants_proxy: bool) -> io::Result<Vec<std::ffi::OsString>> {
+    raise_loopback()?;
+    if !wants_proxy {
+        return Ok(Vec::new());
+    }
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?;
+    send_fd(core, listener.as_fd())?;
+    Ok(VARIABLES.iter().map(|name| format!("{name}=http://{address}").into()).collect())
+}

@@ -1,0 +1,84 @@
+//! What this machine gives: each layer is tried in a process of its own. One line each: its name, and `ok` or why not.
+
+use std::io;
+use std::path::Path;
+
+use crate::files;
+use crate::order::{Layers, Order};
+use crate::system::{
+    clone_flags, end_like, exit, fork, ids, landlock_version, mount, open_path, prctl, set_tree_attributes, unshare,
+    wait,
+};
+
+/// Prints the findings.
+pub fn run() {
+    println!("landlock {}", landlock_version());
+    let user = try_it(|| enter(Layers { user_namespace: true, ..Layers::default() }));
+    println!("user_namespace {user}");
+    println!("namespaces {}", try_it(|| enter(Layers::default())));
+    let both = |cgroup_namespace| {
+        let user_namespace = user == "ok";
+        move || enter(Layers { user_namespace, cgroup_namespace, ..Layers::default() })
+    };
+    println!("cgroup_namespace {}", try_it(both(true)));
+    println!(
+        "mount {}",
+        try_it(|| {
+            both(false)()?;
+            mount("", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
+            mount("tmpfs", Path::new("/dev"), "tmpfs", 0, "")
+        })
+    );
+    println!(
+        "mount_api {}",
+        try_it(|| {
+            both(false)()?;
+            mount("", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
+            set_tree_attributes(std::os::fd::AsFd::as_fd(&open_path(Path::new("/"), true)?), true, false)
+        })
+    );
+    println!(
+        "proc {}",
+        try_it(|| {
+            both(false)()?;
+            mount("", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
+            match fork()? {
+                Some(init) => end_like(wait(init)),
+                None => files::own_proc(0),
+            }
+        })
+    );
+    println!(
+        "seccomp {}",
+        try_it(|| {
+            prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+            let order = Order { layers: Layers { seccomp: true, ..Layers::default() }, ..Order::default() };
+            crate::syscalls::restrict(&order).map_err(io::Error::other)
+        })
+    );
+}
+
+fn enter(layers: Layers) -> io::Result<()> {
+    let (user, group) = ids();
+    unshare(clone_flags(layers))?;
+    if layers.user_namespace {
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+        std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
+    }
+    Ok(())
+}
+
+/// `ok`, or the error, as words; done in a child, so that nothing of it stays. The number of an error fits into an exit code.
+fn try_it(attempt: impl FnOnce() -> io::Result<()>) -> String {
+    match fork() {
+        Ok(None) => exit(attempt().map_or_else(|error| error.raw_os_error().unwrap_or(255), |()| 0)),
+        Ok(Some(pid)) => match wait(pid) {
+            0 => "ok".to_owned(),
+            status if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 255 => "not known here".to_owned(),
+            status if libc::WIFEXITED(status) => io::Error::from_raw_os_error(libc::WEXITSTATUS(status)).to_string(),
+            status => format!("ended by signal {}", libc::WTERMSIG(status)),
+        },
+        Err(error) => error.to_string(),
+    }
+}
