@@ -133,6 +133,27 @@ pub fn is_protected(relative: &Path) -> bool {
         || is_jupyter_config
 }
 
+/// What commands may write although the file tools ask: a command that writes it works with it in the sandbox, and holding
+/// it would keep ordinary programs from running (`npm install`, `python -m venv`, `torch.save("model.pth")`).
+const FREE_FOR_COMMANDS: &[&str] = &[".git", ".yarn", ".gitattributes", "kernel.json", ".yarnrc.yml"];
+/// Held for commands beside the above.
+const HELD_PAIRS: &[(&str, &str)] = &[(".yarn", "releases"), (".yarn", "plugins")];
+const FREE_PAIRS: &[&str] = &["bin", ".bin"];
+
+/// True where a command may not write, existing or not, unless this very place was allowed to it: the same table as
+/// `is_protected`, by name and the name of the folder above. Repositories are looked at apart (`sandbox::repository`).
+pub fn is_held(parent: &str, name: &str) -> bool {
+    let (parent, name) = (parent.to_lowercase(), name.to_lowercase());
+    let is_pair = |pairs: &[(&str, &str)]| pairs.iter().any(|(a, b)| parent == *a && name == *b);
+    if FREE_FOR_COMMANDS.contains(&name.as_str()) || (FREE_PAIRS.contains(&name.as_str()) && is_pair(PROTECTED_PAIRS)) {
+        return false;
+    }
+    let is_site = matches!(parent.as_str(), "site-packages" | "dist-packages");
+    is_pair(HELD_PAIRS)
+        || is_pair(PROTECTED_PAIRS)
+        || (is_protected(Path::new(&name)) && (is_site || !name.ends_with(".pth")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +178,18 @@ mod tests {
         }
         for path in ["src/git.py", "config", ".gitignore", ".github/README.md", "path.py", "kernels/a.py", ""] {
             assert!(!is_protected(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_from_commands() {
+        for (parent, name) in
+            [("w", ".vscode"), (".github", "workflows"), ("w", ".BASHRC"), ("site-packages", "x.pth"), ("w", ".envrc")]
+        {
+            assert!(is_held(parent, name), "{parent}/{name}");
+        }
+        for (parent, name) in [("w", ".git"), (".venv", "bin"), ("w", "model.pth"), ("w", "src"), ("w", ".github")] {
+            assert!(!is_held(parent, name), "{parent}/{name}");
         }
     }
 

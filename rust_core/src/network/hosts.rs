@@ -76,6 +76,11 @@ impl Hosts {
         self.granted.is_empty()
     }
 
+    /// True where some port of this host is granted.
+    pub fn names(&self, host: &Host) -> bool {
+        self.granted.iter().any(|pattern| pattern.covers(host))
+    }
+
     /// Why this host may not be talked to at this port, and which rule would allow it. A grant without a port means 443 and
     /// 80; a denial without one means all.
     pub fn objection(&self, host: &Host, port: u16) -> Option<String> {

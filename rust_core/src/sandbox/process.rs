@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Pid;
 
+use super::confined::Hold;
 use super::spawn::Running;
 use crate::process::{kill_tree, timespec, watch};
 
@@ -27,12 +28,14 @@ pub struct Process {
     input: Pipe<io::PipeWriter>,
     output: Pipe<io::PipeReader>,
     errors: Pipe<io::PipeReader>,
+    /// Goes last: letting go of it ends a confined process.
+    _hold: Option<Hold>,
 }
 
 impl Process {
     /// Takes over what `spawn` gave; an error leaves nothing running.
     pub fn new(running: Running, marker: &str) -> io::Result<Self> {
-        let Running { mut child, input, output, errors } = running;
+        let Running { mut child, input, output, errors, hold } = running;
         let pid = Pid::from_child(&child);
         let prepared = watch(pid).and_then(|ended| {
             let input = input.as_ref().map(AsFd::as_fd);
@@ -50,6 +53,7 @@ impl Process {
                 input: Mutex::new(input),
                 output: Mutex::new(Some(output)),
                 errors: Mutex::new(errors),
+                _hold: hold,
             }),
             Err(error) => {
                 let _ = child.kill();

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::confined;
 use super::confinement::Confinement;
 use super::environment::{Environment, MARKER_VARIABLE};
 
@@ -20,6 +21,8 @@ pub enum Input {
     Null,
     /// What is written into `Running::input`.
     Pipe,
+    /// What this process reads.
+    Inherit,
 }
 
 /// Where its output and errors go.
@@ -29,6 +32,8 @@ pub enum Output {
     Merged,
     /// Errors into a pipe of their own.
     Separate,
+    /// Where this process's go; `Running::output` is at its end then.
+    Inherit,
 }
 
 /// What is to be started, and how.
@@ -61,41 +66,52 @@ pub struct Running {
     pub output: PipeReader,
     /// Of `Output::Separate`.
     pub errors: Option<PipeReader>,
+    /// Of a confined process: letting go of it ends the process, so that the death of this program does.
+    pub hold: Option<confined::Hold>,
 }
 
-/// Starts a process in a process group of its own.
+/// Starts a process in a process group of its own, but for one that inherits the terminal.
 pub fn spawn(request: &Request<'_>) -> io::Result<Running> {
-    let Confinement::Off = request.confinement;
     let (output, writer) = pipe()?;
     let (input, stdin) = match request.input {
         Input::Null => (None, Stdio::null()),
+        Input::Inherit => (None, Stdio::inherit()),
         Input::Pipe => {
             let (reader, writer) = pipe()?;
             (Some(writer), Stdio::from(reader))
         }
     };
-    let (errors, stderr) = match request.output {
-        Output::Merged => (None, writer.try_clone()?),
+    let (errors, stdout, stderr) = match request.output {
+        Output::Merged => (None, Stdio::from(writer.try_clone()?), Stdio::from(writer)),
+        Output::Inherit => (None, Stdio::inherit(), Stdio::inherit()),
         Output::Separate => {
-            let (reader, writer) = pipe()?;
-            (Some(reader), writer)
+            let (reader, errors) = pipe()?;
+            (Some(reader), Stdio::from(writer), Stdio::from(errors))
         }
     };
-    let mut command = Command::new(request.program);
-    command
-        .args(request.arguments)
-        .current_dir(request.folder)
-        .env_clear()
-        .envs(request.environment.iter().map(|(name, value)| (name, value)))
-        .env(MARKER_VARIABLE, request.marker)
-        .stdin(stdin)
-        .stdout(writer)
-        .stderr(stderr)
-        .process_group(0);
-    let child = command.spawn()?;
-    // `command` still holds the pipes' other ends; reading would never end.
-    drop(command);
-    Ok(Running { child, input, output, errors })
+    let start = |command: &mut Command| {
+        command.env(MARKER_VARIABLE, request.marker).stdin(stdin).stdout(stdout).stderr(stderr);
+        if request.input != Input::Inherit {
+            command.process_group(0);
+        }
+        // The pipes' other ends go with `command`; were they kept, reading would never end.
+        command.spawn()
+    };
+    let (child, hold) = match request.confinement {
+        Confinement::Off => {
+            let mut command = Command::new(request.program);
+            command.args(request.arguments).current_dir(request.folder).env_clear();
+            command.envs(request.environment.iter().map(|(name, value)| (name, value)));
+            (start(&mut command)?, None)
+        }
+        Confinement::On(enclosure) => {
+            let (child, hold) = confined::start(request, enclosure, |program, argument| {
+                start(Command::new(program).arg(argument).current_dir("/").env_clear())
+            })?;
+            (child, Some(hold))
+        }
+    };
+    Ok(Running { child, input, output, errors, hold })
 }
 
 #[cfg(test)]
