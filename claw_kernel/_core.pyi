@@ -111,10 +111,14 @@ class Core:
         state_dir: str = ...,
         session_id: str = ...,
         programs: str = ...,
+        sandbox: str = ...,
     ) -> None:
         """``workspace`` and ``extra_roots`` are directories that file tools may touch; ``state_dir`` takes the audit log
         and spilled outputs (readable by the model, never writable), by default ``$XDG_STATE_HOME/claw`` or
-        ``~/.local/state/claw``. ``programs``: a directory put first in the PATH of commands. Raises OSError where a root is no directory."""
+        ``~/.local/state/claw``. ``programs``: a directory put first in the PATH of commands.
+        ``sandbox``: JSON object ``{"mode": "on"|"weaker-ok"|"off", "writable": [path], "hidden": [path], "devices": [path],
+        "limits": {"memory_mb", "file_mb", "processes", "cpu_seconds"}, "escalation": "ask"|"never", "home": path}``, all
+        optional; without it commands run in the whole sandbox. Raises OSError where a root is no directory."""
     @property
     def workspace(self) -> str: ...
     @staticmethod
@@ -213,6 +217,12 @@ class Core:
     def jobs(self) -> str:
         """JSON list of the commands started in the background, oldest first: ``{"id", "command", "status", "is_running",
         "pid", "path"}``; ``status`` in words, ``path`` the file with what it has printed."""
+    def run_confined(self, argv: list[str], cwd: str) -> int:
+        """Run a person's own command in the sandbox, with this process's input and output. Its exit code; below zero the
+        number of the signal that ended it. Raises FileNotFoundError, OSError."""
+    def sandbox_report(self) -> str:
+        """JSON ``{"missing": [sentence], "landlock": version, "namespaces": bool, "seccomp": bool}``: what this machine gives
+        of the sandbox; nothing missing: all of it. The machine is looked at once per process."""
     def close(self) -> None:
         """Cancel what runs and kill every process its commands have left behind. Whole outputs stay for a week."""
 

@@ -5,8 +5,9 @@ mod undo;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Instant;
@@ -26,7 +27,7 @@ use crate::orphan::{Claim, end_orphans};
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
 use crate::permission::{Behavior, CallView, Decision, Mode, Policy, Rule, RuleError, Verdict};
 use crate::process::kill_marked;
-use crate::sandbox::{self, Confinement, Environment, Process};
+use crate::sandbox::{self, Confinement, Containment, Environment, Process, Sandbox};
 use crate::secret::{Redactor, Secrets};
 use crate::subjects::subjects;
 use crate::tools::{self, Call, Context, LineIndexes, Output, SeenFiles, Status, ToolError};
@@ -117,6 +118,22 @@ pub struct Core {
     claims: PathBuf,
     /// Made with the first process. `None` inside: it cannot be made, and the core works without.
     claim: OnceLock<Option<Claim>>,
+    containment: Containment,
+}
+
+/// What a core is made for.
+#[derive(Default)]
+pub struct Setup<'a> {
+    /// Folders beside the workspace.
+    pub extra_roots: &'a [PathBuf],
+    /// By default below the user's own.
+    pub state: Option<&'a Path>,
+    /// For the audit log.
+    pub session: &'a str,
+    /// The folder of the interpreter that runs us.
+    pub programs: Option<&'a Path>,
+    /// Of the sandbox.
+    pub sandbox: sandbox::Settings,
 }
 
 /// What a tool of Python wants started.
@@ -133,15 +150,17 @@ pub struct Start<'a> {
 
 impl Core {
     /// Fails where a root is no directory or the state folder cannot be made.
-    pub fn new(workspace: &Path, extra_roots: &[PathBuf], state: Option<&Path>, session: &str) -> io::Result<Self> {
-        let state = state.map_or_else(default_state_folder, Path::to_path_buf);
+    pub fn new(workspace: &Path, setup: Setup<'_>) -> io::Result<Self> {
+        let state = setup.state.map_or_else(default_state_folder, Path::to_path_buf);
         let outputs = state.join("outputs");
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&outputs)
             .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be made: {error}", outputs.display())))?;
-        let workspace = Workspace::new(workspace, extra_roots, std::slice::from_ref(&outputs))?;
+        let workspace = Workspace::new(workspace, setup.extra_roots, std::slice::from_ref(&outputs))?;
+        let sandbox = Sandbox::new(setup.sandbox, &workspace.writable_roots(), &state, setup.programs)?;
+        let workspace = workspace.hiding(sandbox.secrets());
         let policy =
             Policy { workspace: workspace.path().to_path_buf(), home: std::env::home_dir(), ..Policy::default() };
         let spill = SpillFolder(outputs.canonicalize()?);
@@ -159,13 +178,14 @@ impl Core {
             python: None,
             spill,
             audit: AuditLog::new(state.join("audit.jsonl")),
-            session: session.to_owned(),
+            session: setup.session.to_owned(),
             marker: random_name(),
             running: Mutex::default(),
             processes: Mutex::default(),
             jobs: Jobs::default(),
             claims,
             claim: OnceLock::new(),
+            containment: Containment::new(sandbox, &state),
             workspace,
         })
     }
@@ -279,7 +299,10 @@ impl Core {
             let preview = parse_preview(name, preview)?;
             let arguments = renamed(name, arguments);
             let call = CallView { tool: name, arguments: &arguments };
-            let decision = policy.decide(call, &subjects(&self.workspace, &effects).0);
+            let mut decision = policy.decide(call, &subjects(&self.workspace, &effects).0);
+            if starts_processes(&effects) {
+                self.containment.judge(&mut decision, policy.mode, false);
+            }
             let is_read_only =
                 effects.iter().all(|effect| matches!(effect, Effect::ReadPath { .. } | Effect::Inspect { .. }));
             return Ok(Prepared {
@@ -309,6 +332,9 @@ impl Core {
         let (subjects, effects) = subjects(&self.workspace, &declared);
         let given = renamed(tool.name(), arguments);
         let mut decision = policy.decide(CallView { tool: tool.name(), arguments: &given }, &subjects);
+        if starts_processes(&effects) {
+            self.containment.judge(&mut decision, policy.mode, call.escapes_sandbox());
+        }
         let mut failure = None;
         let mut preview = json!({"kind": "none"});
         if decision.verdict == Verdict::Deny {
@@ -411,10 +437,87 @@ impl Core {
         self.jobs.all().iter().map(|job| job.describe()).collect()
     }
 
-    /// What holds for the processes of this call.
-    #[expect(clippy::unused_self, reason = "nothing is confined yet")]
-    fn confinement(&self, _prepared: &Prepared) -> Confinement {
-        Confinement::Off
+    /// Runs a call with what holds for its processes, and looks at what they have left.
+    fn run_contained(&self, prepared: &Prepared, call: &dyn Call, context: Context<'_>) -> Result<Output, ToolError> {
+        if !starts_processes(&prepared.effects) {
+            let result = call.run(&context);
+            for effect in &prepared.effects {
+                if let Effect::WritePath { path } = effect {
+                    self.containment.admit(&self.workspace.locate(path).target);
+                }
+            }
+            return result.map(|output| self.look_at_background(output));
+        }
+        if call.escapes_sandbox() {
+            return call.run(&context);
+        }
+        let (confinement, before) = self.confine(prepared).map_err(|error| {
+            ToolError::failed(format!("The sandbox could not be put up, so nothing was run: {error}."))
+        })?;
+        let mut output = call.run(&Context { confinement: &confinement, ..context })?;
+        if call.is_background() {
+            self.containment.remember(before);
+            return Ok(output);
+        }
+        let printed = match output.content.first() {
+            Some(block) if output.status == Status::Error => block["text"].as_str().map(str::to_owned),
+            _ => None,
+        };
+        let is_confined = matches!(confinement, Confinement::On(_));
+        let explained = printed.filter(|_| is_confined).and_then(|printed| self.containment.explain(&printed));
+        for note in explained.into_iter().chain(self.containment.end(&self.workspace, &before)) {
+            output.append(&note);
+        }
+        Ok(output)
+    }
+
+    fn confine(&self, prepared: &Prepared) -> io::Result<(Confinement, sandbox::Before)> {
+        self.containment.begin(&self.workspace, &prepared.effects, prepared.policy.hosts())
+    }
+
+    /// What processes that outlive their calls have made meanwhile is taken back whenever somebody looks.
+    fn look_at_background(&self, mut output: Output) -> Output {
+        let is_over = self.jobs.all().iter().all(|job| !job.is_running())
+            && self.processes.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|it| it.strong_count() == 0);
+        if let Some(note) = self.containment.look(&self.workspace, is_over) {
+            output.append(&note);
+        }
+        output
+    }
+
+    /// Runs a command of the person's in the sandbox, with this process's input and output: the exit code, below zero the
+    /// number of the signal that ended it.
+    pub fn run_confined(&self, command: &[OsString], folder: &Path, environment: &Environment) -> io::Result<i32> {
+        let Some((name, arguments)) = command.split_first() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "No program was named."));
+        };
+        let program = sandbox::find_program(&name.to_string_lossy(), environment, &[])
+            .map_err(|why| io::Error::new(io::ErrorKind::NotFound, why))?;
+        let hosts = self.policy_in_force().hosts();
+        let (confinement, before) = self.containment.begin(&self.workspace, &[], hosts)?;
+        self.claim_processes();
+        let mut running = sandbox::spawn(&sandbox::Request {
+            program: &program,
+            arguments,
+            folder,
+            environment,
+            marker: &format!("{}-{}", self.marker, random_name()),
+            input: sandbox::Input::Inherit,
+            output: sandbox::Output::Inherit,
+            confinement: &confinement,
+        })?;
+        let status = running.child.wait()?;
+        if let Some(note) = self.containment.end(&self.workspace, &before) {
+            let _ = writeln!(io::stderr(), "{note}");
+        }
+        Ok(status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)))
+    }
+
+    /// What the machine gives of the sandbox, and what is missing.
+    pub fn sandbox_report(&self) -> Value {
+        let machine = self.containment.sandbox.machine();
+        json!({"missing": machine.missing, "landlock": machine.layers.landlock,
+               "namespaces": machine.layers.namespaces, "seccomp": machine.layers.seccomp})
     }
 
     /// Starts a process for a call that was allowed; it is killed when the core is closed, or when nobody holds it any more.
@@ -436,6 +539,8 @@ impl Core {
         }
         self.claim_processes();
         let marker = format!("{}-{}", self.marker, random_name());
+        let (confinement, before) = self.confine(prepared)?;
+        self.containment.remember(before);
         let running = sandbox::spawn(&sandbox::Request {
             program: &program,
             arguments,
@@ -444,7 +549,7 @@ impl Core {
             marker: &marker,
             input: sandbox::Input::Pipe,
             output: start.output,
-            confinement: &self.confinement(prepared),
+            confinement: &confinement,
         })?;
         let process = Arc::new(Process::new(running, &marker)?);
         let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -484,10 +589,10 @@ impl Core {
             if prepared.effects.iter().any(|effect| matches!(effect, Effect::Run { .. })) {
                 self.claim_processes();
             }
-            let confinement = self.confinement(prepared);
+let context = self.context(&prepared.policy, cancel, &redacted, environment, &Confinement::Off, &secrets);
             self.begin_checkpoint(prepared, call_id);
-            let result =
-                call.run(&self.context(&prepared.policy, cancel, &redacted, environment, &confinement, &secrets));
+            // What is taken back is taken back before the checkpoint is closed: it is no change that stays.
+            let result = self.run_contained(prepared, call.as_ref(), context);
             self.end_checkpoint(prepared);
             result
         };
@@ -580,6 +685,10 @@ fn renamed(tool: &str, arguments: &str) -> Value {
     let mut given: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
     catalogue::rename_arguments(tool, &mut given);
     Value::Object(given)
+}
+
+fn starts_processes(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Run { .. }))
 }
 
 fn parse_effects(name: &str, text: &str) -> Result<Vec<Effect>, InputError> {

@@ -16,7 +16,6 @@ mod gate;
 mod intent;
 mod job;
 mod location;
-#[allow(dead_code, reason = "the sandbox starts the proxy")]
 mod network;
 mod notebook;
 mod orphan;
@@ -256,7 +255,8 @@ mod _core {
     #[pymethods]
     impl Core {
         #[new]
-        #[pyo3(signature = (workspace, *, extra_roots = Vec::new(), state_dir = "", session_id = "", programs = ""))]
+        #[pyo3(signature = (workspace, *, extra_roots = Vec::new(), state_dir = "", session_id = "", programs = "",
+                            sandbox = "{}"))]
         fn new(
             py: Python<'_>,
             workspace: &str,
@@ -264,11 +264,20 @@ mod _core {
             state_dir: &str,
             session_id: &str,
             programs: &str,
+            sandbox: &str,
         ) -> PyResult<Self> {
             let extra: Vec<PathBuf> = extra_roots.into_iter().map(PathBuf::from).collect();
-            let state = (!state_dir.is_empty()).then(|| Path::new(state_dir));
-            let core = gate::Core::new(Path::new(workspace), &extra, state, session_id);
             let programs = (!programs.is_empty()).then(|| PathBuf::from(programs));
+            let sandbox = serde_json::from_str(sandbox)
+                .map_err(|error| PyValueError::new_err(format!("The sandbox's settings cannot be read: {error}.")))?;
+            let setup = gate::Setup {
+                extra_roots: &extra,
+                state: (!state_dir.is_empty()).then(|| Path::new(state_dir)),
+                session: session_id,
+                programs: programs.as_deref(),
+                sandbox,
+            };
+            let core = gate::Core::new(Path::new(workspace), setup);
             core.map(|mut core| {
                 core.python = interpreter(py);
                 Self(core, programs)
@@ -424,6 +433,21 @@ mod _core {
 
         fn jobs(&self) -> PyResult<String> {
             to_json(&self.0.jobs())
+        }
+
+        fn run_confined(&self, py: Python<'_>, argv: Vec<OsString>, cwd: &str) -> PyResult<i32> {
+            let environment = sandbox::environment(self.1.as_deref());
+            let status = py.detach(|| self.0.run_confined(&argv, Path::new(cwd), &environment));
+            status.map_err(|error| match error.kind() {
+                ErrorKind::NotFound if error.raw_os_error().is_none() => {
+                    PyFileNotFoundError::new_err(error.to_string())
+                }
+                _ => error.into(),
+            })
+        }
+
+        fn sandbox_report(&self, py: Python<'_>) -> PyResult<String> {
+            to_json(&py.detach(|| self.0.sandbox_report()))
         }
 
         fn close(&self, py: Python<'_>) {

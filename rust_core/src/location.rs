@@ -15,6 +15,8 @@ pub struct Location {
     pub relative: PathBuf,
     /// May files there be written at all?
     pub is_writable: bool,
+    /// Holds secrets (`sandbox::secret_places`); never in a root.
+    pub is_hidden: bool,
     /// Lies in a place that is executed or trusted later (see `is_protected`).
     pub is_protected: bool,
 }
@@ -129,8 +131,12 @@ pub fn is_protected(relative: &Path) -> bool {
     names.iter().any(|name| PROTECTED_FOLDERS.contains(&name.as_str()))
         || names.windows(2).any(|pair| PROTECTED_PAIRS.iter().any(|(a, b)| pair[0] == *a && pair[1] == *b))
         || PROTECTED_FILES.contains(&file.as_str())
-        || file.rsplit_once('.').is_some_and(|(_, end)| end == "pth")
+        || has_end(file, "pth")
         || is_jupyter_config
+}
+
+fn has_end(name: &str, end: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, own)| own == end)
 }
 
 /// What commands may write although the file tools ask: a command that writes it works with it in the sandbox, and holding
@@ -151,7 +157,7 @@ pub fn is_held(parent: &str, name: &str) -> bool {
     let is_site = matches!(parent.as_str(), "site-packages" | "dist-packages");
     is_pair(HELD_PAIRS)
         || is_pair(PROTECTED_PAIRS)
-        || (is_protected(Path::new(&name)) && (is_site || !name.ends_with(".pth")))
+        || (is_protected(Path::new(&name)) && (is_site || !has_end(&name, "pth")))
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ struct Root {
 /// The folders that file tools may touch.
 pub struct Workspace {
     roots: Vec<Root>,
+    /// Secrets below them, which no tool may touch; canonical.
+    hidden: Vec<PathBuf>,
 }
 
 impl Workspace {
@@ -41,7 +43,23 @@ impl Workspace {
                 Ok(Root { path, fd, is_writable })
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { roots })
+        Ok(Self { roots, hidden: Vec::new() })
+    }
+
+    /// The same, with places that are not to be opened whatever root they lie beneath.
+    #[must_use]
+    pub fn hiding(self, places: Vec<PathBuf>) -> Self {
+        Self { hidden: places, ..self }
+    }
+
+    /// What may be written, in canonical form.
+    pub fn writable_roots(&self) -> Vec<PathBuf> {
+        self.roots.iter().filter(|root| root.is_writable).map(|root| root.path.clone()).collect()
+    }
+
+    /// True for a secret, and what lies below one.
+    pub fn is_hidden(&self, path: &Path) -> bool {
+        self.hidden.iter().any(|place| path.starts_with(place))
     }
 
     /// The first root, in canonical form.
@@ -67,7 +85,7 @@ impl Workspace {
             .roots
             .iter()
             .enumerate()
-            .filter(|(_, root)| is_resolved && target.starts_with(&root.path))
+            .filter(|(_, root)| is_resolved && !self.is_hidden(&target) && target.starts_with(&root.path))
             .max_by_key(|(_, root)| root.path.components().count());
         let relative =
             found.and_then(|(_, root)| target.strip_prefix(&root.path).ok()).map(Path::to_path_buf).unwrap_or_default();
@@ -75,6 +93,7 @@ impl Workspace {
             self.roots.iter().filter_map(|root| requested.strip_prefix(&root.path).ok()).any(is_protected);
         Location {
             is_protected: is_protected(&relative) || is_requested_protected,
+            is_hidden: self.is_hidden(&target),
             root: found.map(|(index, _)| index),
             is_writable: found.is_some_and(|(_, root)| root.is_writable),
             relative,
@@ -136,6 +155,15 @@ impl Workspace {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.create_folders(location, parent),
             opened => opened,
         }
+    }
+
+    /// Opens a folder beneath a root that may be written, following no link.
+    pub fn open_folder(&self, path: &Path) -> io::Result<OwnedFd> {
+        let location = self.locate(&path.to_string_lossy());
+        if !location.is_writable || location.target != path {
+            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        }
+        self.open(&location, &location.relative, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)
     }
 
     fn create_folders(&self, location: &Location, folder: &Path) -> io::Result<OwnedFd> {

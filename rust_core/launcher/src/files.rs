@@ -47,8 +47,13 @@ pub fn build(order: &Order) -> Result<(), String> {
         match place.treatment {
             Treatment::Write => {
                 let Some(tree) = writable.next() else { continue };
-                let make = || make_mount_point(&place.path, place.source.is_dir());
-                context(make().and_then(|()| mounts.put(&tree, &place.path, Kind::Writable)), name)?;
+                // The source itself may be covered by now.
+                let is_folder = tree.try_clone().map(fs::File::from).and_then(|tree| Ok(tree.metadata()?.is_dir()));
+                let put = |is_folder| {
+                    make_mount_point(&place.path, is_folder)?;
+                    mounts.put(&tree, &place.path, Kind::Writable)
+                };
+                context(is_folder.and_then(put), name)?;
             }
             // A place that lies below one that is covered by now cannot be reached anyway.
             Treatment::Protect if place.path.symlink_metadata().is_ok() => {

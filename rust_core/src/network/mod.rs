@@ -13,5 +13,4 @@ mod request;
 
 pub use host::{Host, is_public_address};
 pub use hosts::{HostPattern, Hosts};
-#[allow(unused_imports, reason = "the sandbox starts the proxy")]
 pub use proxy::{Proxy, Refusal};

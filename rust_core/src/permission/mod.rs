@@ -338,6 +338,9 @@ fn plan_denial() -> Judgement {
 }
 
 fn outside(location: &Location) -> String {
+    if location.is_hidden {
+        return format!("{} holds secrets, which no tool may read or write.", location.requested.display());
+    }
     let link = if location.target == location.requested {
         String::new()
     } else {

@@ -7,6 +7,7 @@ fn location(path: &str) -> Location {
     let target = absolute(Path::new("/w"), Path::new(path));
     let relative = target.strip_prefix("/w").map(Path::to_path_buf);
     Location {
+        is_hidden: false,
         requested: target.clone(),
         root: relative.is_ok().then_some(0),
         is_writable: relative.is_ok(),

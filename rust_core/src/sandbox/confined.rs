@@ -78,9 +78,7 @@ pub fn start(
 
 fn order(request: &Request<'_>, enclosure: &Enclosure) -> Order {
     let mut variables = request.environment.clone();
-    for (name, value) in
-        enclosure.variables.iter().cloned().chain([(MARKER_VARIABLE.into(), request.marker.into())])
-    {
+    for (name, value) in enclosure.variables.iter().cloned().chain([(MARKER_VARIABLE.into(), request.marker.into())]) {
         variables.retain(|(other, _)| *other != name);
         variables.push((name, value));
     }

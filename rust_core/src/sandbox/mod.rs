@@ -2,6 +2,7 @@
 
 mod confined;
 mod confinement;
+mod containment;
 mod environment;
 mod launcher;
 #[path = "../../launcher/src/order.rs"]
@@ -9,12 +10,18 @@ mod launcher;
 mod order;
 mod probe;
 mod process;
+mod protected;
+mod quarantine;
+mod repository;
 mod secret_places;
 mod session;
 mod spawn;
 
+pub use confined::Hold;
 pub use confinement::Confinement;
-pub use session::{Mode, Sandbox, Settings};
+pub use containment::Containment;
 pub use environment::{Environment, MARKER_VARIABLE, bash, environment, find_program};
 pub use process::Process;
+pub use quarantine::Before;
+pub use session::{Sandbox, Settings};
 pub use spawn::{Input, Output, Request, Running, spawn};

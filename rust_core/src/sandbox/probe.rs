@@ -26,9 +26,7 @@ static MACHINE: OnceLock<Machine> = OnceLock::new();
 pub fn machine(state: &Path) -> &'static Machine {
     MACHINE.get_or_init(|| match run(state) {
         Ok(report) => read(&report, rustix::process::geteuid().is_root()),
-        Err(error) => {
-            Machine { layers: Layers::default(), missing: vec![format!("Nothing is confined: {error}.")] }
-        }
+        Err(error) => Machine { layers: Layers::default(), missing: vec![format!("Nothing is confined: {error}.")] },
     })
 }
 

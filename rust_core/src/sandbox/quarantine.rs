@@ -48,19 +48,19 @@ pub fn take_back(workspace: &Workspace, roots: &[PathBuf], before: &Before, stat
             Err(error) => left.push(format!("{} ({error})", path.display())),
         }
     }
-    let mut text = String::new();
+    let mut notes = Vec::new();
     if !taken.is_empty() {
-        text = format!(
+        notes.push(format!(
             "[taken back: {} - other programs run or trust what lies there, so a command may not make it; it is kept in {}. \
              Use Write or Edit, which ask, or ask for without_sandbox]",
             taken.join(", "),
             folder.display()
-        );
+        ));
     }
     if !left.is_empty() {
-        text.push_str(&format!("[NOT taken back, look at it: {}]", left.join(", ")));
+        notes.push(format!("[NOT taken back, look at it: {}]", left.join(", ")));
     }
-    Some(text)
+    Some(notes.join("\n"))
 }
 
 /// The folder it lies in is opened beneath its root, without links: what a survivor of the command exchanges changes nothing.

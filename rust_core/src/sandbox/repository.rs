@@ -4,8 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Sections whose settings name no program and read no other file. `core` is looked at by key.
-const HARMLESS_SECTIONS: &[&str] =
-    &["branch", "user", "init", "pull", "push", "fetch", "merge", "rebase", "color", "extensions", "gc", "pack", "index", "lfs"];
+const HARMLESS_SECTIONS: &[&str] = &[
+    "branch",
+    "user",
+    "init",
+    "pull",
+    "push",
+    "fetch",
+    "merge",
+    "rebase",
+    "color",
+    "extensions",
+    "gc",
+    "pack",
+    "index",
+    "lfs",
+];
 const HARMLESS_CORE: &[&str] = &[
     "repositoryformatversion",
     "filemode",

@@ -121,6 +121,7 @@ fn existing(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
     found.dedup();
     // What lies below another is hidden with it.
     let all = found.clone();
-    found.retain(|path| !path.ancestors().skip(1).any(|above| all.binary_search_by(|p| p.as_path().cmp(above)).is_ok()));
+    found
+        .retain(|path| !path.ancestors().skip(1).any(|above| all.binary_search_by(|p| p.as_path().cmp(above)).is_ok()));
     found
 }

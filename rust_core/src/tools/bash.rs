@@ -63,6 +63,14 @@ impl Call for BashCall {
         !self.0.is_background() && shell::changes_nothing(&self.0.command)
     }
 
+    fn escapes_sandbox(&self) -> bool {
+        self.0.escapes_sandbox()
+    }
+
+    fn is_background(&self) -> bool {
+        self.0.is_background()
+    }
+
     fn preview(&self, context: &Context<'_>) -> Result<Value, ToolError> {
         Ok(self.0.preview(context))
     }

@@ -42,6 +42,8 @@ pub struct Arguments {
     description: Option<String>,
     /// Return at once; read its output with `BashOutput`.
     run_in_background: Option<bool>,
+    /// Run with the user's own rights; always asks.
+    without_sandbox: Option<bool>,
 }
 
 impl Arguments {
@@ -66,13 +68,19 @@ impl Arguments {
         self.run_in_background.unwrap_or(false)
     }
 
+    /// It wants the user's own rights.
+    pub fn escapes_sandbox(&self) -> bool {
+        self.without_sandbox.unwrap_or(false)
+    }
+
     /// One line for the person, behind the prompt of its shell.
     pub fn title(&self, prompt: &str) -> String {
         let mut lines = self.command.trim().lines();
         let first = visible(lines.next().unwrap_or_default());
         let rest = if lines.next().is_some() { " …" } else { "" };
         let place = if self.is_background() { " (in the background)" } else { "" };
-        format!("{prompt} {first}{rest}{place}")
+        let rights = if self.escapes_sandbox() { " (WITHOUT the sandbox)" } else { "" };
+        format!("{prompt} {first}{rest}{place}{rights}")
     }
 
     /// What the person is shown before.
@@ -83,6 +91,9 @@ impl Arguments {
             "visible": visible(&self.command),
             "cwd": context.workspace.path().to_string_lossy(),
         });
+        if self.escapes_sandbox() {
+            preview["without_sandbox"] = json!(true);
+        }
         if let Some(description) = &self.description {
             preview["description"] = json!(visible(description));
         }
@@ -147,7 +158,9 @@ mod tests {
     #[test]
     fn a_title_is_one_visible_line() {
         let title = |command: &str, run_in_background| {
-            Arguments { command: command.into(), timeout: None, description: None, run_in_background }.title("$")
+            let without_sandbox = None;
+            Arguments { command: command.into(), timeout: None, description: None, run_in_background, without_sandbox }
+                .title("$")
         };
         assert_eq!(title("git status", None), "$ git status");
         assert_eq!(title("a\u{202e}b\nc", Some(false)), "$ a\\u{202e}b …");

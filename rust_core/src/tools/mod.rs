@@ -126,6 +126,14 @@ pub trait Call: Send + Sync {
     fn changes_nothing(&self) -> bool {
         false
     }
+    /// It asks to run with the user's own rights instead of in the sandbox.
+    fn escapes_sandbox(&self) -> bool {
+        false
+    }
+    /// Its process goes on when the call has returned.
+    fn is_background(&self) -> bool {
+        false
+    }
     /// What the person is shown before; an error says why the call cannot succeed as things are.
     fn preview(&self, context: &Context<'_>) -> Result<Value, ToolError>;
     /// Does it.
@@ -230,6 +238,18 @@ impl Output {
     /// A text result that ended so.
     pub fn with_status(text: impl Into<String>, status: Status) -> Self {
         Self { content: vec![json!({"type": "text", "text": text.into()})], status, details: Map::new() }
+    }
+
+    /// Adds a line to the text.
+    pub fn append(&mut self, line: &str) {
+        let Some(Value::String(text)) = self.content.iter_mut().rev().find_map(|block| block.get_mut("text")) else {
+            self.content.push(json!({"type": "text", "text": line}));
+            return;
+        };
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(line);
     }
 
     /// Adds a detail.

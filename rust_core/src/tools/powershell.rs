@@ -65,6 +65,14 @@ impl Call for PowerShellCall {
         vec![Effect::Run { command: self.0.command.clone() }]
     }
 
+    fn escapes_sandbox(&self) -> bool {
+        self.0.escapes_sandbox()
+    }
+
+    fn is_background(&self) -> bool {
+        self.0.is_background()
+    }
+
     fn preview(&self, context: &Context<'_>) -> Result<Value, ToolError> {
         if !PowerShell.is_available() {
             return Err(ToolError::failed("PowerShell (pwsh) is not installed on this machine; use Bash."));

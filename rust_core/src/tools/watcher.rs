@@ -232,6 +232,9 @@ impl<'a> Watcher<'a> {
                 (None, None) => Status::Error,
             },
         };
+        for refusal in self.running.hold.iter().flat_map(sandbox::Hold::refusals) {
+            notes.push(format!("[{}]", refusal.sentence));
+        }
         if is_held_open {
             notes.push("[the shell has ended; a process it left in the background keeps running]".to_owned());
         }
