@@ -99,6 +99,7 @@ lab: $(STAMPS)/installed
 test: $(STAMPS)/installed $(STAMPS)/tools dist/stamp
 	@$(STEP) cargo-build 'Compiling the tests of the native core (Rust)' cargo test --manifest-path rust_core/Cargo.toml --locked --no-run
 	@# A failure in Rust does not keep the others from being run; pytest's closing line stays the last one.
+	@$(STEP) launcher-test 'Running the tests of the launcher (Rust)' cargo test --manifest-path rust_core/launcher/Cargo.toml --locked --quiet
 	@echo 'Running the tests of the native core (Rust)'; \
 	cargo test --manifest-path rust_core/Cargo.toml --locked --quiet; rust=$$?; \
 	[ $$rust -eq 0 ] || echo 'The tests of the native core FAILED, see above'; \
@@ -112,6 +113,8 @@ check: $(STAMPS)/installed $(STAMPS)/tools
 	@$(STEP) mypy 'Python: types' .venv/bin/mypy
 	@$(STEP) cargo-fmt 'Rust: format' cargo fmt --manifest-path rust_core/Cargo.toml --check
 	@$(STEP) clippy 'Rust: lint' cargo clippy --manifest-path rust_core/Cargo.toml --locked --all-targets --quiet -- -D warnings
+	@$(STEP) launcher 'Rust: format and lint of the launcher' sh -c 'cargo fmt --manifest-path rust_core/launcher/Cargo.toml --check \
+	  && cargo clippy --manifest-path rust_core/launcher/Cargo.toml --locked --all-targets --quiet -- -D warnings'
 	@$(STEP) npm-check 'TypeScript: lint, format, types' npm run check --prefix labextension
 
 tables: $(STAMPS)/installed
@@ -122,5 +125,5 @@ bench: $(STAMPS)/installed $(STAMPS)/tools
 	@$(PYTHON) benchmarks/run.py
 
 clean:
-	rm -rf .venv build dist demo-output rust_core/target labextension/node_modules labextension/lib $(OUTPUT)
+	rm -rf .venv build dist demo-output rust_core/target rust_core/launcher/target labextension/node_modules labextension/lib $(OUTPUT)
 	rm -f claw_kernel/_core*.so claw_kernel/_core*.pyd labextension/tsconfig.tsbuildinfo

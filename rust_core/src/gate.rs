@@ -167,7 +167,7 @@ impl Core {
         spill.prune();
         let claims = state.join("running");
         end_orphans(&claims);
-        let checkpoints = Checkpoints::new(&state, session, &workspace)?;
+        let checkpoints = Checkpoints::new(&state, setup.session, &workspace)?;
         Ok(Self {
             checkpoints,
             policy: RwLock::new(Arc::new(policy)),
@@ -539,8 +539,12 @@ impl Core {
         }
         self.claim_processes();
         let marker = format!("{}-{}", self.marker, random_name());
-        let (confinement, before) = self.confine(prepared)?;
+        let (mut confinement, before) = self.confine(prepared)?;
         self.containment.remember(before);
+        if let Confinement::On(enclosure) = &mut confinement {
+            // Interpreters and language servers fail where their cache cannot be written.
+            enclosure.variables.push(("XDG_CACHE_HOME".into(), "/tmp/cache".into()));
+        }
         let running = sandbox::spawn(&sandbox::Request {
             program: &program,
             arguments,
@@ -589,7 +593,7 @@ impl Core {
             if prepared.effects.iter().any(|effect| matches!(effect, Effect::Run { .. })) {
                 self.claim_processes();
             }
-let context = self.context(&prepared.policy, cancel, &redacted, environment, &Confinement::Off, &secrets);
+            let context = self.context(&prepared.policy, cancel, &redacted, environment, &Confinement::Off, &secrets);
             self.begin_checkpoint(prepared, call_id);
             // What is taken back is taken back before the checkpoint is closed: it is no change that stays.
             let result = self.run_contained(prepared, call.as_ref(), context);

@@ -115,6 +115,7 @@ impl Workspace {
         let relative = found.and_then(|(_, root)| requested.strip_prefix(&root.path).ok()).unwrap_or(Path::new(""));
         Location {
             is_protected: is_protected(relative),
+            is_hidden: self.is_hidden(&requested),
             root: found.map(|(index, _)| index),
             is_writable: found.is_some_and(|(_, root)| root.is_writable),
             relative: relative.to_path_buf(),
@@ -155,15 +156,6 @@ impl Workspace {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.create_folders(location, parent),
             opened => opened,
         }
-    }
-
-    /// Opens a folder beneath a root that may be written, following no link.
-    pub fn open_folder(&self, path: &Path) -> io::Result<OwnedFd> {
-        let location = self.locate(&path.to_string_lossy());
-        if !location.is_writable || location.target != path {
-            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
-        }
-        self.open(&location, &location.relative, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)
     }
 
     fn create_folders(&self, location: &Location, folder: &Path) -> io::Result<OwnedFd> {

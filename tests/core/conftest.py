@@ -26,13 +26,14 @@ class Result:
 class Bench:
     """Calls tools through ``prepare``, ``run`` and ``finish``, as the engine does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **sandbox: Any) -> None:
+        """``sandbox``: its settings, such as ``mode="off"``."""
         self.workspace = folder / "work"
         self.outside = folder / "outside"
         self.state = folder / "state"
         self.workspace.mkdir()
         self.outside.mkdir()
-        self.core = Core(str(self.workspace), state_dir=str(self.state), session_id="s1")
+        self.core = Core(str(self.workspace), state_dir=str(self.state), session_id="s1", sandbox=json.dumps(sandbox))
         self.set_policy("bypassPermissions")
 
     def set_policy(self, mode: str = "default", **rules: list[str]) -> None:
@@ -72,5 +73,13 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
+    yield bench
+    bench.core.close()
+
+
+@pytest.fixture
+def free_bench(tmp_path: Path) -> Iterator[Bench]:
+    """The same with commands outside the sandbox: what they print of process numbers is the machine's."""
+    bench = Bench(tmp_path, mode="off")
     yield bench
     bench.core.close()

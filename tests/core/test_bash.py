@@ -120,18 +120,18 @@ sleep 100
 """
 
 
-def test_a_timeout_kills_the_whole_tree_and_keeps_what_was_printed(bench):
-    result = bench.call("Bash", command=TREE, timeout=700)
+def test_a_timeout_kills_the_whole_tree_and_keeps_what_was_printed(free_bench):
+    result = free_bench.call("Bash", command=TREE, timeout=700)
     assert result.status == "timed_out"
     assert result.text.startswith("printed\n[timed out after 0.7 s")
-    assert [pid for pid in read_pids(bench.workspace, 5) if is_alive(pid)] == []
+    assert [pid for pid in read_pids(free_bench.workspace, 5) if is_alive(pid)] == []
 
 
-def test_cancel_is_quick_and_kills_the_whole_tree(bench):
+def test_cancel_is_quick_and_kills_the_whole_tree(free_bench):
     token, done = CancelToken(), []
-    thread = threading.Thread(target=lambda: done.append(bench.call("Bash", command=TREE, cancel=token)))
+    thread = threading.Thread(target=lambda: done.append(free_bench.call("Bash", command=TREE, cancel=token)))
     thread.start()
-    pids = read_pids(bench.workspace, 5)
+    pids = read_pids(free_bench.workspace, 5)
     start = time.monotonic()
     token.cancel()
     thread.join(5)
@@ -164,23 +164,23 @@ def test_a_cancelled_token_starts_nothing(bench):
     assert not (bench.workspace / "made").exists()
 
 
-def test_a_background_process_does_not_hold_the_call(bench):
+def test_a_background_process_does_not_hold_the_call(free_bench):
     start = time.monotonic()
-    result = bench.call("Bash", command="sleep 30 & echo $! > pid1; echo started")
+    result = free_bench.call("Bash", command="sleep 30 & echo $! > pid1; echo started")
     assert time.monotonic() - start < 2
     assert result.text.startswith("started\n[the shell has ended;")
     assert result.status == "ok"
-    (pid,) = read_pids(bench.workspace, 1)
+    (pid,) = read_pids(free_bench.workspace, 1)
     assert is_alive(pid)
-    bench.core.close()
+    free_bench.core.close()
     assert not is_alive(pid)
 
 
-def test_close_ends_what_runs(bench):
+def test_close_ends_what_runs(free_bench):
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(bench.call, "Bash", command="echo $$ > pid1; sleep 60; true")
-        (pid,) = read_pids(bench.workspace, 1)
-        bench.core.close()
+        future = pool.submit(free_bench.call, "Bash", command="echo $$ > pid1; sleep 60; true")
+        (pid,) = read_pids(free_bench.workspace, 1)
+        free_bench.core.close()
         assert future.result(5).status == "cancelled"
     assert not is_alive(pid)
 

@@ -27,11 +27,15 @@ pub fn build(order: &Order) -> Result<(), String> {
     context(mount("", Path::new("/"), "", MS_REC | MS_PRIVATE, ""), || "mounts cannot be made private".into())?;
 
     // First a hold on all that will be shown elsewhere or otherwise than it is: later it may be covered.
-    let mut writable = Vec::new();
-    for place in order.places.iter().filter(|place| place.treatment == Treatment::Write) {
-        writable.push(context(mounts.take(&place.source), || format!("{} cannot be held", place.source.display()))?);
+    let mut held = Vec::new();
+    for place in &order.places {
+        held.push(match place.treatment {
+            Treatment::Write => Some(context(mounts.take(&place.source), || place.source.display().to_string())?),
+            // What has gone since the order was written needs no protection.
+            Treatment::Protect => mounts.take(&place.source).ok(),
+            Treatment::Hide => None,
+        });
     }
-    let mut writable = writable.into_iter();
     let mut devices = Vec::new();
     let usual = DEVICES.iter().map(|name| Path::new("/dev").join(name));
     for path in usual.chain(order.devices.iter().map(PathBuf::from)) {
@@ -42,31 +46,24 @@ pub fn build(order: &Order) -> Result<(), String> {
 
     context(mounts.make_all_read_only(order.layers.landlock == 0), || "the disk cannot be made read-only".into())?;
     context(own_dev(&mounts, devices), || "/dev cannot be made".into())?;
-    for place in &order.places {
-        let name = || place.path.display().to_string();
-        match place.treatment {
-            Treatment::Write => {
-                let Some(tree) = writable.next() else { continue };
-                // The source itself may be covered by now.
-                let is_folder = tree.try_clone().map(fs::File::from).and_then(|tree| Ok(tree.metadata()?.is_dir()));
-                let put = |is_folder| {
-                    make_mount_point(&place.path, is_folder)?;
-                    mounts.put(&tree, &place.path, Kind::Writable)
-                };
-                context(is_folder.and_then(put), name)?;
+    for (place, tree) in order.places.iter().zip(&held) {
+        let put = || match (place.treatment, tree) {
+            (Treatment::Write, Some(tree)) => {
+                make_mount_point(&place.path, tree)?;
+                mounts.put(tree, &place.path, Kind::Writable)
             }
-            // A place that lies below one that is covered by now cannot be reached anyway.
-            Treatment::Protect if place.path.symlink_metadata().is_ok() => {
-                let tree = context(mounts.take(&place.path), name)?;
-                context(mounts.put(&tree, &place.path, Kind::ReadOnly), name)?;
+            (Treatment::Protect, Some(tree)) if is_shown(&place.path) || is_temporary(&place.path) => {
+                make_mount_point(&place.path, tree)?;
+                mounts.put(tree, &place.path, Kind::ReadOnly)
             }
-            Treatment::Hide if place.path.symlink_metadata().is_ok() => {
+            (Treatment::Hide, _) if is_shown(&place.path) => {
                 let void = if place.path.is_dir() { VOID_FOLDER } else { VOID_FILE };
-                let tree = context(mounts.take(Path::new(void)), name)?;
-                context(mounts.put(&tree, &place.path, Kind::ReadOnly), name)?;
+                mounts.put(&mounts.take(Path::new(void))?, &place.path, Kind::ReadOnly)
             }
-            Treatment::Protect | Treatment::Hide => {}
-        }
+            // What lies below a place that is covered by now cannot be reached anyway.
+            _ => Ok(()),
+        };
+        context(put(), || place.path.display().to_string())?;
     }
     let seal = || {
         fs::remove_dir(VOID_FOLDER)?;
@@ -95,23 +92,32 @@ fn has_own_pid_max() -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 14)
 }
 
-fn make_mount_point(path: &Path, is_folder: bool) -> io::Result<()> {
-    if path.symlink_metadata().is_ok() {
+fn is_shown(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Below the session's own folders for temporary files mount points can be made without a trace on the machine.
+fn is_temporary(path: &Path) -> bool {
+    path.starts_with("/tmp") || path.starts_with("/var/tmp")
+}
+
+/// Something to mount `tree` on, where nothing is.
+fn make_mount_point(path: &Path, tree: &OwnedFd) -> io::Result<()> {
+    if is_shown(path) {
         return Ok(());
     }
-    if is_folder {
-        return fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let is_folder = fs::File::from(tree.try_clone()?).metadata()?.is_dir();
+    let folder = if is_folder { Some(path) } else { path.parent() };
+    if let Some(folder) = folder {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    if let Some(parent) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-    }
-    fs::File::create_new(path).map(drop)
+    if is_folder { Ok(()) } else { fs::File::create_new(path).map(drop) }
 }
 
 fn own_dev(mounts: &Mounts, devices: Vec<(OwnedFd, PathBuf)>) -> io::Result<()> {
     mount("tmpfs", Path::new("/dev"), "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m")?;
     for (tree, path) in devices {
-        make_mount_point(&path, false)?;
+        make_mount_point(&path, &tree)?;
         mounts.put(&tree, &path, Kind::Device)?;
     }
     for (name, target) in

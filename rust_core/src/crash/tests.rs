@@ -13,13 +13,15 @@ use serde_json::{Value, json};
 use crate::cancel::CancelToken;
 use crate::checkpoint::{Checkpoints, Scope};
 use crate::effect::Effect;
-use crate::gate::Core;
+use crate::gate::{Core, Setup};
 use crate::workspace::Workspace;
 
 const POLICY: &str = r#"{"mode": "bypassPermissions"}"#;
 
 fn core(dir: &Path) -> Core {
-    let core = Core::new(&dir.join("work"), &[], Some(&dir.join("state")), "s").unwrap();
+    let core =
+        Core::new(&dir.join("work"), Setup { state: Some(&dir.join("state")), session: "s", ..Setup::default() })
+            .unwrap();
     core.set_policy(POLICY).unwrap();
     core.begin_turn("s", "t");
     core

@@ -67,7 +67,7 @@ pub fn take_back(workspace: &Workspace, roots: &[PathBuf], before: &Before, stat
 fn move_away(workspace: &Workspace, path: &Path, folder: &Path) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
     let parent = path.parent().ok_or(io::ErrorKind::NotFound)?;
-    let parent_fd = match workspace.open_folder(parent) {
+    let parent_fd = match workspace.open_folder(&workspace.place(parent)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             fs::File::open(parent).map(Into::into) // a root of the settings, which file tools do not know
         }

@@ -106,6 +106,8 @@ impl Sandbox {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let programs = programs.and_then(|folder| folder.parent()?.canonicalize().ok());
+        // A workspace inside the environment could not be written at all.
+        let programs = programs.filter(|prefix| !all.iter().any(|root| root.starts_with(prefix)));
         let temporary = state.join("tmp").join(random_name());
         Ok(Self { settings: Settings { home, ..settings }, roots: all, state, temporary, programs })
     }
@@ -166,7 +168,12 @@ impl Sandbox {
             }
         }
         let is_inside = |path: &Path| self.roots.iter().any(|root| path.starts_with(root));
-        for path in protected.iter().chain([&self.state]).chain(&self.programs).filter(|path| is_inside(path)) {
+        for path in protected.iter().chain([&self.state]).filter(|path| is_inside(path)) {
+            add(Treatment::Protect, path, path);
+        }
+        // Also where it lies below /tmp, which the command sees another of.
+        let is_temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
+        for path in self.programs.iter().filter(|path| is_inside(path) || is_temporary(path)) {
             add(Treatment::Protect, path, path);
         }
         let mut hidden = self.secrets();
