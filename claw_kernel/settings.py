@@ -70,6 +70,8 @@ class Settings:
     """Contents of files kept for undo, in MiB for one session; 0: no checkpoints."""
     checkpoint_seconds: float = 3.0
     """Time for saving files before one call."""
+    sandbox: Mapping[str, Any] = field(default_factory=dict)
+    """What ``Core`` takes as ``sandbox``: mode, writable, hidden, devices, limits, escalation."""
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """``{"provider/model": {"input": …, "output": …, "cache_read": …, "cache_write": …}}``, US dollars per million tokens."""
     private_hosts: tuple[str, ...] = ()

@@ -187,13 +187,13 @@ def test_a_key_the_model_repeats_is_not_printed(claw):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_turn_and_its_processes(claw, number, code):
-    model = claw.script(bash("echo $$ > pid; sleep 60"), {"text": "Never."})
+    duration = f"60.{os.getpid()}{number:d}"  # found again from outside the sandbox, where its process number means nothing
+    model = claw.script(bash(f"touch started; sleep {duration}"), {"text": "Never."})
     options = ["--model", model, "--permission-mode", "bypassPermissions", "--output-format", "json"]
     running = claw.start(
         "prompt", "go", *options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    pid_file = claw.workspace / "pid"
-    wait_for(lambda: pid_file.exists() and pid_file.read_text().strip())
+    wait_for(lambda: (claw.workspace / "started").exists() and sleepers(duration))
     sent = time.monotonic()
     running.send_signal(number)
     stdout, stderr = running.communicate(timeout=10)
@@ -201,7 +201,23 @@ def test_a_signal_ends_the_turn_and_its_processes(claw, number, code):
     assert running.returncode == code
     assert json.loads(stdout)["stop_reason"] == "interrupted"
     assert "Traceback" not in stderr
-    wait_for(lambda: not Path(f"/proc/{pid_file.read_text().strip()}").exists(), seconds=2)
+    wait_for(lambda: not sleepers(duration), seconds=2)
+
+
+def sleepers(duration):
+    """Processes that sleep so long, wherever they live."""
+    return [
+        entry
+        for entry in Path("/proc").glob("[0-9]*/cmdline")
+        if entry.exists() and _content(entry) == f"sleep\0{duration}\0".encode()
+    ]
+
+
+def _content(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def test_a_reader_that_goes_away_ends_the_turn_quietly(claw):

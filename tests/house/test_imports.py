@@ -87,6 +87,31 @@ def test_rust_starts_processes_in_one_file():
     assert found <= {"spawn.rs"}
 
 
+def test_python_starts_processes_through_the_core():
+    """What a session runs goes through ``Core``; these run before or beside any session, for the person alone."""
+    allowed = {
+        "claw_kernel/cli/lab.py": "JupyterLab in the place of `claw lab`",
+        "claw_kernel/cli/demo.py": "the quickstart notebook, run by the person",
+        "claw_kernel/cli/installation.py": "doctor asks each kernel's Python what it can import",
+        "claw_kernel/cli/surroundings.py": "doctor asks the same of its own",
+    }
+    starters = {"subprocess", "pty", "multiprocessing"}
+    calls = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "execv", "execve", "execvp", "execvpe"}
+    wrong = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                is_starter = any(alias.name.split(".")[0] in starters for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                is_starter = (node.module or "").split(".")[0] in starters
+            else:
+                is_os_call = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os" and node.attr in calls
+                is_starter = is_os_call or (isinstance(node, ast.Attribute) and node.attr.startswith("create_subprocess"))
+            if is_starter:
+                wrong.add(str(path.relative_to(ROOT)))
+    assert wrong - set(allowed) == set()
+
+
 def test_only_the_binding_knows_python():
     """In Rust the tools, the policy and the workspace can be tested without an interpreter."""
     wrong = [path.name for path in (ROOT / "rust_core" / "src").rglob("*.rs") if "pyo3" in path.read_text("utf-8")]

@@ -14,7 +14,7 @@ const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/claw-sandbox"))
 /// The same for all sessions of this process: it is only ever read.
 static IN_MEMORY: OnceLock<Option<OwnedFd>> = OnceLock::new();
 
-/// A path that `posix_spawn` can start. `state`: where the file goes, if there must be one.
+/// A path that can be started. `state`: where the file goes, if there must be one.
 pub fn path(state: &Path) -> io::Result<PathBuf> {
     if PROGRAM.is_empty() {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "there is no sandbox for this system"));
