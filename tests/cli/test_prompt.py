@@ -187,7 +187,9 @@ def test_a_key_the_model_repeats_is_not_printed(claw):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_turn_and_its_processes(claw, number, code):
-    duration = f"60.{os.getpid()}{number:d}"  # found again from outside the sandbox, where its process number means nothing
+    duration = (
+        f"60.{os.getpid()}{number:d}"  # found again from outside the sandbox, where its process number means nothing
+    )
     model = claw.script(bash(f"touch started; sleep {duration}"), {"text": "Never."})
     options = ["--model", model, "--permission-mode", "bypassPermissions", "--output-format", "json"]
     running = claw.start(

@@ -96,7 +96,18 @@ def test_python_starts_processes_through_the_core():
         "claw_kernel/cli/surroundings.py": "doctor asks the same of its own",
     }
     starters = {"subprocess", "pty", "multiprocessing"}
-    calls = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp", "execv", "execve", "execvp", "execvpe"}
+    calls = {
+        "system",
+        "popen",
+        "fork",
+        "forkpty",
+        "posix_spawn",
+        "posix_spawnp",
+        "execv",
+        "execve",
+        "execvp",
+        "execvpe",
+    }
     wrong = set()
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -106,7 +117,9 @@ def test_python_starts_processes_through_the_core():
                 is_starter = (node.module or "").split(".")[0] in starters
             else:
                 is_os_call = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os" and node.attr in calls
-                is_starter = is_os_call or (isinstance(node, ast.Attribute) and node.attr.startswith("create_subprocess"))
+                is_starter = is_os_call or (
+                    isinstance(node, ast.Attribute) and node.attr.startswith("create_subprocess")
+                )
             if is_starter:
                 wrong.add(str(path.relative_to(ROOT)))
     assert wrong - set(allowed) == set()

@@ -164,7 +164,7 @@ def odd(bench, tmp_path):
     script = str(Path(__file__).with_name("odd_server.py"))
 
     def offer(manner: str, **options):
-        command = (sys.executable, script, manner, str(tmp_path / "notes"))
+        command = (sys.executable, script, manner, str(tmp_path / "workspace" / "notes"))
         tool = LSP(bench.core, [LanguageServerSettings("odd", command, (".odd",), options)], ENV)
         bench.offer(tool)
         return lambda action, **more: bench.call("LSP", action=action, file_path="a.odd", **more)
@@ -178,7 +178,7 @@ def test_a_server_may_count_in_bytes(odd):
 
 def test_a_crashed_server_is_started_once_more(odd, tmp_path):
     assert odd("crashing")("hover", symbol="name").text == "hover at 7"
-    assert (tmp_path / "notes").read_text() == "2"
+    assert (tmp_path / "workspace" / "notes").read_text() == "2"
 
 
 def test_a_server_that_cannot_start_says_why(odd, tmp_path):
@@ -186,7 +186,7 @@ def test_a_server_that_cannot_start_says_why(odd, tmp_path):
     assert got.is_error
     assert "exit code 7" in got.text
     assert "no licence found" in got.text
-    assert (tmp_path / "notes").read_text() == "2"
+    assert (tmp_path / "workspace" / "notes").read_text() == "2"
 
 
 def test_a_server_that_speaks_something_else_is_ended(odd):
@@ -203,7 +203,7 @@ def test_what_a_server_asks_is_answered(odd, tmp_path):
     import json
 
     assert odd("asking", odd={"deep": {"x": 1}})("hover", symbol="name").text == "hover at 7"
-    path = tmp_path / "notes.answers"
+    path = tmp_path / "workspace" / "notes.answers"
     deadline = time.monotonic() + 10
     while (not path.exists() or path.read_text().count("\n") < 6) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -26,11 +26,28 @@ def pid_of(repl) -> int:
     return int(repl("import os; os.getpid()").text)
 
 
-def is_alive(pid: int) -> bool:
+def start_sleeper(repl, tail: int) -> str:
+    """A child of the interpreter, known by how long it sleeps: its number in the sandbox means nothing outside."""
+    duration = f"1000.{os.getpid()}{tail}"
+    repl(f"import subprocess; child = subprocess.Popen(['sleep', '{duration}'])")
+    assert is_asleep(duration)
+    return duration
+
+
+def is_asleep(duration: str, seconds: float = 0) -> bool:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = any(_arguments(entry) == f"sleep\0{duration}\0".encode() for entry in Path("/proc").glob("[0-9]*"))
+        if not found or time.monotonic() >= deadline:
+            return found
+        time.sleep(0.05)
+
+
+def _arguments(process: Path) -> bytes:
     try:
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_variables_functions_and_imports_stay(repl):
@@ -122,9 +139,9 @@ def test_a_dead_interpreter_is_reported_and_replaced(repl, death):
 
 def test_reset_begins_anew(repl):
     repl("x = 1")
-    before = pid_of(repl)
+    sleeper = start_sleeper(repl, 1)
     assert "NameError" in repl("x", reset=True).text
-    assert not is_alive(before)
+    assert not is_asleep(sleeper, 10)
     assert "fresh" in repl(reset=True).text
 
 
@@ -163,15 +180,9 @@ def test_it_is_not_the_users_process_and_has_no_secrets(bench, repl, monkeypatch
 
 
 def test_it_ends_with_the_session(bench, repl):
-    pid = pid_of(repl)
-    repl("import subprocess; child = subprocess.Popen(['sleep', '1000'])")
-    child = int(repl("child.pid").text)
+    sleeper = start_sleeper(repl, 2)
     bench.core.close()
-    deadline = time.monotonic() + 10
-    while (is_alive(pid) or is_alive(child)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_alive(pid)
-    assert not is_alive(child)
+    assert not is_asleep(sleeper, 10)
 
 
 def test_what_it_writes_can_be_undone(bench, repl):
