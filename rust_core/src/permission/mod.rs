@@ -161,14 +161,16 @@ impl Policy {
 
     fn judge_fetch(&self, call: CallView<'_>, host: &str) -> Judgement {
         let what = format!("talk to {}", crate::visible::visible(host));
+        // Looking things up is what planning is for.
+        let is_planned = matches!(call.tool, "WebFetch" | "WebSearch");
         match Host::parse(host) {
             Ok(host) => {
                 let matches = |rule: &Rule| rule.covers_call(call) || rule.matches_host(call.tool, &host);
-                self.judge_other(matches, &what, &format!("talking to {host}"))
+                self.judge_by_rules(matches, is_planned, &what, &format!("talking to {host}"))
             }
             // No rule can be sure where it leads, so none allows it.
             Err(why) => {
-                let judgement = self.judge_other(|rule| rule.covers_call(call), &what, &what);
+                let judgement = self.judge_by_rules(|rule| rule.covers_call(call), is_planned, &what, &what);
                 if judgement.verdict == Verdict::Deny {
                     return judgement;
                 }
@@ -178,10 +180,15 @@ impl Policy {
     }
 
     fn judge_other(&self, matches: impl Fn(&Rule) -> bool, what: &str, doing: &str) -> Judgement {
+        self.judge_by_rules(matches, false, what, doing)
+    }
+
+    /// `is_planned`: it may also be done while planning.
+    fn judge_by_rules(&self, matches: impl Fn(&Rule) -> bool, is_planned: bool, what: &str, doing: &str) -> Judgement {
         if let Some(rule) = self.find(Behavior::Deny, &matches) {
             return Judgement::by(rule, doing);
         }
-        if self.mode == Mode::Plan {
+        if self.mode == Mode::Plan && !is_planned {
             return plan_denial();
         }
         if let Some(rule) = self.find(Behavior::Ask, &matches).or_else(|| self.find(Behavior::Allow, &matches)) {

@@ -83,6 +83,8 @@ fn modes_without_rules() {
         ("Bash", run("rm -rf /"), [Ask, Ask, Deny, Deny, Ask]),
         ("Python", namespace.to_vec(), [Ask, Ask, Deny, Deny, Allow]),
         ("Inspect", vec![Subject::Inspect], [Allow, Allow, Allow, Allow, Allow]),
+        ("WebFetch", vec![Subject::Fetch { host: "example.org".into() }], [Ask, Ask, Ask, Deny, Allow]),
+        ("Bash", vec![Subject::Fetch { host: "example.org".into() }], [Ask, Ask, Deny, Deny, Allow]),
         ("mcp__a__b", vec![Subject::Mcp], [Ask, Ask, Deny, Deny, Allow]),
         ("Read", read("/etc/passwd"), [Deny, Deny, Deny, Deny, Deny]),
         ("Write", write("/etc/passwd"), [Deny, Deny, Deny, Deny, Deny]),
