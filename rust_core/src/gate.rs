@@ -1,18 +1,17 @@
 //! The gate `prepare · run · finish` that every tool call passes.
 
+mod processes;
+mod rules;
 mod undo;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::DirBuilder;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::audit::{AuditLog, Entry, now};
@@ -20,19 +19,19 @@ use crate::cancel::CancelToken;
 use crate::catalogue;
 use crate::checkpoint::Checkpoints;
 use crate::effect::Effect;
-use crate::example;
 use crate::job::Jobs;
-use crate::network::Host;
 use crate::orphan::{Claim, end_orphans};
 use crate::output::{MAX_CHARS, SpillFolder, cap, random_name};
-use crate::permission::{Behavior, CallView, Decision, Mode, Policy, Rule, RuleError, Verdict};
+use crate::permission::{CallView, Decision, Policy, Verdict};
 use crate::process::kill_marked;
 use crate::sandbox::{self, Confinement, Containment, Environment, Process, Sandbox};
 use crate::secret::{Redactor, Secrets};
 use crate::subjects::subjects;
 use crate::tools::{self, Call, Context, LineIndexes, Output, SeenFiles, Status, ToolError};
-use crate::visible::visible;
 use crate::workspace::Workspace;
+
+pub use processes::Start;
+use processes::starts_processes;
 
 /// The model's call cannot be understood; the sentence is for the model.
 #[derive(Debug, PartialEq)]
@@ -42,30 +41,6 @@ impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// One rule as it crosses to Python.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenRule {
-    behavior: Behavior,
-    rule: String,
-    #[serde(default)]
-    source: String,
-    /// Examples it must match, and must not; checked here and then forgotten.
-    #[serde(default, skip_serializing)]
-    matches: Vec<String>,
-    #[serde(default, skip_serializing)]
-    not_matches: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenPolicy {
-    #[serde(default)]
-    mode: Mode,
-    #[serde(default)]
-    rules: Vec<WrittenRule>,
 }
 
 /// A validated call with the policy's verdict.
@@ -136,18 +111,6 @@ pub struct Setup<'a> {
     pub sandbox: sandbox::Settings,
 }
 
-/// What a tool of Python wants started.
-pub struct Start<'a> {
-    /// Name or full path of the program, and its arguments.
-    pub command: &'a [OsString],
-    /// Relative to the workspace; empty: the workspace.
-    pub folder: &'a str,
-    /// All of its variables.
-    pub environment: &'a Environment,
-    /// Where its errors go.
-    pub output: sandbox::Output,
-}
-
 impl Core {
     /// Fails where a root is no directory or the state folder cannot be made.
     pub fn new(workspace: &Path, setup: Setup<'_>) -> io::Result<Self> {
@@ -206,65 +169,6 @@ impl Core {
                        "effects": tool.effect_kinds(), "limits": tool.limits()})
             })
             .collect()
-    }
-
-    /// Replaces mode and rules; an error leaves the old ones in force.
-    pub fn set_policy(&self, text: &str) -> Result<(), RuleError> {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let written: WrittenPolicy = serde_path_to_error::deserialize(&mut deserializer)
-            .map_err(|error| RuleError(format!("The policy cannot be read: {error}.")))?;
-        let old = self.policy_in_force();
-        let rules = written
-            .rules
-            .iter()
-            .map(|rule| Rule::parse(rule.behavior, &rule.rule, &rule.source, &old.workspace, old.home.as_deref()))
-            .collect::<Result<Vec<_>, _>>()?;
-        for (rule, written) in rules.iter().zip(&written.rules) {
-            example::check(rule, &written.matches, &written.not_matches, &old, &self.workspace)?;
-        }
-        self.put_policy(Policy { mode: written.mode, rules, ..(*old).clone() });
-        Ok(())
-    }
-
-    /// Adds one rule.
-    pub fn add_rule(&self, behavior: &str, text: &str, source: &str) -> Result<(), RuleError> {
-        let behavior: Behavior = serde_json::from_value(json!(behavior)).map_err(|_| {
-            RuleError(format!("A rule allows, asks or denies; {behavior:?} is none of allow, ask, deny."))
-        })?;
-        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
-        let rule = Rule::parse(behavior, text, source, &policy.workspace, policy.home.as_deref())?;
-        Arc::make_mut(&mut policy).rules.push(rule);
-        Ok(())
-    }
-
-    /// The policy in force, as `set_policy` takes it.
-    pub fn policy(&self) -> Value {
-        let policy = self.policy_in_force();
-        let rules = policy
-            .rules
-            .iter()
-            .map(|rule| json!({"behavior": rule.behavior, "rule": rule.text, "source": rule.source}));
-        json!({"mode": policy.mode, "rules": rules.collect::<Vec<_>>()})
-    }
-
-    /// True where a rule denies all of this tool.
-    pub fn denies_tool(&self, name: &str) -> bool {
-        self.policy_in_force().denies_tool(name)
-    }
-
-    /// Why sandboxed commands may not talk to `host` (`name` or `name:port`); `None`: they may.
-    pub fn network_objection(&self, host: &str) -> Result<Option<String>, RuleError> {
-        let (host, port) = Host::parse_with_port(host)
-            .map_err(|why| RuleError(format!("{:?} is no host: it {why}.", visible(host))))?;
-        Ok(self.policy_in_force().hosts().objection(&host, port.unwrap_or(443)))
-    }
-
-    fn policy_in_force(&self) -> Arc<Policy> {
-        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn put_policy(&self, policy: Policy) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
     /// A value to be redacted from now on.
@@ -427,141 +331,6 @@ impl Core {
         }
     }
 
-    /// To be called before a process is started: should this one be killed, the next core ends what it has left.
-    fn claim_processes(&self) {
-        self.claim.get_or_init(|| Claim::new(&self.claims, &self.marker).ok());
-    }
-
-    /// Commands in the background, as the screen shows them.
-    pub fn jobs(&self) -> Value {
-        self.jobs.all().iter().map(|job| job.describe()).collect()
-    }
-
-    /// Runs a call with what holds for its processes, and looks at what they have left.
-    fn run_contained(&self, prepared: &Prepared, call: &dyn Call, context: Context<'_>) -> Result<Output, ToolError> {
-        if !starts_processes(&prepared.effects) {
-            let result = call.run(&context);
-            for effect in &prepared.effects {
-                if let Effect::WritePath { path } = effect {
-                    self.containment.admit(&self.workspace.locate(path).target);
-                }
-            }
-            return result.map(|output| self.look_at_background(output));
-        }
-        if call.escapes_sandbox() {
-            return call.run(&context);
-        }
-        let (confinement, before) = self.confine(prepared).map_err(|error| {
-            ToolError::failed(format!("The sandbox could not be put up, so nothing was run: {error}."))
-        })?;
-        let mut output = call.run(&Context { confinement: &confinement, ..context })?;
-        if call.is_background() {
-            self.containment.remember(before);
-            return Ok(output);
-        }
-        let printed = match output.content.first() {
-            Some(block) if output.status == Status::Error => block["text"].as_str().map(str::to_owned),
-            _ => None,
-        };
-        let is_confined = matches!(confinement, Confinement::On(_));
-        let explained = printed.filter(|_| is_confined).and_then(|printed| self.containment.explain(&printed));
-        for note in explained.into_iter().chain(self.containment.end(&self.workspace, &before)) {
-            output.append(&note);
-        }
-        Ok(output)
-    }
-
-    fn confine(&self, prepared: &Prepared) -> io::Result<(Confinement, sandbox::Before)> {
-        self.containment.begin(&self.workspace, &prepared.effects, prepared.policy.hosts())
-    }
-
-    /// What processes that outlive their calls have made meanwhile is taken back whenever somebody looks.
-    fn look_at_background(&self, mut output: Output) -> Output {
-        let is_over = self.jobs.all().iter().all(|job| !job.is_running())
-            && self.processes.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|it| it.strong_count() == 0);
-        if let Some(note) = self.containment.look(&self.workspace, is_over) {
-            output.append(&note);
-        }
-        output
-    }
-
-    /// Runs a command of the person's in the sandbox, with this process's input and output: the exit code, below zero the
-    /// number of the signal that ended it.
-    pub fn run_confined(&self, command: &[OsString], folder: &Path, environment: &Environment) -> io::Result<i32> {
-        let Some((name, arguments)) = command.split_first() else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "No program was named."));
-        };
-        let program = sandbox::find_program(&name.to_string_lossy(), environment, &[])
-            .map_err(|why| io::Error::new(io::ErrorKind::NotFound, why))?;
-        let hosts = self.policy_in_force().hosts();
-        let (confinement, before) = self.containment.begin(&self.workspace, &[], hosts)?;
-        self.claim_processes();
-        let mut running = sandbox::spawn(&sandbox::Request {
-            program: &program,
-            arguments,
-            folder,
-            environment,
-            marker: &format!("{}-{}", self.marker, random_name()),
-            input: sandbox::Input::Inherit,
-            output: sandbox::Output::Inherit,
-            confinement: &confinement,
-        })?;
-        let status = running.child.wait()?;
-        if let Some(note) = self.containment.end(&self.workspace, &before) {
-            let _ = writeln!(io::stderr(), "{note}");
-        }
-        Ok(status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)))
-    }
-
-    /// What the machine gives of the sandbox, and what is missing.
-    pub fn sandbox_report(&self) -> Value {
-        let machine = self.containment.sandbox.machine();
-        json!({"missing": machine.missing, "landlock": machine.layers.landlock,
-               "namespaces": machine.layers.namespaces, "seccomp": machine.layers.seccomp})
-    }
-
-    /// Starts a process for a call that was allowed; it is killed when the core is closed, or when nobody holds it any more.
-    pub fn spawn(&self, prepared: &Prepared, start: &Start<'_>) -> io::Result<Arc<Process>> {
-        let refusal = |kind, why: String| io::Error::new(kind, why);
-        if prepared.decision.verdict == Verdict::Deny {
-            let why = format!("Not started: {}", prepared.decision.reason);
-            return Err(refusal(io::ErrorKind::PermissionDenied, why));
-        }
-        let Some((name, arguments)) = start.command.split_first() else {
-            return Err(refusal(io::ErrorKind::InvalidInput, "No program was named.".to_owned()));
-        };
-        let program = sandbox::find_program(&name.to_string_lossy(), start.environment, &[self.workspace.path()])
-            .map_err(|why| refusal(io::ErrorKind::NotFound, why))?;
-        let folder = self.workspace.locate(if start.folder.is_empty() { "." } else { start.folder });
-        if folder.root.is_none() {
-            let why = format!("{} lies outside the workspace.", folder.target.display());
-            return Err(refusal(io::ErrorKind::PermissionDenied, why));
-        }
-        self.claim_processes();
-        let marker = format!("{}-{}", self.marker, random_name());
-        let (mut confinement, before) = self.confine(prepared)?;
-        self.containment.remember(before);
-        if let Confinement::On(enclosure) = &mut confinement {
-            // Interpreters and language servers fail where their cache cannot be written.
-            enclosure.variables.push(("XDG_CACHE_HOME".into(), "/tmp/cache".into()));
-        }
-        let running = sandbox::spawn(&sandbox::Request {
-            program: &program,
-            arguments,
-            folder: &folder.target,
-            environment: start.environment,
-            marker: &marker,
-            input: sandbox::Input::Pipe,
-            output: start.output,
-            confinement: &confinement,
-        })?;
-        let process = Arc::new(Process::new(running, &marker)?);
-        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
-        processes.retain(|other| other.strong_count() > 0);
-        processes.push(Arc::downgrade(&process));
-        Ok(process)
-    }
-
     /// Runs a call that was allowed. Never fails: what goes wrong is in the output.
     pub fn run(
         &self,
@@ -689,10 +458,6 @@ fn renamed(tool: &str, arguments: &str) -> Value {
     let mut given: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
     catalogue::rename_arguments(tool, &mut given);
     Value::Object(given)
-}
-
-fn starts_processes(effects: &[Effect]) -> bool {
-    effects.iter().any(|effect| matches!(effect, Effect::Run { .. }))
 }
 
 fn parse_effects(name: &str, text: &str) -> Result<Vec<Effect>, InputError> {
