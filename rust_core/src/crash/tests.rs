@@ -45,7 +45,11 @@ fn victim() {
             call(&core, "Read", &json!({"file_path": "a"}));
             call(&core, "Edit", &json!({"file_path": "a", "old_string": "old", "new_string": "NEW"}));
         }
-        "bash" => call(&core, "Bash", &json!({"command": "rm a; kill -9 $PPID; sleep 5"})),
+        // In the sandbox no command reaches this process.
+        "bash" => {
+            let command = "rm a; kill -9 $PPID; sleep 5";
+            call(&core, "Bash", &json!({"command": command, "without_sandbox": true}));
+        }
         "undo" => drop(core.restore(r#"{"kind": "undo"}"#, false)),
         other => panic!("{other}"),
     }
