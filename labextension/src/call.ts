@@ -119,6 +119,8 @@ export class CallView {
     }
     const spill = textOf(facts.result?.details?.spill_path);
     this.fill(this.noteSlot, spill, () => el('div', 'claw-Where', 'All of the output is in ', el('code', '', spill)));
+    const lasting = textOf(facts.result?.details?.not_undoable);
+    this.fill(this.undoSlot, lasting, () => el('div', 'claw-Where', `Undo will not bring back: ${lasting}`));
   }
 
   private drawPreview(preview: Preview, answers: string[][]): HTMLElement | null {
@@ -184,6 +186,7 @@ export class CallView {
   private readonly approvalSlot = el('div', 'claw-Slot');
   private readonly output = el('pre', 'claw-Output');
   private readonly noteSlot = el('div', 'claw-Slot');
+  private readonly undoSlot = el('div', 'claw-Slot');
   private readonly body = el(
     'div',
     'claw-Call-body',
@@ -191,7 +194,8 @@ export class CallView {
     this.approvalSlot,
     this.diffSlot,
     this.output,
-    this.noteSlot
+    this.noteSlot,
+    this.undoSlot
   );
   private readonly outputs = el('div', 'claw-Call-outputs');
 }

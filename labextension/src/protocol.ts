@@ -45,6 +45,8 @@ export interface ToolDetails {
   status?: string;
   duration_seconds?: number;
   spill_path?: string;
+  /** What a checkpoint could not save. */
+  not_undoable?: string;
   outputs?: MimeBundle[];
   /** For each question what was chosen. */
   answers?: string[][];
