@@ -17,7 +17,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from claw_kernel.errors import SettingsError
 from claw_kernel.tool_settings import LanguageServerSettings, SearchSettings, read_tool_settings
@@ -118,6 +118,8 @@ class Settings:
     def with_options(self, source: str, **values: Any) -> Settings:
         """A copy with the given fields set (those that are None are left alone). Raises SettingsError naming ``source``."""
         given = {name: value for name, value in values.items() if value is not None}
+        if "sandbox" in given:
+            given["sandbox"] = {**self.sandbox, **given["sandbox"]}
         rules = given.pop("rules", ())
         for name, value in given.items():
             given[name] = _checked(name, value, source)
@@ -196,7 +198,7 @@ def _checked(name: str, value: Any, source: str) -> Any:
     except (TypeError, ValueError):
         wanted = _WANTED.get(name, "a positive whole number")
         raise SettingsError(f"{name} cannot be {value!r} ({source}).", f"Give {wanted}.") from None
-    if name in ("prices", "private_hosts", "search", "language_servers"):
+    if name in ("prices", "sandbox", "private_hosts", "search", "language_servers"):
         return value
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{name} cannot be {value!r} ({source}).", "Give a non-empty text.")
@@ -271,16 +273,23 @@ def _apply_project(settings: Settings, path: Path) -> Settings:
     )
     allowed = _TRUSTED if settings.is_trusted else ("model",)
     kept = {key: value for key, value in file.items() if key in allowed}
+    tighter = {**settings.sandbox, **_tightened_sandbox(settings.sandbox, file.get("sandbox", {}))}
+    if tighter != settings.sandbox:
+        kept["sandbox"] = tighter
     mode = file.get("permission_mode")
     if mode in TIGHTENING_MODES:
         kept["permission_mode"] = mode
     elif mode == "bypassPermissions":
         kept.pop("permission_mode", None)
     settings = _without_managed(settings, path, kept, kept_rules)
+    is_tightening = set(file.get("sandbox", {})) == set(_tightened_sandbox({}, file.get("sandbox", {})))
     never = [
-        key for key in sorted(file) if key not in _TRUSTED or (key == "permission_mode" and mode == "bypassPermissions")
+        key
+        for key in sorted(file)
+        if (key not in _TRUSTED and not (key == "sandbox" and is_tightening))
+        or (key == "permission_mode" and mode == "bypassPermissions")
     ]
-    untrusted = [key for key in sorted(file) if key not in kept and key not in never]
+    untrusted = [key for key in sorted(file) if key not in kept and key not in never and key != "sandbox"]
     if any(rule not in kept_rules and rule not in hosts for rule in rules):
         untrusted.append("permissions.allow")
     if hosts:
@@ -334,7 +343,20 @@ def _permissions(file: dict[str, Any], source: str) -> tuple[dict[str, Any], tup
             rules.append(Rule(behavior, written["rule"], source, *examples))
     if mode := permissions.get("mode"):
         file["permission_mode"] = mode
+    rules.extend(Rule("allow", f"Network(domain:{host})", source) for host in file.get("sandbox", {}).pop("hosts", ()))
     return file, tuple(rules)
+
+
+def _tightened_sandbox(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a project may say of the sandbox: that all of it must hold, more that is hidden, and that nothing leaves it."""
+    kept: dict[str, Any] = {}
+    if theirs.get("mode") == "on":
+        kept["mode"] = "on"
+    if theirs.get("escalation") == "never":
+        kept["escalation"] = "never"
+    if theirs.get("hidden"):
+        kept["hidden"] = [*mine.get("hidden", ()), *theirs["hidden"]]
+    return kept
 
 
 def _validated(content: Any, path: Path) -> dict[str, Any]:
@@ -363,6 +385,7 @@ def _validated(content: Any, path: Path) -> dict[str, Any]:
 
 _KNOWN = {
     "permissions": ["mode", "allow", "ask", "deny"],
+    "sandbox": ["mode", "writable", "hidden", "hosts", "devices", "limits", "escalation"],
     "web": ["allow_private_hosts", "search", "engine", "url", "key"],
     "lsp": ["command", "extensions", "options"],
 }
@@ -374,7 +397,7 @@ def _file_model() -> type[BaseModel]:
     """The shape of a settings file. Built on first use: pydantic costs 30 ms that most starts do not need."""
     global _FILE_MODEL  # noqa: PLW0603
     if _FILE_MODEL is None:
-        from pydantic import BaseModel, ConfigDict
+        from pydantic import BaseModel, ConfigDict, Field
 
         from claw_kernel.tool_settings import shapes
 
@@ -393,6 +416,23 @@ def _file_model() -> type[BaseModel]:
             ask: list[str | RuleWithExamples] = []
             deny: list[str | RuleWithExamples] = []
 
+        class SandboxLimits(BaseModel):
+            model_config = ConfigDict(extra="forbid")
+            memory_mb: Annotated[int, Field(ge=1)] | None = None
+            file_mb: Annotated[int, Field(ge=0)] | None = None
+            processes: Annotated[int, Field(ge=1)] | None = None
+            cpu_seconds: Annotated[int, Field(ge=1)] | None = None
+
+        class Sandbox(BaseModel):
+            model_config = ConfigDict(extra="forbid")
+            mode: Literal["on", "weaker-ok", "off"] | None = None
+            writable: list[str] | None = None
+            hidden: list[str] | None = None
+            hosts: list[str] | None = None
+            devices: list[str] | None = None
+            limits: SandboxLimits | None = None
+            escalation: Literal["ask", "never"] | None = None
+
         class SettingsFile(BaseModel):
             model_config = ConfigDict(extra="forbid")
             model: str | None = None
@@ -406,10 +446,12 @@ def _file_model() -> type[BaseModel]:
             checkpoint_megabytes: int | None = None
             checkpoint_seconds: float | None = None
             prices: dict[str, dict[str, float]] | None = None
+            sandbox: Sandbox | None = None
             web: Web | None = None  # type: ignore[valid-type]  # made by shapes()
             lsp: dict[str, LanguageServer] | None = None  # type: ignore[valid-type]
 
         # The annotations above are strings here; pydantic resolves them from this frame.
+        Sandbox.model_rebuild(_types_namespace={**globals(), **locals()})
         RuleWithExamples.model_rebuild(_types_namespace={**globals(), **locals()})
         Permissions.model_rebuild(_types_namespace={**globals(), **locals()})
         SettingsFile.model_rebuild(_types_namespace={**globals(), **locals()})

@@ -62,6 +62,7 @@ class Agent:
                 state_dir=settings.state_dir,
                 session_id=self.session.session_id,
                 programs=str(Path(sys.executable).parent) if sys.executable else "",
+                sandbox=json.dumps(dict(settings.sandbox)),
             )
             core.set_policy(settings.policy())
         except RuleError as error:

@@ -11,6 +11,7 @@ COMMANDS = {
     "demo": "run the quickstart notebook headless on a scripted model",
     "permissions": "say what the policy would do with a call (explain, check)",
     "trust": "let a folder's own settings take effect, or no longer",
+    "sandbox": "run a command in the sandbox, or say what of it this machine gives (run, check)",
     "tools": "list the tools, or run calls from a program",
     "version": "print the version",
     "help": "show this page, or that of a command",
@@ -102,6 +103,10 @@ def _command(name: str, rest: list[str]) -> int:
             from claw_kernel.cli import trust
 
             return trust.run(rest)
+        case "sandbox":
+            from claw_kernel.cli import sandbox
+
+            return sandbox.run(rest)
         case "tools":
             from claw_kernel.cli import tools
 

@@ -201,7 +201,8 @@ def open_core(settings: Settings) -> Core:
     from claw_kernel.errors import SettingsError
 
     try:
-        core = Core(settings.cwd, state_dir=settings.state_dir, session_id="command-line")
+        sandbox = json.dumps(dict(settings.sandbox))
+        core = Core(settings.cwd, state_dir=settings.state_dir, session_id="command-line", sandbox=sandbox)
         core.set_policy(settings.policy())
     except RuleError as error:
         raise SettingsError(str(error), "Mend or remove the rule.") from None

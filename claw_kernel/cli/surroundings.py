@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,50 +109,27 @@ def _local_models(port: int) -> list[str] | None:
 
 
 def sandbox() -> Iterator[Finding]:
-    """What confines a command today, and what this machine could give."""
+    """What of the sandbox this machine gives, found by putting it up."""
+    import tempfile
+
+    from claw_kernel._core import Core
+
+    with tempfile.TemporaryDirectory(prefix="claw-doctor-") as folder:
+        report = json.loads(Core(folder, state_dir=f"{folder}/state").sandbox_report())
+    held = [
+        *(["namespaces"] if report["namespaces"] else []),
+        *([f"Landlock (version {report['landlock']})"] if report["landlock"] else []),
+        *(["a filter of system calls"] if report["seccomp"] else []),
+    ]
+    if not report["missing"]:
+        yield Finding("sandbox", "ok", f"commands are confined by {', '.join(held)}")
+        return
+    for missing in report["missing"]:
+        yield Finding("sandbox", "warn", missing)
     yield Finding(
         "sandbox",
         "warn",
-        "commands run with your rights: in a process group of their own, without the secrets of the environment, and "
-        "not confined by the operating system. File tools cannot leave the workspace.",
-        "Keep allow rules narrow; what no rule allows is asked. For more, run Jupyter itself in a container.",
+        f"commands are confined by {', '.join(held) or 'nothing'}, and each asks before it runs",
+        "Allow unprivileged user namespaces (in a container: a seccomp profile that permits unshare and mount), or accept "
+        'it with the setting "sandbox": {"mode": "weaker-ok"}.',
     )
-    yield Finding(
-        "sandbox",
-        "ok",
-        f"this machine could give: {', '.join(_facilities()) or 'none that Claw knows'}; none is in use",
-    )
-
-
-def _facilities() -> list[str]:
-    found = []
-    if sys.platform == "linux":
-        if (version := _landlock_version()) > 0:
-            found.append(f"Landlock (version {version})")
-        if "\nSeccomp:" in Path("/proc/self/status").read_text("utf-8"):
-            found.append("seccomp")
-        if _has_user_namespaces():
-            found.append("user namespaces")
-    if shutil.which("bwrap"):
-        found.append("bubblewrap")
-    if sys.platform == "darwin" and shutil.which("sandbox-exec"):
-        found.append("Seatbelt")
-    return found
-
-
-def _landlock_version() -> int:
-    """The kernel's answer to landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION); -1 where it has none."""
-    import ctypes
-
-    create_ruleset = 444  # the same number on every architecture (include/uapi/asm-generic/unistd.h)
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    return int(call(ctypes.c_long(create_ruleset), None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
-
-
-def _has_user_namespaces() -> bool:
-    """By trying, in a child: settings of the kernel and of AppArmor both may forbid it."""
-    import subprocess
-
-    code = "import ctypes, sys; sys.exit(0 if ctypes.CDLL(None).unshare(0x10000000) == 0 else 1)"  # CLONE_NEWUSER
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=False)
-    return done.returncode == 0

@@ -93,7 +93,6 @@ def test_python_starts_processes_through_the_core():
         "claw_kernel/cli/lab.py": "JupyterLab in the place of `claw lab`",
         "claw_kernel/cli/demo.py": "the quickstart notebook, run by the person",
         "claw_kernel/cli/installation.py": "doctor asks each kernel's Python what it can import",
-        "claw_kernel/cli/surroundings.py": "doctor asks the same of its own",
     }
     starters = {"subprocess", "pty", "multiprocessing"}
     calls = {
