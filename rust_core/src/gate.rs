@@ -324,6 +324,7 @@ impl Core {
             on_output,
             environment,
             confinement,
+            containment: &self.containment,
             marker: &self.marker,
             jobs: &self.jobs,
             secrets,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::confinement::Confinement;
+use super::order::Treatment;
 use super::protected;
 use super::quarantine::{Before, take_back};
 use super::session::{Mode, Sandbox};
@@ -75,6 +76,23 @@ impl Containment {
         let existing: Vec<PathBuf> = found.keys().filter(is_held).cloned().collect();
         let confinement = self.sandbox.confinement(&existing, hosts)?;
         Ok((confinement, Before { found, admitted }))
+    }
+
+    /// For a program of ours that looks at what somebody else has written (git, the reader of PDF files): the sandbox without
+    /// anything in the workspace to write, and without hosts.
+    pub fn reading(&self) -> io::Result<Confinement> {
+        let mut confinement = self.sandbox.confinement(&[], Hosts::default())?;
+        if let Confinement::On(enclosure) = &mut confinement {
+            let is_root = |path: &PathBuf| self.sandbox.roots().contains(path);
+            for place in enclosure.places.iter_mut().filter(|place| is_root(&place.path)) {
+                place.treatment = Treatment::Protect;
+            }
+            // Without namespaces it must be said what can be read.
+            if !enclosure.readable.is_empty() {
+                enclosure.readable.extend(self.sandbox.roots().iter().map(|root| root.clone().into()));
+            }
+        }
+        Ok(confinement)
     }
 
     /// After a command: takes back what it may not have made.

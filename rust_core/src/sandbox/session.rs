@@ -173,7 +173,8 @@ impl Sandbox {
         }
         // Also where it lies below /tmp, which the command sees another of.
         let is_temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
-        for path in self.programs.iter().filter(|path| is_inside(path) || is_temporary(path)) {
+        let outputs = self.state.join("outputs"); // what a model is told to read on
+        for path in self.programs.iter().chain([&outputs]).filter(|path| is_inside(path) || is_temporary(path)) {
             add(Treatment::Protect, path, path);
         }
         let mut hidden = self.secrets();

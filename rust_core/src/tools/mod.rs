@@ -35,7 +35,7 @@ use crate::intent::Intents;
 use crate::job::Jobs;
 use crate::output::SpillFolder;
 use crate::permission::Policy;
-use crate::sandbox::{Confinement, Environment};
+use crate::sandbox::{Confinement, Containment, Environment};
 use crate::secret::Secrets;
 use crate::workspace::Workspace;
 
@@ -160,8 +160,10 @@ pub struct Context<'a> {
     pub python: Option<&'a Path>,
     /// For processes.
     pub environment: &'a Environment,
-    /// What they may touch.
+    /// What the processes of a call that runs commands may touch.
     pub confinement: &'a Confinement,
+    /// For processes that only read, whatever the call: see `Containment::reading`.
+    pub containment: &'a Containment,
     /// Marks the processes of this core.
     pub marker: &'a str,
     /// Commands in the background.

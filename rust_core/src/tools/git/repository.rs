@@ -237,6 +237,7 @@ impl<'a> Repository<'a> {
             .collect();
         let marker = format!("{}-{}", self.context.marker, random_name());
         let failed = |error: std::io::Error| ToolError::failed(format!("git could not be run: {error}."));
+        let confinement = self.context.containment.reading().map_err(failed)?;
         let running = sandbox::spawn(&sandbox::Request {
             program: &self.git,
             arguments: &arguments,
@@ -245,7 +246,7 @@ impl<'a> Repository<'a> {
             marker: &marker,
             input: sandbox::Input::Null,
             output: sandbox::Output::Separate,
-            confinement: self.context.confinement,
+            confinement: &confinement,
         })
         .map_err(failed)?;
         let process = Process::new(running, &marker).map_err(failed)?; // dropped, it is killed

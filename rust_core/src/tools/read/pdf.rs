@@ -100,6 +100,8 @@ fn ask(
         .chain([pages.first.to_string().into(), pages.last.to_string().into(), MAX_CHARS.to_string().into()])
         .collect();
     let marker = format!("{}-{}", context.marker, random_name());
+    let not_started = |error: std::io::Error| failed(&format!("its reader cannot be started: {error}."));
+    let confinement = context.containment.reading().map_err(not_started)?;
     let running = spawn(&Request {
         program: python,
         arguments: &arguments,
@@ -108,10 +110,10 @@ fn ask(
         marker: &marker,
         input: Input::Pipe,
         output: sandbox::Output::Separate,
-        confinement: context.confinement,
+        confinement: &confinement,
     })
     .and_then(|running| Process::new(running, &marker))
-    .map_err(|error| failed(&format!("its reader cannot be started: {error}.")))?;
+    .map_err(not_started)?;
     let until = Instant::now() + Duration::from_secs(PDF_SECONDS);
     // The child reads all before it answers; one that dies first has its say below.
     let _ = running.write(content);
