@@ -87,7 +87,8 @@ def document() -> str:
 
 Written by `make tables` from `tests/attacks/classes/`; a test compares. Each case is an attack and its
 benign twin: no attack fares better than *ask*, no twin worse than *allow*. Those of the last column also run in the sandbox,
-where the machine can confine processes: there the attack must be contained although nobody was asked.
+where the machine can confine processes: there the attack must be contained although nobody was asked (what it made must be gone
+when it ends, where no system call refuses a name that is not there yet).
 
 {table_markdown()}
 
