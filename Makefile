@@ -123,6 +123,7 @@ tables: $(STAMPS)/installed
 
 bench: $(STAMPS)/installed $(STAMPS)/tools
 	@$(PYTHON) benchmarks/run.py
+	@$(PYTHON) benchmarks/spawn.py
 
 clean:
 	rm -rf .venv build dist demo-output rust_core/target rust_core/launcher/target labextension/node_modules labextension/lib $(OUTPUT)

@@ -127,7 +127,8 @@ impl Core {
         let policy =
             Policy { workspace: workspace.path().to_path_buf(), home: std::env::home_dir(), ..Policy::default() };
         let spill = SpillFolder(outputs.canonicalize()?);
-        spill.prune();
+        spill.prune(7);
+        SpillFolder(state.join("quarantine")).prune(30);
         let claims = state.join("running");
         end_orphans(&claims);
         let checkpoints = Checkpoints::new(&state, setup.session, &workspace)?;

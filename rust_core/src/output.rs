@@ -25,11 +25,11 @@ impl SpillFolder {
         Ok((file, path))
     }
 
-    /// Removes what is older than a week: records point to these files, but not forever.
-    pub fn prune(&self) {
+    /// Removes what is older than `days`: records point to these files, but not forever.
+    pub fn prune(&self, days: u64) {
         let is_old = |entry: &std::fs::DirEntry| {
             let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
-            age.is_some_and(|age| age.as_secs() > 7 * 24 * 3600)
+            age.is_some_and(|age| age.as_secs() > days * 24 * 3600)
         };
         for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten().filter(is_old) {
             let _ = std::fs::remove_file(entry.path()).or_else(|_| std::fs::remove_dir_all(entry.path()));

@@ -169,15 +169,15 @@ def test_what_is_protected_cannot_be_changed_or_moved_away(bench):
 @pytest.mark.parametrize(
     ("command", "place"),
     [
-        ("mkdir -p .vscode && echo x > .vscode/tasks.json", ".vscode"),
+        ("mkdir -p .vscode && cp /bin/true .vscode/tasks.json", ".vscode"),
         ("mkdir x && echo x > x/tasks.json && mv x .vscode", ".vscode"),
         ("ln -s /etc .claude", ".claude"),
         ("echo x > a && ln a .envrc", ".envrc"),
-        ("mkdir -p .github/workflows && echo x > .github/workflows/ci.yml", ".github/workflows"),
+        ("mkdir -p .github/workflows && cp /bin/true .github/workflows/ci.yml", ".github/workflows"),
         ("cp /bin/true sub/.mcp.json", "sub/.mcp.json"),
         ("cp /bin/true sitecustomize.py", "sitecustomize.py"),
         ("git init -q sub/r && git -C sub/r config core.fsmonitor ./evil", "sub/r/.git/config"),
-        ("git init -q sub/r && echo x > sub/r/.git/hooks/post-commit", "sub/r/.git/hooks"),
+        ("git init -q sub/r && cp /bin/true sub/r/.git/hooks/post-commit", "sub/r/.git/hooks"),
         ("git init -q --bare sub/b && git -C sub/b config alias.st '!evil'", "sub/b/config"),
         ("echo 'gitdir: /tmp/evil' | cp /dev/stdin .git", ".git"),
     ],
@@ -189,6 +189,19 @@ def test_new_protected_places_are_taken_back_and_named(bench, command, place):
     assert str(bench.workspace / place) in result.text
     assert not os.path.lexists(bench.workspace / place)
     assert len(list((bench.state / "quarantine").glob("*/*"))) == 1
+
+
+def test_of_a_new_protected_folder_only_what_was_named_and_allowed_stays(bench):
+    command = "mkdir .vscode && echo 1 > .vscode/settings.json && cp /bin/true .vscode/tasks.json"
+    result = bench.call("Bash", command=command)
+    assert str(bench.workspace / ".vscode/tasks.json") in result.text
+    assert [entry.name for entry in (bench.workspace / ".vscode").iterdir()] == ["settings.json"]
+
+
+def test_no_file_gets_the_rights_of_its_owner(bench):
+    command = "cp /bin/true t; chmod 4755 t; chmod u+s t; python -c 'import os; os.chmod(\"t\", 0o4755)'; chmod 755 t"
+    assert bench.call("Bash", command=command).text.count("Operation not permitted") == 3
+    assert bench.workspace.joinpath("t").stat().st_mode & 0o7777 == 0o755
 
 
 def test_what_git_makes_of_itself_stays(bench):
@@ -341,10 +354,8 @@ def test_no_capability_and_no_new_privilege(bench):
     fields = dict(line.split(":\t") for line in text.splitlines())
     assert {int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2")
-    assert (
-        bench.call("Bash", command="cp $(command -v id) mine && chmod u+s mine && ./mine -u").text
-        == f"{os.geteuid()}\n"
-    )
+    shutil.copy(shutil.which("id"), bench.workspace / "mine").chmod(0o4755)
+    assert bench.call("Bash", command="./mine -u").text == f"{os.geteuid()}\n"
 
 
 def test_descriptors_are_not_inherited(bench):

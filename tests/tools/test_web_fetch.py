@@ -51,7 +51,7 @@ def test_an_unknown_host_asks_and_offers_the_rule_for_it(bench):
         "WebFetch(domain:www.example.org)"
     ]
     bench.allow(mode="plan")
-    assert bench.prepare("WebFetch", url="https://example.org/").prepared.decision == "deny"
+    assert bench.prepare("WebFetch", url="https://example.org/").prepared.decision == "ask"
 
 
 @pytest.mark.parametrize(

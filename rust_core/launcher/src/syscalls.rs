@@ -90,6 +90,15 @@ const NAMESPACE_FLAGS: &[libc::c_int] = &[
     libc::CLONE_NEWCGROUP,
     0x80, // CLONE_NEWTIME
 ];
+/// Which argument of which call is the mode of a file.
+const SETS_MODE: &[(libc::c_long, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (452, 2), // fchmodat2, Linux 6.6
+];
+const SET_USER_ID: u64 = 0o4000;
 const TIOCSTI: u64 = 0x5412;
 const TIOCLINUX: u64 = 0x541c;
 /// Linux, "tell me", 32 bits, old release numbers; the others loosen the layout of memory.
@@ -124,6 +133,13 @@ fn programs(is_alone: bool) -> Result<[BpfProgram; 2], seccompiler::BackendError
         conditions.collect::<Result<Vec<_>, _>>().and_then(SeccompRule::new)
     };
     rules.insert(libc::SYS_personality, vec![none_of(0, PERSONALITIES)?]);
+
+    // A program with the user's rights for whoever starts it: of no use in here, but the file stays in the workspace.
+    // (A file that is made with the bit is empty, and loses it when something is written or it grows.)
+    for (number, argument) in SETS_MODE {
+        let mode = Condition::new(*argument, Length::Dword, Is::MaskedEq(SET_USER_ID), SET_USER_ID)?;
+        rules.insert(*number, vec![SeccompRule::new(vec![mode])?]);
+    }
 
     // Without a network namespace every socket leads outside: the internet, and services of this machine such as docker's.
     let families: Vec<u64> = if is_alone { vec![libc::AF_NETLINK] } else { SOCKETS.to_vec() }

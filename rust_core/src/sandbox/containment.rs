@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::confinement::Confinement;
 use super::order::Treatment;
 use super::protected;
-use super::quarantine::{Before, take_back};
+use super::quarantine::{Before, not_admitted, take_back};
 use super::session::{Mode, Sandbox};
 use crate::effect::Effect;
 use crate::network::Hosts;
@@ -71,9 +71,7 @@ impl Containment {
             .map(|location| location.target)
             .collect();
         let found = protected::find(self.sandbox.roots());
-        let is_held =
-            |path: &&PathBuf| !admitted.iter().any(|place| path.starts_with(place) || place.starts_with(path));
-        let existing: Vec<PathBuf> = found.keys().filter(is_held).cloned().collect();
+        let existing: Vec<PathBuf> = found.keys().flat_map(|path| not_admitted(path, &admitted)).collect();
         let confinement = self.sandbox.confinement(&existing, hosts)?;
         Ok((confinement, Before { found, admitted }))
     }

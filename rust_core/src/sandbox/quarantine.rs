@@ -29,11 +29,10 @@ pub struct Before {
 /// Moves new places below `roots` into a folder of `state`; one sentence for the model where there were any.
 pub fn take_back(workspace: &Workspace, roots: &[PathBuf], before: &Before, state: &Path) -> Option<String> {
     let after = find(roots);
-    let mut fresh: Vec<&PathBuf> = after
+    let mut fresh: Vec<PathBuf> = after
         .iter()
         .filter(|(path, identity)| before.found.get(*path) != Some(identity))
-        .map(|(path, _)| path)
-        .filter(|path| !before.admitted.iter().any(|admitted| path.starts_with(admitted)))
+        .flat_map(|(path, _)| not_admitted(path, &before.admitted))
         .filter(|path| !repository::is_harmless(path))
         .collect();
     if fresh.is_empty() {
@@ -43,7 +42,7 @@ pub fn take_back(workspace: &Workspace, roots: &[PathBuf], before: &Before, stat
     let folder = state.join("quarantine").join(random_name());
     let (mut taken, mut left) = (Vec::new(), Vec::new());
     for path in fresh {
-        match move_away(workspace, path, &folder) {
+        match move_away(workspace, &path, &folder) {
             Ok(()) => taken.push(path.display().to_string()),
             Err(error) => left.push(format!("{} ({error})", path.display())),
         }
@@ -61,6 +60,18 @@ pub fn take_back(workspace: &Workspace, roots: &[PathBuf], before: &Before, stat
         notes.push(format!("[NOT taken back, look at it: {}]", left.join(", ")));
     }
     Some(notes.join("\n"))
+}
+
+/// `path`, or of a folder that holds what was admitted only the rest.
+pub fn not_admitted(path: &Path, admitted: &[PathBuf]) -> Vec<PathBuf> {
+    if admitted.iter().any(|admitted| path.starts_with(admitted)) {
+        return Vec::new();
+    }
+    if !admitted.iter().any(|admitted| admitted.starts_with(path)) || path.is_symlink() {
+        return vec![path.to_path_buf()];
+    }
+    let inside = fs::read_dir(path).into_iter().flatten().flatten();
+    inside.flat_map(|entry| not_admitted(&entry.path(), admitted)).collect()
 }
 
 /// The folder it lies in is opened beneath its root, without links: what a survivor of the command exchanges changes nothing.
