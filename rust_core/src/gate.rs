@@ -107,6 +107,8 @@ pub struct Setup<'a> {
     pub session: &'a str,
     /// The folder of the interpreter that runs us.
     pub programs: Option<&'a Path>,
+    /// Folders that what runs beside us is read from: the interpreter's environment and our own package.
+    pub installed: &'a [PathBuf],
     /// Of the sandbox.
     pub sandbox: sandbox::Settings,
 }
@@ -122,7 +124,8 @@ impl Core {
             .create(&outputs)
             .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be made: {error}", outputs.display())))?;
         let workspace = Workspace::new(workspace, setup.extra_roots, std::slice::from_ref(&outputs))?;
-        let sandbox = Sandbox::new(setup.sandbox, &workspace.writable_roots(), &state, setup.programs)?;
+        let sandbox =
+            Sandbox::new(setup.sandbox, &workspace.writable_roots(), &state, setup.programs, setup.installed)?;
         let workspace = workspace.hiding(sandbox.secrets());
         let policy =
             Policy { workspace: workspace.path().to_path_buf(), home: std::env::home_dir(), ..Policy::default() };

@@ -270,8 +270,10 @@ mod _core {
             let programs = (!programs.is_empty()).then(|| PathBuf::from(programs));
             let sandbox = serde_json::from_str(sandbox)
                 .map_err(|error| PyValueError::new_err(format!("The sandbox's settings cannot be read: {error}.")))?;
+            let installed = installed(py);
             let setup = gate::Setup {
                 extra_roots: &extra,
+                installed: &installed,
                 state: (!state_dir.is_empty()).then(|| Path::new(state_dir)),
                 session: session_id,
                 programs: programs.as_deref(),
@@ -502,6 +504,16 @@ mod _core {
     fn interpreter(py: Python<'_>) -> Option<PathBuf> {
         let path = py.import("sys").and_then(|sys| sys.getattr("executable")?.extract::<PathBuf>()).ok()?;
         path.is_absolute().then_some(path)
+    }
+
+    /// The folders of Python's environment and of this package: what runs beside the kernel is read from there.
+    fn installed(py: Python<'_>) -> Vec<PathBuf> {
+        let text = |module: &str, name: &str| {
+            let value = py.import(module).and_then(|module| module.getattr(name)?.extract::<PathBuf>());
+            value.ok().filter(|path| path.is_absolute())
+        };
+        let package = text("claw_kernel", "__file__").and_then(|file| Some(file.parent()?.to_path_buf()));
+        [text("sys", "prefix"), text("sys", "base_prefix"), package].into_iter().flatten().collect()
     }
 
     fn to_json(value: &impl serde::Serialize) -> PyResult<String> {

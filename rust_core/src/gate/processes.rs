@@ -151,6 +151,7 @@ impl Core {
         if let Confinement::On(enclosure) = &mut confinement {
             // Interpreters and language servers fail where their cache cannot be written.
             enclosure.variables.push(("XDG_CACHE_HOME".into(), "/tmp/cache".into()));
+            enclosure.show(start.command.iter().map(Path::new));
         }
         let running = sandbox::spawn(&sandbox::Request {
             program: &program,

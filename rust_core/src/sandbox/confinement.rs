@@ -1,10 +1,10 @@
 //! What holds for the processes of one call.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::order::{Layers, Place};
+use super::order::{Layers, Place, Treatment};
 use crate::network::Hosts;
 
 /// Computed by `Sandbox::confinement` for each call.
@@ -38,4 +38,24 @@ pub struct Enclosure {
     pub variables: Vec<(OsString, OsString)>,
     /// Where the launcher may be put.
     pub state: PathBuf,
+}
+
+impl Enclosure {
+    /// Files of the machine's folder for temporary files that a tool of ours names: a command sees a folder of its own there.
+    pub fn show<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) {
+        let is_temporary = |path: &&Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
+        for path in paths.filter(is_temporary).filter_map(|path| path.canonicalize().ok()) {
+            let is_own = |place: &Place| place.source != place.path; // the command's own folder for temporary files
+            if path.is_file() && !self.places.iter().any(|place| !is_own(place) && path.starts_with(&place.path)) {
+                let (path, source) = (path.clone(), path);
+                self.places.push(Place { treatment: Treatment::Protect, path, source });
+            }
+        }
+        self.sort();
+    }
+
+    /// What lies deeper comes later.
+    fn sort(&mut self) {
+        self.places.sort_by_key(|place| (place.path.components().count(), place.treatment));
+    }
 }

@@ -85,11 +85,20 @@ pub struct Sandbox {
     temporary: PathBuf,
     /// The environment of the interpreter we run in: its programs start outside the sandbox.
     programs: Option<PathBuf>,
+    /// The same, and our own package: seen by commands also where they lie below a folder for temporary files, of which a
+    /// command has one of its own.
+    installed: Vec<PathBuf>,
 }
 
 impl Sandbox {
     /// Fails where the folder for temporary files cannot be made, or a place of the settings is none.
-    pub fn new(settings: Settings, roots: &[PathBuf], state: &Path, programs: Option<&Path>) -> io::Result<Self> {
+    pub fn new(
+        settings: Settings,
+        roots: &[PathBuf],
+        state: &Path,
+        programs: Option<&Path>,
+        installed: &[PathBuf],
+    ) -> io::Result<Self> {
         let state = state.canonicalize()?;
         let home = settings.home.clone().or_else(std::env::home_dir);
         let mut all = roots.to_vec();
@@ -109,7 +118,9 @@ impl Sandbox {
         // A workspace inside the environment could not be written at all.
         let programs = programs.filter(|prefix| !all.iter().any(|root| root.starts_with(prefix)));
         let temporary = state.join("tmp").join(random_name());
-        Ok(Self { settings: Settings { home, ..settings }, roots: all, state, temporary, programs })
+        let is_apart = |path: &PathBuf| !all.iter().any(|root| root.starts_with(path) || path.starts_with(root));
+        let installed = installed.iter().filter_map(|path| path.canonicalize().ok()).filter(is_apart).collect();
+        Ok(Self { settings: Settings { home, ..settings }, roots: all, state, temporary, programs, installed })
     }
 
     /// What the settings ask for.
@@ -174,7 +185,12 @@ impl Sandbox {
         // Also where it lies below /tmp, which the command sees another of.
         let is_temporary = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
         let outputs = self.state.join("outputs"); // what a model is told to read on
-        for path in self.programs.iter().chain([&outputs]).filter(|path| is_inside(path) || is_temporary(path)) {
+        let mut shown: Vec<&PathBuf> =
+            self.programs.iter().chain([&outputs]).filter(|path| is_inside(path) || is_temporary(path)).collect();
+        shown.extend(self.installed.iter().filter(|path| is_temporary(path)));
+        shown.sort_unstable();
+        shown.dedup();
+        for path in shown {
             add(Treatment::Protect, path, path);
         }
         let mut hidden = self.secrets();
