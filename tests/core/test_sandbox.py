@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import Bench
 
 from claw_kernel._core import Core
+from tests.core.conftest import Bench
 
 
 @pytest.fixture(scope="module", autouse=True)
