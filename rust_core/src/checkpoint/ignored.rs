@@ -111,11 +111,11 @@ mod tests {
     fn deeper_rules_win_and_some_folders_never_count() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        std::fs::create_dir_all(root.join("work/sub")).unwrap();
+        std::fs::create_dir_all(root.join("project/sub")).unwrap();
         std::fs::create_dir(root.join(".git")).unwrap();
-        std::fs::write(root.join(".gitignore"), "*.bin\n/work/out/\n").unwrap();
-        std::fs::write(root.join("work/sub/.gitignore"), "!keep.bin\n").unwrap();
-        let work = root.join("work");
+        std::fs::write(root.join(".gitignore"), "*.bin\n/project/out/\n").unwrap();
+        std::fs::write(root.join("project/sub/.gitignore"), "!keep.bin\n").unwrap();
+        let work = root.join("project");
         let rules = Rules::of_workspace(&work);
         let ignored = |rules: &Rules, path: &str, is_folder| {
             let path = work.join(path);
