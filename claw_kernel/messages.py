@@ -293,13 +293,41 @@ class TurnError:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """From here on less of the transcript is sent; the record keeps all of it.
+
+    All before, and the first ``steps`` steps of turn ``turn_id``, is stood for by ``summary`` (empty: by itself). Outputs of the
+    calls in ``cleared`` are sent as one line each. ``usage`` and ``model`` (``provider/model``) are of the request that wrote
+    the summary; ``tokens_before`` is what the last request counted, ``tokens_after`` an estimate.
+    """
+
+    turn_id: str = ""
+    steps: int = 0
+    summary: str = ""
+    cleared: tuple[str, ...] = ()
+    reason: str = ""
+    tokens_before: int = 0
+    tokens_after: int = 0
+    model: str = ""
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One model request and the tool calls it asked for. ``results`` are in call order."""
+    """One model request and the tool calls it asked for. ``results`` are in call order.
+
+    ``model`` (``provider/model``) is the one that answered where that was not the turn's own (a fallback). ``request_hash`` is
+    ``sha256:`` and the hexadecimal digest of the request in canonical form. ``compaction`` took effect before the request.
+    """
 
     content: tuple[AssistantBlock, ...]
     results: tuple[ToolResult, ...] = ()
     usage: Usage = Usage()
     stop: ModelStop = "end_turn"
+    model: str = ""
+    request_hash: str = ""
+    duration_seconds: float = 0.0
+    compaction: Compaction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +335,9 @@ class TurnRecord:
     """What is stored for one turn, and nothing else is stored. JSON form: docs/record.md.
 
     ``prompt`` is the text the person typed; ``content`` is what was sent for it (after ``{variable}`` and ``@file``).
-    ``model`` is ``provider/model``. ``cost_usd`` is None where the price is unknown.
+    ``model`` is ``provider/model``. ``cost_usd`` is None where the price is unknown. ``parent_id`` is the turn this one goes on
+    from: a session is a tree of turns, and its transcript is one path in it; empty: nothing came before. ``environment`` says
+    what the turn ran on, as JSON.
     """
 
     turn_id: str
@@ -325,6 +355,8 @@ class TurnRecord:
     cost_usd: float | None = None
     duration_seconds: float = 0.0
     cell_id: str = ""
+    parent_id: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -352,6 +384,14 @@ class StepStarted:
 
     index: int
     type: Literal["step_started"] = "step_started"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextCompacted:
+    """From the next request on less is sent."""
+
+    compaction: Compaction
+    type: Literal["context_compacted"] = "context_compacted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,6 +458,7 @@ class TurnFinished:
 Event: TypeAlias = (
     TurnStarted
     | StepStarted
+    | ContextCompacted
     | TextDelta
     | ThinkingDelta
     | ToolCallDelta

@@ -14,6 +14,7 @@ from claw_kernel.messages import (
     ApprovalRequest,
     ApprovalRequested,
     ApprovalResolved,
+    ContextCompacted,
     Event,
     Message,
     MessageFinished,
@@ -131,7 +132,7 @@ class TurnView:
                     self.waiting_for = event.text
                 else:
                     self.notices.append(event.text)
-            case StepStarted() | StreamRestarted():
+            case StepStarted() | StreamRestarted() | ContextCompacted():
                 self._clear_step()
             case StepFinished():
                 step = scrub(write_value(event.step), self.redact)

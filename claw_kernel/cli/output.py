@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from claw_kernel.messages import (
     ApprovalRequested,
     ApprovalResolved,
+    ContextCompacted,
     Event,
     MessageFinished,
     ProviderNotice,
@@ -98,7 +99,7 @@ class TextOutput(Output):
                     self._close_line()
                 case StepStarted() | ThinkingDelta() | ToolCallDelta() | MessageFinished() | ToolOutput():
                     pass
-                case ApprovalResolved():
+                case ApprovalResolved() | ContextCompacted():
                     pass
                 case _:
                     assert_never(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 MIME_TYPE = "application/vnd.claw.turn+json"
 _ORDER = (
-    "format", "turn_id", "session_id", "cell_id", "prompt", "content", "model", "started_at", "duration_seconds",
+    "format", "turn_id", "session_id", "parent_id", "cell_id", "prompt", "content", "model", "started_at", "duration_seconds",
     "steps", "approvals", "notices", "stop_reason", "error", "usage", "cost_usd",
+    "environment",
 )  # fmt: skip
 _ALWAYS = {"format", "turn_id", "session_id", "prompt", "model", "started_at", "steps", "stop_reason", "type"}
 
@@ -109,8 +110,6 @@ def _plain(value: Any) -> Any:
 
 def repaired(record: TurnRecord) -> TurnRecord:
     """``record`` with exactly one result for each tool call, in call order: what a crash or an edit took is answered."""
-    from dataclasses import replace
-
     steps = tuple(_repaired_step(step) for step in record.steps)
     return record if steps == record.steps else replace(record, steps=steps)
 
@@ -124,4 +123,4 @@ def _repaired_step(step: Step) -> Step:
     results = tuple(by_call.get(call.id) or ToolResult(call.id, lost, is_error=True) for call in calls)
     if results == step.results:
         return step
-    return Step(step.content, results, step.usage, step.stop)
+    return replace(step, results=results)
