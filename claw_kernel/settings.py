@@ -11,40 +11,45 @@ where keys are sent (``base_url``, ``api``). Everything else in it is ignored wi
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
+from typing import Any
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.settings_fields import (
+    ENVIRONMENT,
+    SETTABLE,
+    TIGHTENING_MODES,
+    TRUSTED,
+    Api,
+    Approvals,
+    Behavior,
+    PermissionMode,
+    Rule,
+    checked,
+)
+from claw_kernel.settings_file import read_file, read_permissions, validated
 from claw_kernel.tool_settings import LanguageServerSettings, SearchSettings, read_tool_settings
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+__all__ = [
+    "SETTABLE",
+    "TIGHTENING_MODES",
+    "Api",
+    "Approvals",
+    "Behavior",
+    "PermissionMode",
+    "Rule",
+    "Settings",
+    "describe_settings",
+    "load_settings",
+    "tightened_by",
+    "without_login",
+]
 
-PermissionMode: TypeAlias = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"]
-Api: TypeAlias = Literal["anthropic", "openai-chat", "openai-responses"]
-Approvals: TypeAlias = Literal["auto", "extension", "widget", "stdin", "none"]
-Behavior: TypeAlias = Literal["allow", "ask", "deny"]
-
-TIGHTENING_MODES = ("plan", "dontAsk")
-"""Modes that anybody may set: they allow less than the others."""
 _SECRET_NAME_PARTS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTHORIZATION")
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A permission rule and the place it came from (a file, ``--allow``, ``%claw permissions``)."""
-
-    behavior: Behavior
-    rule: str
-    source: str
-    matches: tuple[str, ...] = ()
-    """Examples that the rule must match; checked when the policy is set."""
-    not_matches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Settings:
             given["sandbox"] = {**self.sandbox, **given["sandbox"]}
         rules = given.pop("rules", ())
         for name, value in given.items():
-            given[name] = _checked(name, value, source)
+            given[name] = checked(name, value, source)
             if self.is_managed(name, given[name]):
                 path = self.managed[name][1]
                 raise SettingsError(f"{name} cannot be {value!r} ({source}): it is managed by {path}.", "Leave it out.")
@@ -130,84 +135,7 @@ class Settings:
         return replace(self, **given, rules=(*self.rules, *rules), sources=sources)
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "permission_mode": get_args(PermissionMode),
-    "api": get_args(Api),
-    "approvals": get_args(Approvals),
-}
-_ENVIRONMENT = {
-    "CLAW_MODEL": "model",
-    "CLAW_BASE_URL": "base_url",
-    "CLAW_API": "api",
-    "CLAW_PERMISSION_MODE": "permission_mode",
-    "CLAW_APPROVALS": "approvals",
-    "CLAW_MAX_TURNS": "max_turns",
-    "CLAW_MAX_COST": "max_cost_usd",
-}
-SETTABLE = (
-    "model",
-    "base_url",
-    "api",
-    "permission_mode",
-    "approvals",
-    "max_turns",
-    "max_cost_usd",
-    "max_tokens",
-    "checkpoint_megabytes",
-    "checkpoint_seconds",
-)
-"""Fields that ``%claw config set`` and options may change."""
-
-
-_WANTED = {
-    "max_cost_usd": "an amount in US dollars such as 0.50",
-    "checkpoint_megabytes": "a whole number of MiB, 0 for no checkpoints",
-    "checkpoint_seconds": "seconds, from 0 to 600",
-}
-
-
-def _checked(name: str, value: Any, source: str) -> Any:
-    """``value`` in the field's type, or SettingsError."""
-    if choices := _CHOICES.get(name):
-        if value not in choices:
-            near = difflib.get_close_matches(str(value), choices, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"{name} cannot be {value!r} ({source}){hint}", f"Use one of {', '.join(choices)}.")
-        return value
-    try:
-        if name in ("max_turns", "max_tokens"):
-            number = int(value)
-            if number < 1 or (isinstance(value, float) and value != number):
-                raise ValueError
-            return number
-        if name == "checkpoint_megabytes":
-            megabytes = int(value)
-            if not 0 <= megabytes <= 1 << 20:
-                raise ValueError
-            return megabytes
-        if name == "checkpoint_seconds":
-            seconds = float(value)
-            if not 0 <= seconds <= 600:
-                raise ValueError
-            return seconds
-        if name == "max_cost_usd":
-            amount = float(value)
-            if not amount >= 0:
-                raise ValueError
-            return amount
-    except (TypeError, ValueError):
-        wanted = _WANTED.get(name, "a positive whole number")
-        raise SettingsError(f"{name} cannot be {value!r} ({source}).", f"Give {wanted}.") from None
-    if name in ("prices", "sandbox", "private_hosts", "search", "language_servers"):
-        return value
-    if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"{name} cannot be {value!r} ({source}).", "Give a non-empty text.")
-    return value.strip()
-
-
 MANAGED_FILE = "/etc/claw/settings.json"
-_TRUSTED = ("model", "permission_mode", "approvals", "max_turns", "max_cost_usd", "max_tokens", "prices")
-"""Fields that a project file may set once its folder is trusted."""
 
 
 def load_settings(cwd: str | None = None, env: Mapping[str, str] | None = None) -> Settings:
@@ -231,7 +159,7 @@ def load_settings(cwd: str | None = None, env: Mapping[str, str] | None = None) 
         settings = replace(settings, is_trusted=is_trusted(settings.state_dir, str(root)))
         for path in files:
             settings = _apply_project(settings, path)
-    for variable, key in _ENVIRONMENT.items():
+    for variable, key in ENVIRONMENT.items():
         if value := env.get(variable):
             settings = settings.with_options(variable, **{key: value})
     return settings
@@ -240,7 +168,7 @@ def load_settings(cwd: str | None = None, env: Mapping[str, str] | None = None) 
 def tightened_by(settings: Settings, permissions: Any, source: str) -> Settings:
     """``settings`` with what a notebook's header says of permissions (``{"mode", "ask", "deny"}``). Whoever sent the notebook
     can only tighten: what it allows is ignored with a notice. Raises SettingsError where it cannot be read."""
-    file, rules = _permissions(_validated({"permissions": permissions}, Path(source)), source)
+    file, rules = read_permissions(validated({"permissions": permissions}, Path(source)), source)
     kept = tuple(rule for rule in rules if rule.behavior != "allow")
     mode = file.get("permission_mode") if file.get("permission_mode") in TIGHTENING_MODES else None
     ignored = [*(["mode"] if mode is None and file else []), *(["allow"] if len(kept) < len(rules) else [])]
@@ -252,7 +180,7 @@ def tightened_by(settings: Settings, permissions: Any, source: str) -> Settings:
 
 def _apply_managed(settings: Settings, path: Path) -> Settings:
     source = str(path)
-    file, rules = _read(path)
+    file, rules = read_file(path)
     file = read_tool_settings(file, settings.env, source)
     settings = _noticed(settings, source, sorted(set(file) & set(settings.managed)), "ignored; managed already")
     file = {key: value for key, value in file.items() if key not in settings.managed}
@@ -261,17 +189,17 @@ def _apply_managed(settings: Settings, path: Path) -> Settings:
 
 
 def _apply_user(settings: Settings, path: Path) -> Settings:
-    file, rules = _read(path)
+    file, rules = read_file(path)
     return _without_managed(settings, path, read_tool_settings(file, settings.env, str(path)), rules)
 
 
 def _apply_project(settings: Settings, path: Path) -> Settings:
-    file, rules = _read(path)
+    file, rules = read_file(path)
     hosts = [rule for rule in rules if rule.behavior == "allow" and rule.rule.lstrip().startswith("Network")]
     kept_rules = tuple(
         rule for rule in rules if rule.behavior != "allow" or (settings.is_trusted and rule not in hosts)
     )
-    allowed = _TRUSTED if settings.is_trusted else ("model",)
+    allowed = TRUSTED if settings.is_trusted else ("model",)
     kept = {key: value for key, value in file.items() if key in allowed}
     tighter = {**settings.sandbox, **_tightened_sandbox(settings.sandbox, file.get("sandbox", {}))}
     if tighter != settings.sandbox:
@@ -286,7 +214,7 @@ def _apply_project(settings: Settings, path: Path) -> Settings:
     never = [
         key
         for key in sorted(file)
-        if (key not in _TRUSTED and not (key == "sandbox" and is_tightening))
+        if (key not in TRUSTED and not (key == "sandbox" and is_tightening))
         or (key == "permission_mode" and mode == "bypassPermissions")
     ]
     untrusted = [key for key in sorted(file) if key not in kept and key not in never and key != "sandbox"]
@@ -314,39 +242,6 @@ def _noticed(settings: Settings, source: str, ignored: list[str], why: str) -> S
     return replace(settings, notices=(*settings.notices, f"{source}: {', '.join(ignored)} {why}."))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], tuple[Rule, ...]]:
-    """Fields and rules of a settings file; nothing where there is none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}, ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}.", "Mend or remove the file.") from error
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingsError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
-            "Mend or remove the file.",
-        ) from error
-    return _permissions(_validated(content, path), str(path))
-
-
-def _permissions(file: dict[str, Any], source: str) -> tuple[dict[str, Any], tuple[Rule, ...]]:
-    """The permissions of a validated file as rules and a field of their own."""
-    permissions = file.pop("permissions", {})
-    rules = []
-    for behavior in get_args(Behavior):
-        for rule in permissions.get(behavior, ()):
-            written = {"rule": rule} if isinstance(rule, str) else rule
-            examples = (tuple(written.get(name, ())) for name in ("matches", "not_matches"))
-            rules.append(Rule(behavior, written["rule"], source, *examples))
-    if mode := permissions.get("mode"):
-        file["permission_mode"] = mode
-    rules.extend(Rule("allow", f"Network(domain:{host})", source) for host in file.get("sandbox", {}).pop("hosts", ()))
-    return file, tuple(rules)
-
-
 def _tightened_sandbox(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """What a project may say of the sandbox: that all of it must hold, more that is hidden, and that nothing leaves it."""
     kept: dict[str, Any] = {}
@@ -357,106 +252,6 @@ def _tightened_sandbox(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> di
     if theirs.get("hidden"):
         kept["hidden"] = [*mine.get("hidden", ()), *theirs["hidden"]]
     return kept
-
-
-def _validated(content: Any, path: Path) -> dict[str, Any]:
-    from pydantic import ValidationError
-
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path} does not hold a JSON object.", 'Write settings as {"model": "…"}.')
-    try:
-        return _file_model().model_validate(content).model_dump(exclude_none=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        known = _KNOWN.get(str(first["loc"][0]), []) if len(first["loc"]) > 1 else list(_file_model().model_fields)
-        near = difflib.get_close_matches(str(first["loc"][-1]) if first["loc"] else "", known, 1)
-        if first["type"] == "extra_forbidden":
-            hint = (
-                f"Did you mean {near[0]}?"
-                if near
-                else f"Known settings: {', '.join(known)}."
-                if known
-                else "Remove it."
-            )
-            raise SettingsError(f"{path}: unknown setting {where}.", hint) from None
-        raise SettingsError(f"{path}: {where}: {first['msg']}.", "Mend or remove the setting.") from None
-
-
-_KNOWN = {
-    "permissions": ["mode", "allow", "ask", "deny"],
-    "sandbox": ["mode", "writable", "hidden", "hosts", "devices", "limits", "escalation"],
-    "web": ["allow_private_hosts", "search", "engine", "url", "key"],
-    "lsp": ["command", "extensions", "options"],
-}
-"""What may stand inside a setting, for "did you mean"."""
-_FILE_MODEL: type[BaseModel] | None = None
-
-
-def _file_model() -> type[BaseModel]:
-    """The shape of a settings file. Built on first use: pydantic costs 30 ms that most starts do not need."""
-    global _FILE_MODEL  # noqa: PLW0603
-    if _FILE_MODEL is None:
-        from pydantic import BaseModel, ConfigDict, Field
-
-        from claw_kernel.tool_settings import shapes
-
-        Web, LanguageServer = shapes()  # noqa: N806 - classes
-
-        class RuleWithExamples(BaseModel):
-            model_config = ConfigDict(extra="forbid")
-            rule: str
-            matches: list[str] = []
-            not_matches: list[str] = []
-
-        class Permissions(BaseModel):
-            model_config = ConfigDict(extra="forbid")
-            mode: PermissionMode | None = None
-            allow: list[str | RuleWithExamples] = []
-            ask: list[str | RuleWithExamples] = []
-            deny: list[str | RuleWithExamples] = []
-
-        class SandboxLimits(BaseModel):
-            model_config = ConfigDict(extra="forbid")
-            memory_mb: Annotated[int, Field(ge=1)] | None = None
-            file_mb: Annotated[int, Field(ge=0)] | None = None
-            processes: Annotated[int, Field(ge=1)] | None = None
-            cpu_seconds: Annotated[int, Field(ge=1)] | None = None
-
-        class Sandbox(BaseModel):
-            model_config = ConfigDict(extra="forbid")
-            mode: Literal["on", "weaker-ok", "off"] | None = None
-            writable: list[str] | None = None
-            hidden: list[str] | None = None
-            hosts: list[str] | None = None
-            devices: list[str] | None = None
-            limits: SandboxLimits | None = None
-            escalation: Literal["ask", "never"] | None = None
-
-        class SettingsFile(BaseModel):
-            model_config = ConfigDict(extra="forbid")
-            model: str | None = None
-            base_url: str | None = None
-            api: Api | None = None
-            permissions: Permissions | None = None
-            approvals: Approvals | None = None
-            max_turns: int | None = None
-            max_cost_usd: float | None = None
-            max_tokens: int | None = None
-            checkpoint_megabytes: int | None = None
-            checkpoint_seconds: float | None = None
-            prices: dict[str, dict[str, float]] | None = None
-            sandbox: Sandbox | None = None
-            web: Web | None = None  # type: ignore[valid-type]  # made by shapes()
-            lsp: dict[str, LanguageServer] | None = None  # type: ignore[valid-type]
-
-        # The annotations above are strings here; pydantic resolves them from this frame.
-        Sandbox.model_rebuild(_types_namespace={**globals(), **locals()})
-        RuleWithExamples.model_rebuild(_types_namespace={**globals(), **locals()})
-        Permissions.model_rebuild(_types_namespace={**globals(), **locals()})
-        SettingsFile.model_rebuild(_types_namespace={**globals(), **locals()})
-        _FILE_MODEL = SettingsFile
-    return _FILE_MODEL
 
 
 def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:
