@@ -1,8 +1,9 @@
-"""What a notebook file holds of a session: records from both carriers, and the header (docs/record.md)."""
+"""What a notebook holds of a session: records from both carriers, and the header (docs/record.md); storing a turn in it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from claw_kernel.errors import SessionError
 from claw_kernel.session.record import MIME_TYPE
 
 METADATA_KEY = "claw"
+BRANCHES_KEY = "branches"
+"""In the header: records of turns that no cell shows any more."""
+REPLACED_KEY = "replaced"
+"""In a drawn record: the turns its cell showed before, where nobody writes the notebook's metadata."""
 MAX_BYTES = 200_000_000
 """A larger file is not read for its session: it would hold the kernel for seconds."""
 
@@ -33,21 +38,87 @@ def read_notebook(path: str | Path) -> tuple[list[Any], dict[str, Any] | None]:
     return notebook_records(document), notebook_header(document)
 
 
-def notebook_records(document: dict[str, Any]) -> list[Any]:
-    """All records of a notebook in memory (a dict or an nbformat node), metadata first, in cell order."""
+def notebook_records(document: Mapping[str, Any]) -> list[Any]:
+    """All records of a notebook in memory (a dict or an nbformat node), metadata first, in cell order; at the end those that
+    no cell shows any more."""
     found: list[Any] = []
     for cell in document.get("cells", ()):
-        stored = cell.get("metadata", {}).get(METADATA_KEY)
-        if stored:
-            found.append(stored)
-        for output in cell.get("outputs", ()):
-            bundle = output.get("data", {}) if isinstance(output, dict) else {}
-            if record := bundle.get(MIME_TYPE):
-                found.append(record)
-    return found
+        found += [stored] if (stored := cell.get("metadata", {}).get(METADATA_KEY)) else []
+        for drawn in drawn_records(cell):
+            found.append(drawn)
+            found += _list(drawn, REPLACED_KEY)
+    return [*found, *_list(document.get("metadata", {}).get(METADATA_KEY), BRANCHES_KEY)]
 
 
-def notebook_header(document: dict[str, Any]) -> dict[str, Any] | None:
+def notebook_header(document: Mapping[str, Any]) -> dict[str, Any] | None:
     """The header, where there is one."""
     header = document.get("metadata", {}).get(METADATA_KEY)
-    return dict(header) if isinstance(header, dict) else None
+    return dict(header) if isinstance(header, Mapping) else None
+
+
+def drawn_records(cell: Mapping[str, Any]) -> list[Any]:
+    """The records in the outputs of a cell, unvalidated."""
+    outputs = cell.get("outputs", ())
+    bundles = [output.get("data", {}) for output in outputs if isinstance(output, Mapping)]
+    return [bundle[MIME_TYPE] for bundle in bundles if isinstance(bundle, Mapping) and bundle.get(MIME_TYPE)]
+
+
+def find_cell(document: Mapping[str, Any], cell_id: str, turn_id: str) -> dict[str, Any] | None:
+    """The code cell of a turn: by its id, else the first that shows the turn."""
+    shows: dict[str, Any] | None = None
+    for cell in document.get("cells", ()):
+        if cell.get("cell_type") != "code":
+            continue
+        if cell_id and cell.get("id") == cell_id:
+            found: dict[str, Any] = cell
+            return found
+        if shows is None and turn_id in map(_turn_id, drawn_records(cell)):
+            shows = cell
+    return shows
+
+
+def store(document: dict[str, Any], record: Mapping[str, Any], header: Mapping[str, Any] | None = None) -> bool:
+    """Put a finished turn (as ``write_record`` gives it) into a notebook in memory, as the labextension does in an open one:
+    the record into its cell's metadata, the header, if any, into the notebook's. The turn that the cell showed before goes to
+    the branches. False, and nothing is changed, where no cell has the record's ``cell_id`` or shows its turn."""
+    cell = find_cell(document, str(record.get("cell_id", "")), str(record.get("turn_id", "")))
+    if cell is None:
+        return False
+    metadata = cell.setdefault("metadata", {})
+    kept = {turn_id: stored for stored in branches(document) if (turn_id := _turn_id(stored))}
+    displaced = metadata.get(METADATA_KEY)
+    for drawn in drawn_records(cell):
+        if _turn_id(drawn) == record.get("turn_id"):
+            kept |= {_turn_id(old): old for old in _list(drawn, REPLACED_KEY)}
+    if (turn_id := _turn_id(displaced)) and turn_id != record.get("turn_id"):
+        kept[turn_id] = displaced
+    metadata[METADATA_KEY] = dict(record)
+    of_notebook = document.setdefault("metadata", {})
+    shown = {_turn_id(stored) for cell in document["cells"] for stored in _shown(cell)}
+    kept = {turn_id: stored for turn_id, stored in kept.items() if turn_id not in shown}
+    whole = dict(header if header is not None else of_notebook.get(METADATA_KEY) or {})
+    whole.pop(BRANCHES_KEY, None)
+    if kept:
+        whole[BRANCHES_KEY] = list(kept.values())
+    if whole:
+        of_notebook[METADATA_KEY] = whole
+    return True
+
+
+def branches(document: Mapping[str, Any]) -> list[Any]:
+    """The records that no cell shows any more, because their cells ran again."""
+    return _list(document.get("metadata", {}).get(METADATA_KEY), BRANCHES_KEY)
+
+
+def _shown(cell: Mapping[str, Any]) -> list[Any]:
+    stored = cell.get("metadata", {}).get(METADATA_KEY)
+    return [*([stored] if stored else []), *drawn_records(cell)]
+
+
+def _turn_id(record: Any) -> str:
+    return str(record.get("turn_id", "")) if isinstance(record, Mapping) else ""
+
+
+def _list(holder: Any, key: str) -> list[Any]:
+    found = holder.get(key) if isinstance(holder, Mapping) else None
+    return list(found) if isinstance(found, list) else []

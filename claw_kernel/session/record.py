@@ -19,6 +19,8 @@ _ORDER = (
     "steps", "approvals", "notices", "stop_reason", "error", "usage", "cost_usd",
     "environment",
 )  # fmt: skip
+_NOT_STORED = {"live", "replaced"}
+"""Keys of a drawn record (docs/record.md) that are no part of the turn."""
 _ALWAYS = {"format", "turn_id", "session_id", "prompt", "model", "started_at", "steps", "stop_reason", "type"}
 
 
@@ -47,7 +49,7 @@ def read_record(document: Any) -> TurnRecord:
     from pydantic import ValidationError
 
     try:
-        record: TurnRecord = _adapter().validate_python({k: v for k, v in document.items() if k != "live"})
+        record: TurnRecord = _adapter().validate_python({k: v for k, v in document.items() if k not in _NOT_STORED})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
