@@ -27,6 +27,7 @@ from claw_kernel.settings_fields import (
     Api,
     Approvals,
     Behavior,
+    Effort,
     PermissionMode,
     Rule,
     checked,
@@ -40,6 +41,7 @@ __all__ = [
     "Api",
     "Approvals",
     "Behavior",
+    "Effort",
     "PermissionMode",
     "Rule",
     "Settings",
@@ -79,6 +81,16 @@ class Settings:
     """What ``Core`` takes as ``sandbox``: mode, writable, hidden, devices, limits, escalation."""
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """``{"provider/model": {"input": …, "output": …, "cache_read": …, "cache_write": …}}``, US dollars per million tokens."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Short names for models: ``{"fast": "groq/…"}``."""
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What is known of models beyond the catalogue: ``{"provider/model": {"context_window": 32768}}``, see ``ModelCard``."""
+    effort: Effort | None = None
+    """How much a model thinks before it answers; None: as its provider has it."""
+    fallback_models: tuple[str, ...] = ()
+    """Asked in this order where the chosen model cannot be had."""
+    ca_file: str | None = None
+    """Certificates (PEM) that servers of models may show, besides the usual ones."""
     private_hosts: tuple[str, ...] = ()
     """Hosts on this machine or a private network that WebFetch may ask for."""
     search: SearchSettings | None = None
@@ -261,6 +273,7 @@ def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:
     for item in fields(settings):
         if item.name in SETTABLE:
             value = getattr(settings, item.name)
+            value = ", ".join(value) or None if isinstance(value, tuple) else value
             shown = "not set" if value is None else without_login(str(value)) if item.name == "base_url" else str(value)
             rows.append((item.name, shown, settings.sources.get(item.name, "default")))
     return rows

@@ -13,8 +13,11 @@ from claw_kernel.errors import SettingsError
 PermissionMode: TypeAlias = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"]
 Api: TypeAlias = Literal["anthropic", "openai-chat", "openai-responses"]
 Approvals: TypeAlias = Literal["auto", "extension", "widget", "stdin", "none"]
+Effort: TypeAlias = Literal["none", "low", "medium", "high", "max"]
 Behavior: TypeAlias = Literal["allow", "ask", "deny"]
 
+MAX_FALLBACK_MODELS = 3
+"""Each is asked only after the one before was given up on, so a longer list would keep a person waiting for minutes."""
 TIGHTENING_MODES = ("plan", "dontAsk")
 """Modes that anybody may set: they allow less than the others."""
 
@@ -94,6 +97,15 @@ def _amount(most: float = float("inf")) -> Callable[[Any], float]:
     return read
 
 
+def _models(value: Any) -> tuple[str, ...]:
+    """Names in a list, or in one text with commas or spaces between them (``none``: no names)."""
+    names = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+    names = [] if names == ["none"] else names
+    if len(names) > MAX_FALLBACK_MODELS or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError
+    return tuple(names)
+
+
 def _one_of(name: str, kind: Any, **others: Any) -> Field:
     return Field(name, kind, _choice(kind), f"Use one of {', '.join(get_args(kind))}", **others)
 
@@ -108,6 +120,15 @@ FIELDS: dict[str, Field] = {
         Field("model", str, _text, _TEXT, "CLAW_MODEL", is_trusted=True),
         Field("base_url", str, _text, _TEXT, "CLAW_BASE_URL"),
         _one_of("api", Api, variable="CLAW_API"),
+        Field("ca_file", str, _text, _TEXT),
+        _one_of("effort", Effort, variable="CLAW_EFFORT", is_trusted=True),
+        Field(
+            "fallback_models",
+            list,
+            _models,
+            f"Give at most {MAX_FALLBACK_MODELS} models, or none",
+            is_trusted=True,
+        ),
         _one_of("permission_mode", PermissionMode, variable="CLAW_PERMISSION_MODE", is_trusted=True, is_in_files=False),
         _one_of("approvals", Approvals, variable="CLAW_APPROVALS", is_trusted=True),
         Field("max_turns", int, _whole(), _POSITIVE, "CLAW_MAX_TURNS", is_trusted=True),

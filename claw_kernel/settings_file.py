@@ -122,10 +122,21 @@ def _file_model() -> type[BaseModel]:
             limits: SandboxLimits | None = None
             escalation: Literal["ask", "never"] | None = None
 
+        class ModelFacts(BaseModel):
+            model_config = ConfigDict(extra="forbid")
+            context_window: Annotated[int, Field(ge=1)] | None = None
+            output_limit: Annotated[int, Field(ge=1)] | None = None
+            has_images: bool | None = None
+            has_thinking: bool | None = None
+            has_tools: bool | None = None
+            has_structured_output: bool | None = None
+
         class Nested(BaseModel):
             model_config = ConfigDict(extra="forbid")
             permissions: Permissions | None = None
             prices: dict[str, dict[str, float]] | None = None
+            aliases: dict[str, Annotated[str, Field(pattern=r"^[^/\s]+/\S+$")]] | None = None
+            models: dict[str, ModelFacts] | None = None
             sandbox: Sandbox | None = None
             web: Web | None = None  # type: ignore[valid-type]  # made by shapes()
             lsp: dict[str, LanguageServer] | None = None  # type: ignore[valid-type]

@@ -91,13 +91,14 @@ class Request:
 
 class ModelServer:
     """``base_url`` has no path. ``models``: what ``/v1/models`` lists. ``repeat``: answers are served in a circle.
-    ``tls``: an ``ssl.SSLContext`` to serve https with."""
+    ``tls``: an ``ssl.SSLContext`` to serve https with. ``pages``: gives the ``Response`` to whatever is no request to a model."""
 
-    def __init__(self, *, port=0, models=(), repeat=False, is_checking=True, tls=None):
+    def __init__(self, *, port=0, models=(), repeat=False, is_checking=True, tls=None, pages=None):
         self.requests = []
         self.models = list(models)
         self._answers = deque()
         self._repeat = repeat
+        self._pages = pages
         self._is_checking = is_checking
         self._lock = threading.Lock()
         self.connections = 0
@@ -182,7 +183,9 @@ class ModelServer:
         with self._lock:
             request = Request(method, path, headers, body, received_at)
             self.requests.append(request)
-            if method == "GET":
+            if self._pages is not None and (method == "GET" or path.startswith("/api/")):
+                response = self._pages(request)
+            elif method == "GET":
                 response = self._list_models(path)
             elif self._answers:
                 response = self._answers.popleft()

@@ -325,7 +325,14 @@ class Agent:
 
     def _provider_settings(self) -> ProviderSettings:
         settings = self.settings
-        return ProviderSettings(env=settings.env, base_url=settings.base_url, api=settings.api, cwd=settings.cwd)
+        return ProviderSettings(
+            env=settings.env,
+            base_url=settings.base_url,
+            api=settings.api,
+            cwd=settings.cwd,
+            aliases=settings.aliases,
+            models=settings.models,
+        )
 
     def _python_tools(self, namespace: Namespace | None) -> list[PythonTool | AskingTool]:
         """In the order the model sees them."""

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from claw_kernel.errors import AuthError, ModelNotFoundError, SettingsError
 from claw_kernel.messages import ModelRequest, ProviderEvent
+from claw_kernel.providers.catalogue import resolve_alias
 from claw_kernel.providers.known import DEFAULT_MODELS, KNOWN, LOCAL, KnownProvider
 from claw_kernel.providers.settings import Api, ProviderSettings, Retries, Timeouts
 
@@ -54,7 +55,7 @@ class Provider(Protocol):
 
 
 def open_provider(model: str | None, settings: ProviderSettings) -> tuple[Provider, str]:
-    """The provider of ``model`` (``provider/model``) and the provider's own name for it. Sends nothing.
+    """The provider of ``model`` (``provider/model``, or an alias) and the provider's own name for it. Sends nothing.
 
     With ``settings.base_url`` and ``settings.api`` the whole name is what that server calls its model (a leading ``local/`` or
     ``anthropic/`` is taken off); with ``base_url`` alone a known provider before the slash stays that provider, at the other address.
@@ -63,32 +64,42 @@ def open_provider(model: str | None, settings: ProviderSettings) -> tuple[Provid
     """
     if not model:
         raise _nothing_found(settings)
+    if not settings.base_url:
+        model = resolve_alias(model, settings.aliases)
     provider, _, name = model.partition("/")
     if provider == "scripted":
         return _open_scripted(name, settings)
-    known, name = _find_known(model, settings)
-    if not name:
-        raise ModelNotFoundError(
-            f"{model!r} names no model.", f"Write it as {known.name}/<model>, with a model that {known.name} has."
-        )
-    base_url = server_address(known, settings)
+    server, name = find_server(model, settings)
+    known = server.known
     api = settings.api or known.api
     if settings.api and known.name != "local" and not settings.base_url and api != known.api:
         is_openai = known.name == "openai" and api != "anthropic"
         if not is_openai:
             raise SettingsError(f"{known.name} does not speak {api}.", f"Leave --api out, or use {known.api}.")
-    variable, key = _find_key(known, settings)
-    if not key and known.key_variables and not known.is_local and not settings.base_url and known is not LOCAL:
+    if not server.key and known.key_variables and not known.is_local and not settings.base_url and known is not LOCAL:
         raise AuthError(
             f"No key for {known.name}: {' and '.join(known.key_variables)} "
             f"{'is' if len(known.key_variables) == 1 else 'are'} not set.",
             f"Set {known.key_variables[0]} (keys: {known.keys_url}) and restart the kernel, or choose another model.",
         )
-    from claw_kernel.providers._faults import Server
     from claw_kernel.providers._http import HttpProvider
 
-    server = Server(known, base_url, variable, key)
     return HttpProvider(server, _OPENERS[api](server), settings), name
+
+
+def find_server(model: str, settings: ProviderSettings) -> tuple[Server, str]:
+    """Who is asked for ``provider/model``, and its name there. Raises as ``open_provider`` does, but not where a key is missing."""
+    from claw_kernel.providers._faults import Server
+
+    if not settings.base_url:
+        model = resolve_alias(model, settings.aliases)
+    known, name = _find_known(model, settings)
+    if not name:
+        raise ModelNotFoundError(
+            f"{model!r} names no model.", f"Write it as {known.name}/<model>, with a model that {known.name} has."
+        )
+    variable, key = _find_key(known, settings)
+    return Server(known, server_address(known, settings), variable, key), name
 
 
 def server_address(known: KnownProvider, settings: ProviderSettings) -> str:

@@ -119,6 +119,22 @@ KNOWN: dict[str, KnownProvider] = {
             keys_url="https://aistudio.google.com/apikey",
         ),
         KnownProvider(
+            "moonshot",
+            "openai-chat",
+            "https://api.moonshot.ai/v1",
+            ("MOONSHOT_API_KEY",),
+            ("MOONSHOT_BASE_URL",),
+            keys_url="https://platform.moonshot.ai/console/api-keys",
+        ),
+        KnownProvider(
+            "dashscope",
+            "openai-chat",
+            "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+            ("DASHSCOPE_API_KEY",),
+            ("DASHSCOPE_BASE_URL",),
+            keys_url="https://modelstudio.console.alibabacloud.com",
+        ),
+        KnownProvider(
             "ollama",
             "openai-chat",
             "http://127.0.0.1:11434/v1",

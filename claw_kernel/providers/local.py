@@ -1,9 +1,10 @@
-"""OpenAI-compatible servers on this machine, found on their usual ports when no key is set."""
+"""OpenAI-compatible servers on this machine: found on their usual ports when no key is set, and asked how much they take."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,14 +52,79 @@ async def list_models(base_url: str, key: str = "") -> list[str]:
     return []
 
 
-async def _get(host: str, port: int, path: str, key: str) -> Any:
-    """A request of HTTP/1.0, so that the answer ends with the connection and nothing has to be imported for it."""
+async def ask_context_window(model: str, settings: ProviderSettings) -> int | None:
+    """How many tokens the server takes that ``provider/model`` is served by; None for a hosted one, and where none answers in
+    time or says it. Takes at most ``PROBE_SECONDS`` and raises nothing."""
+    from claw_kernel.errors import ClawError
+    from claw_kernel.providers import find_server
+
+    try:
+        server, name = find_server(model, settings)
+    except ClawError:
+        return None
+    parts = urlsplit(server.base_url)
+    if parts.scheme != "http" or not parts.hostname:
+        return None
+    root = parts.path.rstrip("/").removesuffix("/v1")
+    places = _PLACES.get(server.name, (f"{parts.path.rstrip('/')}/models", "/props"))
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            for place in places:
+                path = place if server.name not in _PLACES else root + place
+                content = json.dumps({"model": name}) if place == "/api/show" else ""
+                try:
+                    value = await _get(parts.hostname, parts.port or 80, path, server.key, content)
+                except (ValueError, asyncio.IncompleteReadError):
+                    continue
+                window = _read_window(value, name)
+                if window is not None:
+                    return window
+    except (OSError, TimeoutError):
+        pass
+    return None
+
+
+_PLACES = {
+    "ollama": ("/api/ps", "/api/show"),  # what is loaded with which num_ctx; what the Modelfile says
+    "llamacpp": ("/props", "/v1/models"),
+    "vllm": ("/v1/models",),
+    "lmstudio": ("/api/v0/models", "/v1/models"),
+}
+_WINDOW_FIELDS = ("loaded_context_length", "max_model_len", "context_length", "context_window", "max_context_length")
+
+
+def _read_window(value: Any, model: str) -> int | None:
+    """From llama.cpp's ``/props``, Ollama's ``/api/show``, or the model's entry in a list of models."""
+    if not isinstance(value, dict):
+        return None
+    generation = value.get("default_generation_settings")
+    if isinstance(generation, dict) and _is_count(generation.get("n_ctx")):
+        return int(generation["n_ctx"])
+    if isinstance(value.get("parameters"), str):
+        found = re.search(r"^num_ctx\s+(\d+)", value["parameters"], re.MULTILINE)
+        return int(found[1]) if found else None
+    entries = value.get("data") or value.get("models")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and model in {entry.get("id"), entry.get("name"), entry.get("model")}:
+            return next((int(entry[name]) for name in _WINDOW_FIELDS if _is_count(entry.get(name))), None)
+    return None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+async def _get(host: str, port: int, path: str, key: str, content: str = "") -> Any:
+    """A request of HTTP/1.0, so that the answer ends with the connection and nothing has to be imported for it. With
+    ``content`` it is a POST."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         login = f"Authorization: Bearer {key}\r\n" if key else ""
+        method = "POST" if content else "GET"
+        length = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n" if content else ""
         writer.write(
-            f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\nAccept: application/json\r\n{login}"
-            "Connection: close\r\n\r\n".encode("latin-1")
+            f"{method} {path} HTTP/1.0\r\nHost: {host}:{port}\r\nAccept: application/json\r\n{login}{length}"
+            f"Connection: close\r\n\r\n{content}".encode("latin-1")
         )
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         if head.split(b" ", 2)[1:2] != [b"200"]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from claw_kernel.messages import Usage
+from claw_kernel.providers.catalogue import PRICE_TABLE_NAMES
 from claw_kernel.providers.known import KNOWN
-
-_IDS = {"gemini": "google", "xai": "x-ai"}
-"""Names of the price table that differ from ours."""
 
 
 def preload() -> None:
@@ -45,6 +43,8 @@ def cost_usd(
         output_tokens=usage.output_tokens,
     )
     try:
-        return float(genai_prices.calc_price(counted, model, provider_id=_IDS.get(provider, provider)).total_price)
+        return float(
+            genai_prices.calc_price(counted, model, provider_id=PRICE_TABLE_NAMES.get(provider, provider)).total_price
+        )
     except (LookupError, ValueError):  # not in the table, or a counter it has no price for
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Api: TypeAlias = Literal["anthropic", "openai-chat", "openai-responses"]
 
@@ -40,11 +40,13 @@ class Retries:
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
     """``env``: the environment to look for keys in. ``base_url`` and ``api`` override the provider's own (``--base-url``,
-    ``--api``). ``cwd``: what ``scripted/<path>`` is relative to."""
+    ``--api``). ``cwd``: what ``scripted/<path>`` is relative to. ``aliases`` and ``models``: see ``catalogue.py``."""
 
     env: Mapping[str, str] = field(default_factory=dict)
     base_url: str | None = None
     api: Api | None = None
     cwd: str = "."
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
