@@ -251,3 +251,13 @@ def tool_aliases(name: str) -> list[str]:
 def rename_arguments(tool: str, arguments: str) -> str:
     """The JSON object ``arguments`` with usual other names of arguments (``cmd`` of Bash) replaced by the tool's own, where
     those are free. For Python tools whose arguments do not fit; the core does it for its own."""
+
+def make_signing_key(comment: str) -> tuple[str, str]:
+    """A new ed25519 key without a passphrase: private half in OpenSSH's format, and the line of the public half."""
+
+def sign_message(private_key: str, namespace: str, message: bytes) -> tuple[str, str]:
+    """Signature of ``message`` in the format of ``ssh-keygen -Y sign`` (PEM), and the public key (``ssh-ed25519 …``).
+    ``private_key``: the text of an OpenSSH key file. Raises ValueError where that is no ed25519 key or has a passphrase."""
+
+def signer_of(signature: str, namespace: str, message: bytes) -> str:
+    """The public key (``ssh-ed25519 …``) whose owner made ``signature`` of ``message``. Raises ValueError where nobody did."""

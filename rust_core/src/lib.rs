@@ -25,6 +25,7 @@ mod process;
 mod sandbox;
 mod secret;
 mod shell;
+mod signing;
 mod subjects;
 mod tools;
 mod visible;
@@ -498,6 +499,21 @@ mod _core {
         };
         catalogue::rename_arguments(tool, &mut arguments);
         to_json(&arguments)
+    }
+
+    #[pyfunction]
+    fn make_signing_key(comment: &str) -> PyResult<(String, String)> {
+        crate::signing::make_key(comment).map_err(PyValueError::new_err)
+    }
+
+    #[pyfunction]
+    fn sign_message(private_key: &str, namespace: &str, message: &[u8]) -> PyResult<(String, String)> {
+        crate::signing::sign(private_key, namespace, message).map_err(PyValueError::new_err)
+    }
+
+    #[pyfunction]
+    fn signer_of(signature: &str, namespace: &str, message: &[u8]) -> PyResult<String> {
+        crate::signing::signer(signature, namespace, message).map_err(PyValueError::new_err)
     }
 
     /// `sys.executable`; nothing where Python is embedded in another program.

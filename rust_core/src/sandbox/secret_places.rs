@@ -46,6 +46,7 @@ const IN_HOME: &[&str] = &[
     ".huggingface/token",
     ".claw/credentials",
     ".claw/credentials.json",
+    ".claw/signing_key",
     ".claude.json",
     ".claude/.credentials.json",
     ".codex/auth.json",

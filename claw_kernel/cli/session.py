@@ -1,0 +1,120 @@
+"""``claw session``: what a person does with the session that a notebook file holds. Each word is one function here."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Callable
+
+from claw_kernel.cli import DONE, FAILED, UsageError, nearest
+from claw_kernel.cli.arguments import Parser
+
+UNSIGNED, UNKNOWN_KEY = 4, 5
+"""Exit codes of ``verify``: a turn that nobody signed · one signed with a key that is not known here."""
+
+
+def run(arguments: list[str]) -> int:
+    """Raises UsageError and SessionError."""
+    match arguments:
+        case [] | ["-h" | "--help"]:
+            print("usage: claw session WORD NOTEBOOK …\n")
+            print("\n".join(f"  {name:<8} {purpose}" for name, (purpose, _) in WORDS.items()))
+            print("\nSee claw session WORD --help.")
+            return DONE
+        case [word, *rest] if word in WORDS:
+            return WORDS[word][1](rest)
+        case [word, *_]:
+            raise UsageError(f"unknown word {word!r}{nearest(word, list(WORDS))} See claw session --help.")
+        case _:
+            raise AssertionError(arguments)
+
+
+def _sign(arguments: list[str]) -> int:
+    from claw_kernel.session.notebook import notebook_header, notebook_records
+    from claw_kernel.session.notebook_file import NotebookFile, with_member
+    from claw_kernel.session.session import now
+    from claw_kernel.session.signature import KEY_FILE, signed_header, signing_key
+    from claw_kernel.settings import load_settings
+
+    parser = Parser(
+        "session sign",
+        "Vouch for the turns a notebook holds, as they are now. The signature stands in the notebook's metadata.",
+        f"Without --key a key of Claw's own is used, made on first use: ~/.claw/{KEY_FILE}. Colleagues put the line that is\n"
+        "printed into their ~/.claw/allowed_signers. Close the notebook in the editor first, or reload it afterwards.",
+    )
+    parser.add_argument("notebook", metavar="NOTEBOOK")
+    parser.add_argument("--key", metavar="FILE", help="an ed25519 key of OpenSSH without a passphrase")
+    options = parser.read(arguments)
+    home = load_settings().home
+    notebook = NotebookFile(options.notebook)
+    records, header = notebook_records(notebook.document), notebook_header(notebook.document)
+    if not records:
+        print(f"{options.notebook} holds no turns of Claw: nothing was signed.")
+        return FAILED
+    name = f"{getpass.getuser()}@{socket.gethostname()}"
+    key = _key_text(options.key) if options.key else signing_key(home, name)
+    signed = signed_header(records, header or {}, key, now())
+    if signed != header:
+        notebook.write(with_member(notebook.text, ("metadata", "claw", "signatures"), signed["signatures"]))
+    count = len(signed["signatures"][-1]["turns"])
+    print(f"{options.notebook}: {count} {'turn' if count == 1 else 'turns'} signed.")
+    print(f"{name} {_public_line(key)}")
+    return DONE
+
+
+def _verify(arguments: list[str]) -> int:
+    from claw_kernel.session.notebook import read_notebook
+    from claw_kernel.session.signature import known_signers, verify_session
+    from claw_kernel.settings import load_settings
+
+    parser = Parser(
+        "session verify",
+        "Say of each turn of a notebook who signed it, and whether it was changed since.",
+        "Exit codes: 0 all signed by known keys, 1 edited, removed or reordered, 4 unsigned turns, 5 signed by unknown keys.",
+    )
+    parser.add_argument("notebook", metavar="NOTEBOOK")
+    parser.add_argument("--signers", metavar="FILE", help="more keys to accept, in the format of ssh's allowed_signers")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.read(arguments)
+    records, header = read_notebook(options.notebook)
+    found = verify_session(records, header, known_signers(load_settings().home, options.signers))
+    if options.json:
+        turns = {turn_id: {"verdict": v.name, "signer": v.signer} for turn_id, v in found.turns.items()}
+        print(json.dumps({"turns": turns, "removed": found.removed, "is_reordered": found.is_reordered}, indent=1))
+    else:
+        for turn_id, verdict in found.turns.items():
+            by = f" by {verdict.signer}" if verdict.signer else ""
+            print(f"{turn_id}  {verdict.name.replace('_', ' ')}{by}")
+        for turn_id in found.removed:
+            print(f"{turn_id}  removed")
+        if found.is_reordered:
+            print("The turns stand in another order than they were signed in.")
+        if not found.turns and not found.removed:
+            print(f"{options.notebook} holds no turns of Claw.")
+    names = {verdict.name for verdict in found.turns.values()}
+    if "edited" in names or found.removed or found.is_reordered:
+        return FAILED
+    return UNKNOWN_KEY if "unknown_key" in names else UNSIGNED if "unsigned" in names else DONE
+
+
+def _key_text(path: str) -> str:
+    from pathlib import Path
+
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the key {path} cannot be read: {error}.") from None
+
+
+def _public_line(private_key: str) -> str:
+    from claw_kernel._core import sign_message
+
+    return sign_message(private_key, "claw-name", b"")[1]
+
+
+WORDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "sign": ("vouch for a notebook's turns with your key", _sign),
+    "verify": ("say who signed its turns, and whether they were changed since", _verify),
+}
+"""Purpose and function of each word, in the order of the help page."""
