@@ -29,7 +29,9 @@ class NotebookFile:
         try:
             self._state = self.path.stat()
             if self._state.st_size > MAX_BYTES:
-                raise SessionError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB.", "Clear outputs and try again.")
+                raise SessionError(
+                    f"{path} is larger than {MAX_BYTES // 1_000_000} MB.", "Clear outputs and try again."
+                )
             # Bytes, so that line ends stay as they are.
             self.text = self.path.read_bytes().decode("utf-8")
             self.document: dict[str, Any] = json.loads(self.text)
@@ -68,7 +70,9 @@ class NotebookFile:
                 Path(draft).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            raise SessionError(f"{self.path} cannot be written: {error.strerror or error}.", "Mend its rights.") from None
+            raise SessionError(
+                f"{self.path} cannot be written: {error.strerror or error}.", "Mend its rights."
+            ) from None
 
 
 def with_member(text: str, path: Sequence[str], value: Any) -> str:

@@ -44,6 +44,8 @@ class Session:
         self._is_own = session_id is not None
         self.permissions: dict[str, Any] = {}
         """What the notebook's header says of permissions, as it was found; who reads it lets it tighten only."""
+        self.signatures: list[Any] = []
+        """The header's signatures, as they were found: they hold for the turns they list (``signature.py``)."""
 
     @property
     def records(self) -> tuple[TurnRecord, ...]:
@@ -80,6 +82,7 @@ class Session:
         with self._lock:
             self.session_id = f"s_{uuid.uuid4().hex[:16]}"
             self.created_at = now()
+            self.signatures = []
             self._records = {}
             self._is_own = True
             self._is_stale = True
@@ -94,6 +97,8 @@ class Session:
         warnings: list[str] = []
         if isinstance(permissions := (header or {}).get("permissions"), dict) and not self.permissions:
             self.permissions = permissions
+        if isinstance(signatures := (header or {}).get("signatures"), list) and not self.signatures:
+            self.signatures = signatures
         found: dict[str, TurnRecord] = {}
         for document in documents:
             try:
@@ -142,6 +147,7 @@ class Session:
             # One turn of unknown price makes the total unknown: a smaller number would be wrong.
             "cost_usd": round(sum(known), 6) if len(known) == len(costs) else None,
             **({"permissions": self.permissions} if self.permissions else {}),
+            **({"signatures": self.signatures} if self.signatures else {}),
         }
 
     def transcript(self, model: str) -> list[Message]:

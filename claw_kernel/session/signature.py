@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from claw_kernel.errors import SessionError
+from claw_kernel.session.notebook import REPLACED_KEY
 
 NAMESPACE = "claw-session"
 """What a signature is for: one that was made for git or for mail does not count here."""
@@ -46,8 +47,9 @@ class SessionVerdict:
 
 
 def record_digest(document: Mapping[str, Any]) -> str:
-    """``sha256:…`` of a record as JSON: the same for every way to write the same values, without ``live``."""
-    return _digest({key: value for key, value in document.items() if key != "live"})
+    """``sha256:…`` of a record as JSON: the same for every way to write the same values. What is drawn with a record and is
+    not part of it does not count."""
+    return _digest({key: value for key, value in document.items() if key not in ("live", REPLACED_KEY)})
 
 
 def verify(
@@ -112,7 +114,9 @@ def signed_header(
     """
     from claw_kernel._core import sign_message
 
-    digests = {str(document["turn_id"]): record_digest(document) for document in documents if isinstance(document, dict)}
+    digests = {
+        str(document["turn_id"]): record_digest(document) for document in documents if isinstance(document, dict)
+    }
     body = {"turns": [f"{turn_id} {digest}" for turn_id, digest in digests.items()], "signed_at": signed_at}
     try:
         pem, key = sign_message(private_key, NAMESPACE, _message(body, _session_id(header)))
