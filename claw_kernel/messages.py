@@ -121,12 +121,16 @@ class ToolSpec:
     is_deferred: bool = False
 
 
+Effort: TypeAlias = Literal["none", "low", "medium", "high", "max"]
+"""How much a model thinks before it answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One request. ``model`` is the provider's own name for the model (without the ``provider/`` prefix).
 
     ``tools`` and ``system`` stay the same objects for a whole session where nothing changed, and ``messages`` only
-    grows at its end, so that a provider may keep what it serialised before.
+    grows at its end, so that a provider may keep what it serialised before. ``effort``: None as the provider has it.
     """
 
     model: str
@@ -134,6 +138,7 @@ class ModelRequest:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     max_tokens: int = 16_384
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +215,7 @@ class MessageFinished:
     """The last event of a provider's stream: the whole assistant message. ``model`` is the name that answered.
 
     ``incomplete`` says why the message is only a part (the stream was lost after a completed block), or is empty.
+    ``answered_by`` is the ``provider/model`` that answered where it was not the one that was asked.
     """
 
     message: Message
@@ -217,6 +223,7 @@ class MessageFinished:
     stop: ModelStop
     model: str = ""
     incomplete: str = ""
+    answered_by: str = ""
     type: Literal["message_finished"] = "message_finished"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.messages import Effort
 from claw_kernel.settings_fields import (
     ENVIRONMENT,
     SETTABLE,
@@ -27,7 +28,6 @@ from claw_kernel.settings_fields import (
     Api,
     Approvals,
     Behavior,
-    Effort,
     PermissionMode,
     Rule,
     checked,
@@ -41,7 +41,6 @@ __all__ = [
     "Api",
     "Approvals",
     "Behavior",
-    "Effort",
     "PermissionMode",
     "Rule",
     "Settings",

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.messages import Effort
 
 PermissionMode: TypeAlias = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"]
 Api: TypeAlias = Literal["anthropic", "openai-chat", "openai-responses"]
 Approvals: TypeAlias = Literal["auto", "extension", "widget", "stdin", "none"]
-Effort: TypeAlias = Literal["none", "low", "medium", "high", "max"]
 Behavior: TypeAlias = Literal["allow", "ask", "deny"]
 
 MAX_FALLBACK_MODELS = 3

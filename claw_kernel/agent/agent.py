@@ -21,6 +21,7 @@ from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
 from claw_kernel.messages import ImageBlock, Message, TextBlock, ToolCall, TurnFinished, TurnRecord, TurnStarted, Usage
 from claw_kernel.providers import Provider, ProviderSettings, default_model, open_provider
+from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session import Session
 from claw_kernel.session.session import append_message, now
 from claw_kernel.settings import (
@@ -237,6 +238,7 @@ class Agent:
             max_turns or settings.max_turns,
             settings.max_cost_usd if max_cost_usd is None else max_cost_usd,
             settings.max_tokens,
+            settings.effort,
         )
         turn = Turn(record, output)
         loop = engine_loop()
@@ -311,7 +313,7 @@ class Agent:
         pricing = asyncio.ensure_future(_load_prices(provider.name))
         record = await run_turn(loop)
         await pricing
-        cost = await asyncio.to_thread(self._price, record.model, record.usage)
+        cost = await asyncio.to_thread(turn_cost, record, self._price)
         return replace(record, cost_usd=cost)
 
     async def _find_model(self) -> str:

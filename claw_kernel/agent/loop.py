@@ -18,6 +18,7 @@ from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, ProtocolError
 from claw_kernel.gate import Gate
 from claw_kernel.messages import (
+    Effort,
     Message,
     MessageFinished,
     ModelRequest,
@@ -40,22 +41,27 @@ from claw_kernel.messages import (
     Usage,
 )
 from claw_kernel.providers import Provider
+from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session.session import append_message
 from claw_kernel.tools import ToolSet
 
 MAX_NOTICES = 20
 GO_ON = "[The connection was lost while you answered. Everything above arrived; go on exactly where it ends.]"
+MAX_ASK_AGAIN = 2
+"""How often a model that ended without the result it was asked for is asked for it again."""
 MAX_GO_ON = 3
 """How often in a row an answer that was cut off is asked to go on, after what the provider itself tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``max_turns`` counts model requests; ``max_cost_usd`` is checked before each request but the first."""
+    """``max_turns`` counts model requests; ``max_cost_usd`` is checked before each request but the first. ``max_tokens`` and
+    ``effort`` are of one request."""
 
     max_turns: int
     max_cost_usd: float | None
     max_tokens: int
+    effort: Effort | None = None
 
 
 Price = Callable[[str, Usage], float | None]
@@ -87,6 +93,7 @@ class TurnLoop:
         self._steps: list[Step] = []
         self._partial: list[str] = []
         self._lost = 0
+        self._asked_again = 0
         self._cancellation = Cancellation(turn)
         self._calls = CallRunner(turn, tools, gate, ways, self._cancellation)
 
@@ -124,7 +131,10 @@ class TurnLoop:
             self._lost = 0
             if not calls:
                 if output is not None and _stop_reason(answer.stop) == "end_turn":
-                    raise ClawError("The model ended without a result that fits the schema.", "Run it again.")
+                    self._asked_again += 1
+                    if self._asked_again > MAX_ASK_AGAIN:
+                        raise ClawError("The model ended without a result that fits the schema.", "Run it again.")
+                    continue
                 return _stop_reason(answer.stop)
 
     @property
@@ -140,7 +150,7 @@ class TurnLoop:
         limit = self._limits.max_cost_usd
         if limit is None or not self._steps:
             return None
-        cost = await asyncio.to_thread(self._price, self._record.model, self._record.usage)
+        cost = await asyncio.to_thread(turn_cost, self._record, self._price)
         if cost is None:
             raise ClawError(
                 f"A cost limit is set, but the price of {self._record.model} is unknown.",
@@ -164,8 +174,11 @@ class TurnLoop:
         if messages[-1].role == "assistant":
             # The answer so far is whole text without a call. The request to go on is no part of the transcript: what
             # comes is joined to what is there.
-            messages = (*messages, Message("user", (TextBlock(GO_ON),)))
-        request = ModelRequest(self._model, self._system, messages, self._tools.specs, self._limits.max_tokens)
+            output = self.turn.output
+            asked = f"[{output.request}]" if output is not None and not self._lost else GO_ON
+            messages = (*messages, Message("user", (TextBlock(asked),)))
+        limits = self._limits
+        request = ModelRequest(self._model, self._system, messages, self._tools.specs, limits.max_tokens, limits.effort)
         emit = self.turn.emit
         stream = self._provider.stream(request)
         try:
@@ -201,7 +214,7 @@ class TurnLoop:
     ) -> None:
         self._calls.answer_rest(calls, results)
         content = tuple(b for b in answer.message.content if isinstance(b, TextBlock | ThinkingBlock | ToolCall))
-        step = Step(content, tuple(results), answer.usage, answer.stop)
+        step = Step(content, tuple(results), answer.usage, answer.stop, answer.answered_by)
         self._steps.append(step)
         if results:
             append_message(self._messages, Message("user", tuple(results)))

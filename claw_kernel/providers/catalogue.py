@@ -1,18 +1,18 @@
 """What is known of models: context window, output limit, abilities, and the short names of some.
 
-Windows come from the genai-prices package, which prices come from too; what it does not hold of a model stands in
+Windows come from the genai-prices package, which prices come from too; what it does not hold stands in
 ``_FAMILIES``, from the providers' own pages. The user's ``models`` setting comes before both, and a server on this machine is
 asked (:mod:`claw_kernel.providers.local`). What nobody says stays None: unknown is not a number.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.messages import Effort
 from claw_kernel.providers.known import KNOWN
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ ALIASES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What is known of one model; None where it is not. ``context_window`` and ``output_limit`` in tokens; the others: whether
-    it takes images, reasons, calls tools, and can be held to a JSON schema by its server."""
+    """What is known of one model; None where it is not. ``context_window`` and ``output_limit`` in tokens; ``has_…``: whether
+    it takes images, reasons, calls tools, and can be held to a JSON schema by its server. ``efforts``: its own words for how
+    much it reasons, the least first; empty: it takes none."""
 
     context_window: int | None = None
     output_limit: int | None = None
@@ -47,6 +48,7 @@ class ModelCard:
     has_thinking: bool | None = None
     has_tools: bool | None = None
     has_structured_output: bool | None = None
+    efforts: tuple[str, ...] | None = None
 
 
 FIELDS = tuple(field.name for field in fields(ModelCard))
@@ -84,7 +86,7 @@ def describe_family(
     model = resolve_alias(model, aliases)
     provider, _, name = model.partition("/")
     name = _bare(name)
-    card = next((card for pattern, card in _FAMILIES if re.match(pattern, name)), ModelCard())
+    card = next((card for beginnings, card in _FAMILIES if name.startswith(beginnings)), ModelCard())
     if provider in KNOWN and KNOWN[provider].is_local:  # how much a server on this machine takes is its own affair
         card = replace(card, context_window=None, output_limit=None)
     given = {key: value for key, value in (overrides or {}).get(model, {}).items() if key in FIELDS}
@@ -128,46 +130,78 @@ def _table_window(model: str) -> int | None:
     return found.context_window
 
 
-def _card(output_limit: int | None = None, *, images: bool, thinking: bool, schema: bool | None = None) -> ModelCard:
-    return ModelCard(None, output_limit, images, thinking, True, schema)
+_ADAPTIVE = ("none", "low", "medium", "high", "max")
+_ALWAYS_THINKING = _ADAPTIVE[1:]
+_GENERAL_EFFORTS = ("none", "low", "medium", "high")
+"""Sent where a model's own levels are not known: what most compatible servers take."""
 
 
-_FAMILIES: tuple[tuple[str, ModelCard], ...] = (
-    # https://docs.claude.com/en/docs/about-claude/models/overview
-    (r"claude-3-7-|claude-(sonnet-4|haiku-4|opus-4-5)", _card(64_000, images=True, thinking=True)),
-    (r"claude-opus-4-[01]|claude-opus-4$|claude-opus-4-2025", _card(32_000, images=True, thinking=True)),
-    (r"claude-3-5-", _card(8_192, images=True, thinking=False)),
-    (r"claude-3-", _card(4_096, images=True, thinking=False)),
-    (r"claude-[a-z]+-\d", _card(images=True, thinking=True, schema=True)),
+def effort_level(card: ModelCard, effort: Effort) -> str:
+    """The model's own word for ``effort``: the nearest of its levels, or "" where it takes none."""
+    levels = _GENERAL_EFFORTS if card.efforts is None else card.efforts
+    if not levels or card.has_thinking is False:
+        return ""
+    if effort == "none":
+        return levels[0]
+    return effort if effort in levels else levels[-1]
+
+
+def _card(
+    output_limit: int | None = None,
+    *,
+    images: bool | None,
+    thinking: bool,
+    schema: bool | None = None,
+    efforts: tuple[str, ...] | None = None,
+) -> ModelCard:
+    return ModelCard(None, output_limit, images, thinking, True, schema, efforts)
+
+
+_FAMILIES: tuple[tuple[tuple[str, ...], ModelCard], ...] = (
+    # https://platform.claude.com/docs/en/about-claude/models/overview and …/build-with-claude/effort: a model without
+    # efforts is given a budget of thinking, the others decide themselves how much.
+    (("claude-3-7",), _card(64_000, images=True, thinking=True)),
+    (("claude-3-5",), _card(8_192, images=True, thinking=False)),
+    (("claude-3-",), _card(4_096, images=True, thinking=False)),
+    (("claude-opus-4-6", "claude-sonnet-4-6"), _card(images=True, thinking=True, schema=True, efforts=_ADAPTIVE)),
+    (("claude-opus-4-7", "claude-opus-4-8"), _card(128_000, images=True, thinking=True, schema=True, efforts=_ADAPTIVE)),
+    (("claude-opus-4-0", "claude-opus-4-1", "claude-opus-4-2"), _card(32_000, images=True, thinking=True)),
+    (("claude-opus-4", "claude-sonnet-4", "claude-haiku-4"), _card(64_000, images=True, thinking=True)),
+    (("claude-opus-5-5", "claude-fable", "claude-mythos", "claude-sonnet-5-5"), _card(128_000, images=True, thinking=True, schema=True, efforts=_ALWAYS_THINKING)),
+    (("claude-opus-", "claude-sonnet-", "claude-haiku-"), _card(128_000, images=True, thinking=True, schema=True, efforts=_ADAPTIVE)),
     # https://platform.openai.com/docs/models
-    (r"gpt-oss", _card(images=False, thinking=True)),
-    (r"gpt-5(\.\d)?-chat", _card(16_384, images=True, thinking=False, schema=True)),
-    (r"gpt-5", _card(128_000, images=True, thinking=True, schema=True)),
-    (r"gpt-[6-9]", _card(images=True, thinking=True, schema=True)),
-    (r"gpt-4\.1", _card(32_768, images=True, thinking=False, schema=True)),
-    (r"gpt-4o|chatgpt-4o", _card(16_384, images=True, thinking=False, schema=True)),
-    (r"gpt-4-turbo", _card(4_096, images=True, thinking=False, schema=False)),
-    (r"gpt-4|gpt-3\.5", _card(images=False, thinking=False, schema=False)),
-    (r"o1-mini|o3-mini", _card(images=False, thinking=True)),
-    (r"o[134](-|$)", _card(100_000, images=True, thinking=True, schema=True)),
-    # https://ai.google.dev/gemini-api/docs/models
-    (r"gemini-2\.0", _card(8_192, images=True, thinking=False, schema=True)),
-    (r"gemini-(2\.5|[3-9])", _card(images=True, thinking=True, schema=True)),
-    # https://api-docs.deepseek.com/quick_start/pricing
-    (r"deepseek-", _card(images=False, thinking=True)),
-    # https://docs.x.ai/docs/models
-    (r"grok-\d.*-non-reasoning", _card(images=True, thinking=False)),
-    (r"grok-3-mini", _card(images=False, thinking=True)),
-    (r"grok-3|grok-code", _card(images=False, thinking=False)),
+    (("gpt-oss",), _card(images=False, thinking=True, efforts=("low", "medium", "high"))),
+    (("gpt-5-chat", "gpt-5.1-chat", "gpt-5.2-chat", "gpt-5.3-chat"), _card(16_384, images=True, thinking=False, schema=True)),
+    (("gpt-5-pro",), _card(272_000, images=True, thinking=True, schema=True, efforts=("high",))),
+    (("gpt-5.1",), _card(128_000, images=True, thinking=True, schema=True, efforts=("none", "low", "medium", "high"))),
+    (("gpt-5.",), _card(128_000, images=True, thinking=True, schema=True, efforts=("none", "low", "medium", "high", "xhigh"))),
+    (("gpt-5",), _card(128_000, images=True, thinking=True, schema=True, efforts=("minimal", "low", "medium", "high"))),
+    (("gpt-6", "gpt-7"), _card(images=True, thinking=True, schema=True, efforts=("none", "low", "medium", "high", "xhigh"))),
+    (("gpt-4.1",), _card(32_768, images=True, thinking=False, schema=True)),
+    (("gpt-4o", "chatgpt-4o"), _card(16_384, images=True, thinking=False, schema=True)),
+    (("gpt-4-turbo",), _card(4_096, images=True, thinking=False, schema=False)),
+    (("gpt-4", "gpt-3.5"), _card(images=False, thinking=False, schema=False)),
+    (("o1-mini", "o1-preview", "o3-mini"), _card(images=False, thinking=True, efforts=("low", "medium", "high"))),
+    (("o1", "o3", "o4"), _card(100_000, images=True, thinking=True, schema=True, efforts=("low", "medium", "high"))),
+    # https://ai.google.dev/gemini-api/docs/openai: the pro models cannot be kept from thinking
+    (("gemini-2.0",), _card(8_192, images=True, thinking=False, schema=True)),
+    (("gemini-2.5-pro", "gemini-3"), _card(65_536, images=True, thinking=True, schema=True, efforts=("low", "medium", "high"))),
+    (("gemini-",), _card(65_536, images=True, thinking=True, schema=True)),
+    # https://api-docs.deepseek.com
+    (("deepseek-",), _card(images=False, thinking=True)),
+    # https://docs.x.ai/docs/guides/reasoning: grok-4 takes no effort
+    (("grok-3-mini",), _card(images=False, thinking=True, efforts=("low", "high"))),
+    (("grok-3", "grok-code"), _card(images=False, thinking=False)),
+    (("grok-4-",), _card(images=True, thinking=True, efforts=())),
     # https://platform.moonshot.ai/docs
-    (r"kimi-k2\.[5-9]", _card(images=True, thinking=True)),
-    (r"kimi-k2-thinking", _card(images=False, thinking=True)),
-    (r"kimi-k2|moonshot-v1-\d+k$", _card(images=False, thinking=False)),
-    # https://qwenlm.github.io, and what the local servers list
-    (r"qwen[\d.]*-?vl|qwen2\.5-?vl|qvq", _card(images=True, thinking=False)),
-    (r"qwen-?3|qwq", ModelCard(has_images=None, has_thinking=True, has_tools=True)),
-    (r"magistral", _card(images=False, thinking=True)),
-    (r"codestral|ministral-[38]b|mistral-nemo|mixtral", _card(images=False, thinking=False)),
-    (r"llama-?3\.[13]", _card(images=False, thinking=False)),
-)
-"""By name, the first that fits. Output limits and abilities where the maker's page says them."""
+    (("kimi-k2.", "kimi-k3"), _card(images=True, thinking=True)),
+    (("kimi-k2-thinking",), _card(images=False, thinking=True)),
+    (("kimi-k2", "moonshot-v1-8k", "moonshot-v1-32k", "moonshot-v1-128k"), _card(images=False, thinking=False)),
+    # Open models under the names that Ollama, vLLM and hosts give them
+    (("qwen3-vl", "qwen2.5-vl", "qwen2.5vl", "qwen-vl", "llava", "gemma3", "gemma-3-", "llama4", "llama-4", "pixtral"), _card(images=True, thinking=False)),
+    (("qwen3-coder",), _card(images=False, thinking=False)),
+    (("qwen3-max", "qwen-plus", "qwen-turbo", "qwen3", "qwen-3", "qwq"), _card(images=None, thinking=True)),
+    (("magistral",), _card(images=None, thinking=True, efforts=())),
+    (("codestral", "mistral-nemo", "open-mistral", "mixtral", "llama3.1", "llama-3.1", "llama3.3", "llama-3.3"), _card(images=False, thinking=False)),
+)  # fmt: skip
+"""By the beginning of the name, the first that fits. Output limits and abilities where the maker's page says them."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from claw_kernel.messages import Usage
+from claw_kernel.messages import TurnRecord, Usage
 from claw_kernel.providers.catalogue import PRICE_TABLE_NAMES
 from claw_kernel.providers.known import KNOWN
 
@@ -12,6 +12,17 @@ from claw_kernel.providers.known import KNOWN
 def preload() -> None:
     """Import the price table (some 150 ms), in a thread, while a first answer is awaited."""
     import genai_prices  # noqa: F401
+
+
+def turn_cost(record: TurnRecord, price: Callable[[str, Usage], float | None]) -> float | None:
+    """US dollars of a turn so far, or None where a price is unknown. Steps that another model answered (a fallback) cost what
+    that one costs. ``price``: ``(provider/model, usage)`` to US dollars. Takes some 150 ms the first time."""
+    rest, others = record.usage, [step for step in record.steps if step.model not in ("", record.model)]
+    for step in others:
+        rest = Usage(*(getattr(rest, name) - getattr(step.usage, name) for name in Usage.__slots__))
+    costs = [price(record.model, rest), *(price(step.model, step.usage) for step in others)]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
 
 
 def cost_usd(

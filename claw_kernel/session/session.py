@@ -163,14 +163,15 @@ class Session:
             return list(self._messages)
 
     def _extend(self, record: TurnRecord) -> None:
-        for message in turn_messages(record, keep_thinking=record.model == self._model):
+        for message in turn_messages(record, self._model):
             append_message(self._messages, message)
 
 
-def turn_messages(record: TurnRecord, *, keep_thinking: bool) -> list[Message]:
-    """The messages one turn adds to a transcript."""
+def turn_messages(record: TurnRecord, model: str) -> list[Message]:
+    """The messages one turn adds to a transcript for ``model`` (``provider/model``)."""
     messages = [Message("user", record.content)]
     for step in record.steps:
+        keep_thinking = (step.model or record.model) == model
         spoken: tuple[AssistantBlock, ...] = tuple(
             block if keep_thinking else _unsigned(block)
             for block in step.content
