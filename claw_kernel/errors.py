@@ -14,7 +14,8 @@ ClawError
     ├── ServerError          other 5xx                                       retried
     ├── NetworkError         DNS, refused, TLS, reset, time-out              retried, TLS and refused excepted
     ├── StreamError          the stream ended or stalled before its end      retried before a completed block
-    └── ProtocolError        the server answered with something else         retried once
+    ├── ProtocolError        the server answered with something else         retried once
+    └── RecordEndError       a recorded session has no further answer        never retried
 """
 
 from __future__ import annotations
@@ -113,3 +114,7 @@ class StreamError(ProviderError):
 class ProtocolError(ProviderError):
     kind = "protocol"
     is_retryable = True
+
+
+class RecordEndError(ProviderError):
+    kind = "record_end"

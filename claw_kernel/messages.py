@@ -320,11 +320,21 @@ class Compaction:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestParts:
+    """Digests of what a request was made of; ``messages`` is the end of a chain (``claw_kernel.session.request_hash``)."""
+
+    system: str = ""
+    tools: str = ""
+    messages: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One model request and the tool calls it asked for. ``results`` are in call order.
 
     ``model`` (``provider/model``) is the one that answered where that was not the turn's own (a fallback). ``request_hash`` is
-    ``sha256:`` and the hexadecimal digest of the request in canonical form. ``compaction`` took effect before the request.
+    ``sha256:`` and the hexadecimal digest of the request in canonical form, ``request_parts`` what it was made of.
+    ``compaction`` took effect before the request.
     """
 
     content: tuple[AssistantBlock, ...]
@@ -333,6 +343,7 @@ class Step:
     stop: ModelStop = "end_turn"
     model: str = ""
     request_hash: str = ""
+    request_parts: RequestParts | None = None
     duration_seconds: float = 0.0
     compaction: Compaction | None = None
 

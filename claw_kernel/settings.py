@@ -72,6 +72,10 @@ class Settings:
     """US dollars in one turn; None: no limit."""
     max_tokens: int = 16_384
     """Output tokens of one response."""
+    replay: str | None = None
+    """A notebook: its records answer instead of any model."""
+    accept_edits: bool = False
+    """In a replay: run also calls that were edited after they were recorded."""
     checkpoint_megabytes: int = 512
     """Contents of files kept for undo, in MiB for one session; 0: no checkpoints."""
     checkpoint_seconds: float = 3.0

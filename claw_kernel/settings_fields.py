@@ -68,6 +68,12 @@ def _text(value: Any) -> str:
     return value.strip()
 
 
+def _switch(value: Any) -> bool:
+    if str(value).lower() not in ("true", "false", "1", "0", "on", "off"):
+        raise ValueError
+    return str(value).lower() in ("true", "1", "on")
+
+
 def _choice(kind: Any) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if value not in get_args(kind):
@@ -134,6 +140,8 @@ FIELDS: dict[str, Field] = {
         Field("max_turns", int, _whole(), _POSITIVE, "CLAW_MAX_TURNS", is_trusted=True),
         Field("max_cost_usd", float, _amount(), _DOLLARS, "CLAW_MAX_COST", is_trusted=True),
         Field("max_tokens", int, _whole(), _POSITIVE, is_trusted=True),
+        Field("replay", str, _text, "Give the path of a notebook", "CLAW_REPLAY", is_in_files=False),
+        Field("accept_edits", bool, _switch, "Give true or false", "CLAW_ACCEPT_EDITS", is_in_files=False),
         Field("checkpoint_megabytes", int, _whole(0, 1 << 20), "Give a whole number of MiB, 0 for no checkpoints"),
         Field("checkpoint_seconds", float, _amount(600), "Give seconds, from 0 to 600"),
     )

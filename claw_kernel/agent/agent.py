@@ -20,9 +20,10 @@ from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
 from claw_kernel.messages import ImageBlock, Message, TextBlock, ToolCall, TurnFinished, TurnRecord, TurnStarted, Usage
-from claw_kernel.providers import Provider, ProviderSettings, default_model, open_provider
+from claw_kernel.providers import PlayedProvider, Provider, ProviderSettings, default_model, open_provider
 from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session import Session
+from claw_kernel.session.request_hash import RequestHasher, places_of
 from claw_kernel.session.session import append_message, now
 from claw_kernel.settings import (
     Behavior,
@@ -76,6 +77,8 @@ class Agent:
         self.gate = Gate(core)
         self.tools = ToolSet(core, self._python_tools(namespace))
         self._system = system_prompt(settings.cwd, has_namespace=namespace is not None)
+        self._places = {"workspace": settings.cwd, "home": settings.env.get("HOME", "")}
+        self._hasher = RequestHasher(core.redact, places_of(**self._places))
         self._model = settings.model
         self._mode_before_plan: PermissionMode = "default"
         self._providers: dict[str, tuple[Provider, str]] = {}
@@ -286,12 +289,16 @@ class Agent:
         self.session.forget(turn.record.cell_id)
         self.gate.core.begin_turn(turn.record.session_id, turn.record.turn_id)
         try:
-            name = turn.record.model or await self._find_model()
+            replayed = self.settings.replay
+            name = f"recorded/{replayed}" if replayed else turn.record.model or await self._find_model()
             provider, model = self._open(name)
+            if isinstance(provider, PlayedProvider):
+                provider.begin_turn(turn.record.prompt)
         except ClawError as error:
             turn.emit(TurnStarted(turn.record))
             return replace(turn.record, stop_reason="error", error=error.to_turn_error())
-        turn.update(replace(turn.record, model=f"{provider.name}/{model}"))
+        environment = {**self._places, **turn.record.environment}
+        turn.update(replace(turn.record, model=f"{provider.name}/{model}", environment=environment))
         turn.emit(TurnStarted(turn.record))
         messages = self.session.transcript(turn.record.model)
         append_message(messages, Message("user", turn.record.content))
@@ -309,6 +316,7 @@ class Agent:
             ways=ways,
             limits=limits,
             price=self._price,
+            hasher=self._hasher,
         )
         pricing = asyncio.ensure_future(_load_prices(provider.name))
         record = await run_turn(loop)
@@ -334,6 +342,7 @@ class Agent:
             cwd=settings.cwd,
             aliases=settings.aliases,
             models=settings.models,
+            is_accepting_edits=settings.accept_edits,
         )
 
     def _python_tools(self, namespace: Namespace | None) -> list[PythonTool | AskingTool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -35,10 +36,17 @@ class CallRunner:
     """Runs the calls of one turn. ``approvals``: what was decided, by call."""
 
     def __init__(
-        self, turn: Turn, tools: ToolSet, gate: Gate, ways: frozenset[str], cancellation: Cancellation
+        self,
+        turn: Turn,
+        tools: ToolSet,
+        gate: Gate,
+        ways: frozenset[str],
+        cancellation: Cancellation,
+        refuse: Callable[[ToolCall], str] | None = None,
     ) -> None:
+        """``refuse``: why a call is not to be run whatever the policy says; empty for most."""
         self._turn, self._tools, self._gate = turn, tools, gate
-        self._ways, self._cancellation = ways, cancellation
+        self._ways, self._cancellation, self._refusal = ways, cancellation, refuse
         self.approvals: dict[str, Approval] = {}
 
     async def run(self, calls: list[ToolCall], results: list[ToolResult]) -> None:
@@ -57,6 +65,9 @@ class CallRunner:
             results.extend(await asyncio.gather(*(self._run_call(ready) for ready in batch)))
 
     def _prepare(self, call: ToolCall) -> PreparedCall | ToolResult:
+        if self._refusal is not None and (why := self._refusal(call)):
+            self.approvals[call.id] = Approval(call.id, "deny", why)
+            return error_result(call, why, status="denied")
         try:
             return self._tools.prepare(call)
         except ToolInputError as error:

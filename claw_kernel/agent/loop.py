@@ -24,6 +24,7 @@ from claw_kernel.messages import (
     ModelRequest,
     ModelStop,
     ProviderNotice,
+    RequestParts,
     Step,
     StepFinished,
     StepStarted,
@@ -40,8 +41,9 @@ from claw_kernel.messages import (
     TurnRecord,
     Usage,
 )
-from claw_kernel.providers import Provider
+from claw_kernel.providers import PlayedProvider, Provider
 from claw_kernel.providers.prices import turn_cost
+from claw_kernel.session.request_hash import RequestHasher, request_hash
 from claw_kernel.session.session import append_message
 from claw_kernel.tools import ToolSet
 
@@ -84,6 +86,7 @@ class TurnLoop:
         ways: frozenset[str],
         limits: Limits,
         price: Price,
+        hasher: RequestHasher,
     ) -> None:
         self.turn = turn
         self._provider, self._model, self._system = provider, model, system
@@ -94,8 +97,11 @@ class TurnLoop:
         self._partial: list[str] = []
         self._lost = 0
         self._asked_again = 0
+        self._hasher, self._asked, self._asked_at = hasher, RequestParts(), 0.0
+        self._answered_after = 0.0
         self._cancellation = Cancellation(turn)
-        self._calls = CallRunner(turn, tools, gate, ways, self._cancellation)
+        refuse = provider.refusal if isinstance(provider, PlayedProvider) else None
+        self._calls = CallRunner(turn, tools, gate, ways, self._cancellation, refuse)
 
     async def run(self) -> StopReason:
         """All steps of the turn. Raises ClawError for what ends it, ``InterruptedTurnError`` where it was cancelled."""
@@ -179,6 +185,7 @@ class TurnLoop:
             messages = (*messages, Message("user", (TextBlock(asked),)))
         limits = self._limits
         request = ModelRequest(self._model, self._system, messages, self._tools.specs, limits.max_tokens, limits.effort)
+        self._asked, self._asked_at = self._hasher.parts(request), time.monotonic()
         emit = self.turn.emit
         stream = self._provider.stream(request)
         try:
@@ -186,6 +193,7 @@ class TurnLoop:
                 match event:
                     case MessageFinished():
                         finished = replace(event, message=self._tools.with_own_names(event.message))
+                        self._answered_after = round(time.monotonic() - self._asked_at, 3)
                         emit(finished)
                         return finished
                     case ProviderNotice():
@@ -214,7 +222,16 @@ class TurnLoop:
     ) -> None:
         self._calls.answer_rest(calls, results)
         content = tuple(b for b in answer.message.content if isinstance(b, TextBlock | ThinkingBlock | ToolCall))
-        step = Step(content, tuple(results), answer.usage, answer.stop, answer.answered_by)
+        step = Step(
+            content,
+            tuple(results),
+            answer.usage,
+            answer.stop,
+            answer.answered_by,
+            request_hash=request_hash(self._model, self._asked),
+            request_parts=self._asked,
+            duration_seconds=self._answered_after,
+        )
         self._steps.append(step)
         if results:
             append_message(self._messages, Message("user", tuple(results)))

@@ -10,11 +10,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from claw_kernel.errors import AuthError, ModelNotFoundError, SettingsError
-from claw_kernel.messages import ModelRequest, ProviderEvent
+from claw_kernel.messages import ModelRequest, ProviderEvent, ToolCall
 from claw_kernel.providers.catalogue import resolve_alias
 from claw_kernel.providers.known import DEFAULT_MODELS, KNOWN, LOCAL, KnownProvider
 from claw_kernel.providers.settings import Api, ProviderSettings, Retries, Timeouts
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from claw_kernel.providers._wire import WireFormat
 
 __all__ = [
+    "PlayedProvider",
     "Provider",
     "ProviderSettings",
     "Retries",
@@ -54,6 +55,19 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
+class PlayedProvider(Provider, Protocol):
+    """A provider that gives what was recorded (``recorded.py``): it is told where it is, and some of its calls are refused."""
+
+    def begin_turn(self, prompt: str) -> None:
+        """The next requests are those of a turn with this prompt, as it was typed."""
+        ...
+
+    def refusal(self, call: ToolCall) -> str:
+        """Why the call is not to be run whatever the policy says; empty for most."""
+        ...
+
+
 def open_provider(model: str | None, settings: ProviderSettings) -> tuple[Provider, str]:
     """The provider of ``model`` (``provider/model``, or an alias) and the provider's own name for it. Sends nothing.
 
@@ -69,6 +83,8 @@ def open_provider(model: str | None, settings: ProviderSettings) -> tuple[Provid
     provider, _, name = model.partition("/")
     if provider == "scripted":
         return _open_scripted(name, settings)
+    if provider == "recorded":
+        return _open_recorded(name, settings)
     server, name = find_server(model, settings)
     known = server.known
     api = settings.api or known.api
@@ -177,7 +193,7 @@ def _find_known(model: str, settings: ProviderSettings) -> tuple[KnownProvider, 
         if any(settings.env.get(variable) for variable in LOCAL.base_url_variables):
             return LOCAL, name
         raise SettingsError("local/ needs the address of the server.", "Give --base-url http://host:port.")
-    names = [*KNOWN, "local", "scripted"]
+    names = [*KNOWN, "local", "scripted", "recorded"]
     near = difflib.get_close_matches(provider.lower(), names, 1, 0.5)
     if not slash:
         guess = _guess(model) or (near[0] if near and provider != near[0] else "")
@@ -212,6 +228,14 @@ def _open_scripted(name: str, settings: ProviderSettings) -> tuple[Provider, str
     script = load_script(name, settings.cwd)
     shown = name.rpartition("/")[2]
     return ScriptedProvider(script, shown if shown.endswith(".json") else f"{shown}.json"), name
+
+
+def _open_recorded(name: str, settings: ProviderSettings) -> tuple[Provider, str]:
+    from claw_kernel.providers.recorded import open_recorded
+
+    return open_recorded(
+        name, settings.cwd, home=settings.env.get("HOME", ""), is_accepting_edits=settings.is_accepting_edits
+    )
 
 
 def _open_anthropic(server: Server) -> WireFormat:

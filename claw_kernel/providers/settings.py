@@ -40,7 +40,8 @@ class Retries:
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
     """``env``: the environment to look for keys in. ``base_url`` and ``api`` override the provider's own (``--base-url``,
-    ``--api``). ``cwd``: what ``scripted/<path>`` is relative to. ``aliases`` and ``models``: see ``catalogue.py``."""
+    ``--api``). ``cwd``: what ``scripted/<path>`` and ``recorded/<path>`` are relative to. ``aliases`` and ``models``: see
+    ``catalogue.py``. ``is_accepting_edits``: calls of a record that was edited by hand may run."""
 
     env: Mapping[str, str] = field(default_factory=dict)
     base_url: str | None = None
@@ -48,5 +49,6 @@ class ProviderSettings:
     cwd: str = "."
     aliases: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    is_accepting_edits: bool = False
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
