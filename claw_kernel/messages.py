@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-FORMAT = 1
+FORMAT = 2
 """Version of the stored record (see docs/record.md). Raised when a reader of the old format would misread the new."""
 
 # --- content blocks ---------------------------------------------------------------------------------------------------

@@ -286,7 +286,7 @@ class Agent:
                 turn.emit(TurnFinished(record))
 
     async def _run_alone(self, turn: Turn, ways: frozenset[str], limits: Limits) -> TurnRecord:
-        self.session.forget(turn.record.cell_id)
+        turn.update(self.session.begin(turn.record))
         self.gate.core.begin_turn(turn.record.session_id, turn.record.turn_id)
         try:
             replayed = self.settings.replay

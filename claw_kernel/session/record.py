@@ -48,6 +48,9 @@ def read_record(document: Any) -> TurnRecord:
         )
     from pydantic import ValidationError
 
+    from claw_kernel.session.upgrade import upgraded
+
+    (document,) = upgraded([document])
     try:
         record: TurnRecord = _adapter().validate_python({k: v for k, v in document.items() if k not in _NOT_STORED})
     except ValidationError as error:

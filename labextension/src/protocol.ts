@@ -7,7 +7,7 @@ export const TURN_MIME = 'application/vnd.claw.turn+json';
 export const COMM_TARGET = 'claw';
 export const METADATA_KEY = 'claw';
 export const PROTOCOL_VERSION = 1;
-export const RECORD_FORMAT = 1;
+export const RECORD_FORMAT = 2;
 
 export type AnswerName = 'allow_once' | 'allow_always' | 'deny' | 'approve' | 'accept_edits' | 'answered';
 export type AnsweredBy = 'extension' | 'widget' | 'stdin' | 'policy' | 'interrupt';
@@ -208,7 +208,9 @@ function isLive(live: unknown): boolean {
 export function isRecord(value: unknown): value is TurnRecord {
   return (
     isObject(value) &&
-    value.format === RECORD_FORMAT &&
+    typeof value.format === 'number' &&
+    value.format >= 1 &&
+    value.format <= RECORD_FORMAT &&
     typeof value.turn_id === 'string' &&
     value.turn_id !== '' &&
     typeof value.session_id === 'string' &&

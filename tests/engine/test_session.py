@@ -110,7 +110,8 @@ def test_the_fuller_of_two_versions_of_a_turn_wins_and_unreadable_ones_are_named
     cut = write_record(record(steps=record().steps[:1], stop_reason=None))
 
     session = Session()
-    warnings = session.merge([cut, write_record(record()), {"format": 1}, write_record(record(2))])
+    second = write_record(record(2, parent_id="t_1"))
+    warnings = session.merge([cut, write_record(record()), {"format": 1}, second])
 
     assert [r.turn_id for r in session.records] == ["t_1", "t_2"]
     assert len(session.records[0].steps) == 2
@@ -138,13 +139,17 @@ def test_reasoning_goes_back_only_to_the_model_that_gave_it():
     assert "thinking" not in other
 
 
-def test_running_a_cell_again_replaces_its_turn(make_agent):
+def test_running_a_cell_again_begins_a_branch(make_agent):
     agent = make_agent([{"text": "one"}])
     play(agent.start("first", cell_id="A"))
     play(agent.start("second", cell_id="B"))
     play(agent.start("first again", cell_id="A"))
 
-    assert [r.prompt for r in agent.session.records] == ["second", "first again"]
+    assert [r.prompt for r in agent.session.records] == ["first again"]
+    assert [r.prompt for r in agent.session.turns] == ["first", "second", "first again"]
+
+    play(agent.start("second again", cell_id="B"))
+    assert [r.prompt for r in agent.session.records] == ["first again", "second again"]
 
 
 def test_a_turn_that_failed_before_the_model_spoke_leaves_alternating_roles(make_agent):

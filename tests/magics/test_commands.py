@@ -24,6 +24,7 @@ def record(number: int, prompt: str, cost_usd: float | None = None, **options: A
     values: dict[str, Any] = {
         "turn_id": f"t_{number}",
         "session_id": "s_old",
+        "parent_id": f"t_{number - 1}" if number > 1 else "",
         "prompt": prompt,
         "content": (TextBlock(prompt),),
         "model": "anthropic/claude-sonnet-5",
