@@ -255,7 +255,9 @@ class Session:
             for turn_id, record in found.items():
                 if record.session_id != self.session_id:
                     self._others.setdefault(turn_id, record)
-                elif turn_id not in self._tree.turns:
+                    continue
+                self._others.pop(turn_id, None)
+                if turn_id not in self._tree.turns:
                     new[turn_id] = repaired(record)
             if new:
                 end = self._tree.head
@@ -265,7 +267,7 @@ class Session:
                     known = {*path, *_ids(header.get("off_path"))}
                     unknown = [turn_id for turn_id in self._tree.turns if turn_id not in known]
                     end = unknown[-1] if unknown else next((t for t in reversed(path) if t in self._tree.turns), "")
-                self._move(end)
+                self._move(end if is_first else self._tree.newest_end(end))
         return warnings
 
     def header(self) -> dict[str, Any]:
