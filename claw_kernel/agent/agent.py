@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from claw_kernel._core import Core, RuleError
+from claw_kernel.agent.call_ids import with_own_ids
 from claw_kernel.agent.engine import engine_loop
 from claw_kernel.agent.loop import Limits, TurnLoop, run_turn
 from claw_kernel.agent.outside import outside_tools
@@ -300,7 +301,7 @@ class Agent:
         environment = {**self._places, **turn.record.environment}
         turn.update(replace(turn.record, model=f"{provider.name}/{model}", environment=environment))
         turn.emit(TurnStarted(turn.record))
-        messages = self.session.transcript(turn.record.model)
+        messages = with_own_ids(self.session.transcript(turn.record.model))
         append_message(messages, Message("user", turn.record.content))
         called = [block.name for message in messages for block in message.content if isinstance(block, ToolCall)]
         self.tools.load([*called, *(["ExitPlanMode"] if self.is_planning else [])])

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from claw_kernel.agent.call_ids import CallIds
 from claw_kernel.agent.calls import CallRunner
 from claw_kernel.agent.cancellation import Cancellation, InterruptedTurnError
 from claw_kernel.agent.turn import Turn
@@ -92,6 +93,7 @@ class TurnLoop:
         self._provider, self._model, self._system = provider, model, system
         self._messages, self._tools = messages, tools
         self._limits, self._price = limits, price
+        self._call_ids = CallIds(messages)
         self._record = turn.record
         self._steps: list[Step] = []
         self._partial: list[str] = []
@@ -176,6 +178,7 @@ class TurnLoop:
 
     async def _request(self) -> MessageFinished:
         self._partial = []
+        self._call_ids.begin()
         messages = tuple(self._messages)
         if messages[-1].role == "assistant":
             # The answer so far is whole text without a call. The request to go on is no part of the transcript: what
@@ -192,7 +195,8 @@ class TurnLoop:
             async for event in stream:
                 match event:
                     case MessageFinished():
-                        finished = replace(event, message=self._tools.with_own_names(event.message))
+                        message = self._call_ids.own_message(self._tools.with_own_names(event.message))
+                        finished = replace(event, message=message)
                         self._answered_after = round(time.monotonic() - self._asked_at, 3)
                         emit(finished)
                         return finished
@@ -206,7 +210,9 @@ class TurnLoop:
                     case StreamRestarted():
                         self._partial = []
                         emit(event)
-                    case ThinkingDelta() | ToolCallDelta():
+                    case ToolCallDelta():
+                        emit(replace(event, call_id=self._call_ids.own(event.call_id)))
+                    case ThinkingDelta():
                         emit(event)
                     case _:
                         assert_never(event)

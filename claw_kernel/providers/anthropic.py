@@ -135,6 +135,8 @@ def _write_message(message: Message) -> bytes:
                 moved += images
             case _:
                 assert_never(block)
+    while blocks and blocks[-1]["type"] in {"thinking", "redacted_thinking"}:  # refused at the end, as of a cut answer
+        blocks.pop()
     if moved:  # after the results, before the text
         place = max(place for place, block in enumerate(blocks) if block["type"] == "tool_result") + 1
         blocks[place:place] = moved

@@ -44,6 +44,8 @@ _STOPS: dict[str, ModelStop] = {
     "content_filter": "refusal",
     "refusal": "refusal",
 }
+_LONGEST_ID = 40
+"""OpenAI's limit in this format ("string too long. Expected a string with maximum length 40"); its own ids have 29 characters."""
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
 """Where servers put the reasoning; some send two of them with the same text, so the first that comes is kept to."""
 _THOUGHT_BEGINS, _THOUGHT_ENDS = "<think>", "</think>"
@@ -99,6 +101,8 @@ class OpenAIChat:
         dialect = self._dialect
         text = "".join(block.text for block in content if isinstance(block, TextBlock))
         calls = [_write_call(block, dialect) for block in content if isinstance(block, ToolCall)]
+        if not text.strip():
+            text = ""
         if not text and not calls:
             return []
         written: dict[str, Any] = {"role": "assistant", "content": text or None}
@@ -113,7 +117,7 @@ class OpenAIChat:
 
 def _write_call(call: ToolCall, dialect: Dialect) -> dict[str, Any]:
     written: dict[str, Any] = {
-        "id": fit_id(call.id, is_short=dialect.call_ids == "short"),
+        "id": fit_id(call.id, longest=_LONGEST_ID, is_short=dialect.call_ids == "short"),
         "type": "function",
         "function": {"name": call.name, "arguments": dump(arguments_of(call)).decode()},
     }
@@ -141,7 +145,7 @@ def _write_user(content: tuple[Any, ...], dialect: Dialect) -> list[dict[str, An
     for block in content:
         match block:
             case TextBlock():
-                if block.text:
+                if block.text.strip():
                     parts.append({"type": "text", "text": block.text})
             case ImageBlock():
                 parts.append(_write_image(block))
@@ -151,8 +155,10 @@ def _write_user(content: tuple[Any, ...], dialect: Dialect) -> list[dict[str, An
                 tools.append(
                     {
                         "role": "tool",
-                        "tool_call_id": fit_id(block.call_id, is_short=dialect.call_ids == "short"),
-                        "content": text or ("(see the image below)" if images else "(no output)"),
+                        "tool_call_id": fit_id(
+                            block.call_id, longest=_LONGEST_ID, is_short=dialect.call_ids == "short"
+                        ),
+                        "content": text if text.strip() else ("(see the image below)" if images else "(no output)"),
                     }
                 )
                 parts += [_write_image(image) for image in images]

@@ -86,9 +86,11 @@ def _write_message(message: Message) -> bytes:
     for block in message.content:
         match block:
             case TextBlock():
-                if block.text and is_user:
+                if not block.text.strip():
+                    pass
+                elif is_user:
                     parts.append({"type": "input_text", "text": block.text})
-                elif block.text:
+                else:
                     items.append({"role": "assistant", "content": block.text})
             case ImageBlock():
                 parts.append(_write_image(block))
@@ -110,7 +112,8 @@ def _write_message(message: Message) -> bytes:
                 for part in block.content:
                     match part:
                         case TextBlock():
-                            output.append({"type": "input_text", "text": part.text})
+                            if part.text.strip():
+                                output.append({"type": "input_text", "text": part.text})
                         case ImageBlock():
                             output.append(_write_image(part))
                         case _:
@@ -126,6 +129,8 @@ def _write_message(message: Message) -> bytes:
                 )
             case _:
                 assert_never(block)
+    while items and items[-1].get("type") == "reasoning":  # refused without what it led to, as of a cut answer
+        items.pop()
     if parts:
         items.append({"role": "user", "content": parts})
     return b",".join([dump(item) for item in items])

@@ -53,6 +53,7 @@ from claw_kernel.messages import (
     ToolResult,
     Usage,
 )
+from claw_kernel.providers.invariants import find_violation
 
 _CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb for English text; the notice says that it is an estimate."""
@@ -198,7 +199,10 @@ class ScriptedProvider:
         """Nothing is held."""
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ProviderEvent]:
-        """See ``Provider.stream``. Raises InvalidRequestError where the script has no reply to the prompt."""
+        """See ``Provider.stream``. Raises InvalidRequestError where the script has no reply to the prompt, and for a request
+        that a real server would refuse."""
+        if violation := find_violation(request):
+            raise InvalidRequestError(f"The request is illegal: {violation}.", "Please report it.")
         prompt, since, answered = _read_transcript(request.messages)
         if not answered:
             yield ProviderNotice(

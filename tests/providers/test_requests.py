@@ -156,7 +156,7 @@ def test_an_image_in_the_prompt(server, api):
     assert PNG.data in json.dumps(body)
 
 
-@pytest.mark.parametrize("call_id", ["toolu_01", "call|x/ü", "c" * 500, "fc.1", ""])
+@pytest.mark.parametrize("call_id", ["toolu_01", "call|x/ü", "c" * 41, "c" * 64, "c" * 500, "fc.1", ""])
 def test_ids_another_provider_gave_fit_this_one(server, api, call_id):
     """A call and its result get the same legal id."""
     body = sent(
@@ -264,7 +264,7 @@ def test_empty_texts_are_left_out(server, api):
         *HELLO,
         Message("assistant", (TextBlock(""), ToolCall("c1", "Bash", {}))),
         Message("user", (result("c1", TextBlock("")),)),
-        Message("assistant", (TextBlock(""),)),
+        Message("assistant", (TextBlock(""), TextBlock("done"))),
         Message("user", (TextBlock("go on"), TextBlock(""))),
     ]
     sent(server, api, messages)  # the server's check refuses empty blocks and messages

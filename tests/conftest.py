@@ -1,0 +1,19 @@
+"""What holds for every test of every folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.model_server import take_violations
+
+
+@pytest.fixture(autouse=True)
+def legal_requests() -> Iterator[None]:
+    """Every request that a model's server of the test got was legal (``tests/request_invariants.py``). A server that somebody
+    else's client asks says so: ``ModelServer(unchecked="why")``."""
+    take_violations()
+    yield
+    found = take_violations()
+    assert not found, "illegal requests were sent:\n" + "\n".join(found)
