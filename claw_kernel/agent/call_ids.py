@@ -13,7 +13,8 @@ from claw_kernel.messages import Message, ToolCall, ToolResult
 
 
 class CallIds:
-    """The ids used so far. ``begin`` starts an answer of the model; within it, one id of its is always the same one of ours."""
+    """The ids used so far. ``begin`` starts an answer of the model; within it, one id of its is always the same one of ours.
+    A call that is shown and then given up (a stream that broke) uses none."""
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self._used = {block.id for message in messages for block in message.content if isinstance(block, ToolCall)}
@@ -25,7 +26,7 @@ class CallIds:
     def own(self, call_id: str) -> str:
         """``call_id``, or where an earlier answer had it (or it is empty) one like it that nothing has."""
         if call_id not in self._ours:
-            self._ours[call_id] = self._new(call_id)
+            self._ours[call_id] = self._new(call_id, set(self._ours.values()))
         return self._ours[call_id]
 
     def own_message(self, message: Message) -> Message:
@@ -35,19 +36,19 @@ class CallIds:
         def own(call: ToolCall) -> ToolCall:
             call_id = self.own(call.id)
             if call_id in taken:
-                call_id = self._new(call.id)
+                call_id = self._new(call.id, taken | set(self._ours.values()))
             taken.add(call_id)
             return call if call_id == call.id else replace(call, id=call_id)
 
         content = tuple(own(block) if isinstance(block, ToolCall) else block for block in message.content)
+        self._used |= taken
         return message if content == message.content else replace(message, content=content)
 
-    def _new(self, call_id: str) -> str:
+    def _new(self, call_id: str, taken: set[str]) -> str:
         own, number = call_id, len(self._used)
-        while not own or own in self._used:
+        while not own or own in self._used or own in taken:
             own = f"{call_id or 'call'}_{number}"
             number += 1
-        self._used.add(own)
         return own
 
 
