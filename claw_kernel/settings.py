@@ -76,6 +76,10 @@ class Settings:
     """A notebook: its records answer instead of any model."""
     accept_edits: bool = False
     """In a replay: run also calls that were edited after they were recorded."""
+    context_window: int | None = None
+    """Tokens that prompt and answer may have together; None: what is known of the model."""
+    compact_percent: int = 90
+    """Of the room for the prompt: when it is used up to here, the conversation is summarised."""
     checkpoint_megabytes: int = 512
     """Contents of files kept for undo, in MiB for one session; 0: no checkpoints."""
     checkpoint_seconds: float = 3.0

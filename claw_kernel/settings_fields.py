@@ -142,6 +142,8 @@ FIELDS: dict[str, Field] = {
         Field("max_tokens", int, _whole(), _POSITIVE, is_trusted=True),
         Field("replay", str, _text, "Give the path of a notebook", "CLAW_REPLAY", is_in_files=False),
         Field("accept_edits", bool, _switch, "Give true or false", "CLAW_ACCEPT_EDITS", is_in_files=False),
+        Field("context_window", int, _whole(1_024), "Give a number of tokens from 1024 on", is_trusted=True),
+        Field("compact_percent", int, _whole(20, 95), "Give a percentage from 20 to 95", is_trusted=True),
         Field("checkpoint_megabytes", int, _whole(0, 1 << 20), "Give a whole number of MiB, 0 for no checkpoints"),
         Field("checkpoint_seconds", float, _amount(600), "Give seconds, from 0 to 600"),
     )

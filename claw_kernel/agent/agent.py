@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from claw_kernel._core import Core, RuleError
 from claw_kernel.agent.call_ids import with_own_ids
+from claw_kernel.agent.compaction import Compactor
+from claw_kernel.agent.context import CompactionState
 from claw_kernel.agent.engine import engine_loop
 from claw_kernel.agent.loop import Limits, TurnLoop, run_turn
 from claw_kernel.agent.outside import outside_tools
@@ -22,6 +24,7 @@ from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
 from claw_kernel.messages import ImageBlock, Message, TextBlock, ToolCall, TurnFinished, TurnRecord, TurnStarted, Usage
 from claw_kernel.providers import PlayedProvider, Provider, ProviderSettings, default_model, open_provider
+from claw_kernel.providers.known import KNOWN
 from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session import Session
 from claw_kernel.session.request_hash import RequestHasher, places_of
@@ -35,6 +38,7 @@ from claw_kernel.settings import (
     load_settings,
     tightened_by,
 )
+from claw_kernel.token_estimate import text_tokens, tools_tokens
 from claw_kernel.tools import AskingTool, PythonTool, ToolSet
 from claw_kernel.tools.namespace import Namespace
 from claw_kernel.tools.planning import ENTERED
@@ -82,6 +86,7 @@ class Agent:
         self._hasher = RequestHasher(core.redact, places_of(**self._places))
         self._model = settings.model
         self._mode_before_plan: PermissionMode = "default"
+        self.compaction = CompactionState()
         self._providers: dict[str, tuple[Provider, str]] = {}
         self._turn_lock: asyncio.Lock | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -301,11 +306,24 @@ class Agent:
         environment = {**self._places, **turn.record.environment}
         turn.update(replace(turn.record, model=f"{provider.name}/{model}", environment=environment))
         turn.emit(TurnStarted(turn.record))
+        before = self.session.records
         messages = with_own_ids(self.session.transcript(turn.record.model))
         append_message(messages, Message("user", turn.record.content))
         called = [block.name for message in messages for block in message.content if isinstance(block, ToolCall)]
         self.tools.load([*called, *(["ExitPlanMode"] if self.is_planning else [])])
         self.tools.offer(turn.output)
+        window = asyncio.ensure_future(self._find_window(turn.record.model))
+        compactor = Compactor(
+            before,
+            turn.record.model,
+            window=window,
+            max_tokens=limits.max_tokens,
+            compact_percent=self.settings.compact_percent,
+            fixed_tokens=text_tokens(self._system) + tools_tokens(self.tools.specs),
+            is_local=provider.name == "local" or (provider.name in KNOWN and KNOWN[provider.name].is_local),
+            state=self.compaction,
+        )
+        compactor.begin(messages)
         loop = TurnLoop(
             turn,
             provider=provider,
@@ -318,12 +336,23 @@ class Agent:
             limits=limits,
             price=self._price,
             hasher=self._hasher,
+            compactor=compactor,
         )
         pricing = asyncio.ensure_future(_load_prices(provider.name))
         record = await run_turn(loop)
         await pricing
+        window.cancel()
         cost = await asyncio.to_thread(turn_cost, record, self._price)
         return replace(record, cost_usd=cost)
+
+    async def _find_window(self, model: str) -> int | None:
+        """The context window of ``provider/model``, None where nobody knows."""
+        if self.settings.context_window is not None:
+            return self.settings.context_window
+        from claw_kernel.providers.catalogue import find_context_window
+
+        await asyncio.sleep(PRICES_AFTER_SECONDS)
+        return await find_context_window(model, self._provider_settings())
 
     async def _find_model(self) -> str:
         self._model = await default_model(self._provider_settings())

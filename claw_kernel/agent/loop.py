@@ -15,10 +15,13 @@ from typing import assert_never
 from claw_kernel.agent.call_ids import CallIds
 from claw_kernel.agent.calls import CallRunner
 from claw_kernel.agent.cancellation import Cancellation, InterruptedTurnError
+from claw_kernel.agent.compaction import Compactor, combined
 from claw_kernel.agent.turn import Turn
-from claw_kernel.errors import ClawError, ProtocolError
+from claw_kernel.errors import ClawError, ContextOverflowError, ProtocolError
 from claw_kernel.gate import Gate
 from claw_kernel.messages import (
+    Compaction,
+    ContextCompacted,
     Effort,
     Message,
     MessageFinished,
@@ -88,12 +91,15 @@ class TurnLoop:
         limits: Limits,
         price: Price,
         hasher: RequestHasher,
+        compactor: Compactor,
     ) -> None:
         self.turn = turn
         self._provider, self._model, self._system = provider, model, system
         self._messages, self._tools = messages, tools
         self._limits, self._price = limits, price
         self._call_ids = CallIds(messages)
+        self._compactor = compactor
+        self._compaction: Compaction | None = None
         self._record = turn.record
         self._steps: list[Step] = []
         self._partial: list[str] = []
@@ -101,6 +107,7 @@ class TurnLoop:
         self._asked_again = 0
         self._hasher, self._asked, self._asked_at = hasher, RequestParts(), 0.0
         self._answered_after = 0.0
+        self._has_overflowed = False
         self._cancellation = Cancellation(turn)
         refuse = provider.refusal if isinstance(provider, PlayedProvider) else None
         self._calls = CallRunner(turn, tools, gate, ways, self._cancellation, refuse)
@@ -110,6 +117,8 @@ class TurnLoop:
         while True:
             if (reason := await self._limit_reached()) is not None:
                 return reason
+            if not self._compactor.is_at_ease:
+                await self._make_room()
             index = len(self._steps)
             self.turn.emit(StepStarted(index))
             try:
@@ -117,6 +126,15 @@ class TurnLoop:
             except InterruptedTurnError:
                 self._keep_partial_answer(index)
                 raise
+            except ContextOverflowError as error:
+                if self._has_overflowed:
+                    raise
+                self._has_overflowed = True
+                await self._make_room(error)
+                continue
+            self._has_overflowed = False
+            if warning := self._compactor.take(answer):
+                self._say(warning)
             append_message(self._messages, answer.message)
             calls = [block for block in answer.message.content if isinstance(block, ToolCall)]
             results: list[ToolResult] = []
@@ -176,6 +194,36 @@ class TurnLoop:
             append_message(self._messages, message)
             self._finish_step(index, MessageFinished(message, Usage(), "other"), [], [])
 
+    async def _make_room(self, error: ContextOverflowError | None = None) -> None:
+        """Have less sent from the next request on, where that is due."""
+        compactor, record = self._compactor, self._record
+        work = compactor.after_overflow(record, error, self._ask) if error else compactor.make_room(record, self._ask)
+        room = await self._cancellation.until_cancelled(work)
+        if room is None:
+            return
+        self._messages = room.messages
+        self._compaction = combined(self._compaction, room.compaction)
+        self._record = replace(record, usage=record.usage + room.compaction.usage)
+        self.turn.update(self._record)
+        self.turn.emit(ContextCompacted(room.compaction))
+
+    async def _ask(self, messages: list[Message]) -> MessageFinished:
+        """A request beside the turn, for the notes of a summary: it begins with the bytes the model has seen before."""
+        self.turn.emit(ProviderNotice("summarising the conversation so far", is_passing=True))
+        stream = self._provider.stream(self._request_of(tuple(messages)))
+        try:
+            async for event in stream:
+                if isinstance(event, MessageFinished):
+                    return event
+        finally:
+            if (close := getattr(stream, "aclose", None)) is not None:
+                await close()
+        raise ProtocolError(f"{self._provider.name} ended its answer without a final message.", "Try again.")
+
+    def _request_of(self, messages: tuple[Message, ...]) -> ModelRequest:
+        max_tokens, effort = self._compactor.max_tokens(), self._limits.effort
+        return ModelRequest(self._model, self._system, messages, self._tools.specs, max_tokens, effort)
+
     async def _request(self) -> MessageFinished:
         self._partial = []
         self._call_ids.begin()
@@ -186,8 +234,7 @@ class TurnLoop:
             output = self.turn.output
             asked = f"[{output.request}]" if output is not None and not self._lost else GO_ON
             messages = (*messages, Message("user", (TextBlock(asked),)))
-        limits = self._limits
-        request = ModelRequest(self._model, self._system, messages, self._tools.specs, limits.max_tokens, limits.effort)
+        request = self._request_of(messages)
         self._asked, self._asked_at = self._hasher.parts(request), time.monotonic()
         emit = self.turn.emit
         stream = self._provider.stream(request)
@@ -237,10 +284,13 @@ class TurnLoop:
             request_hash=request_hash(self._model, self._asked),
             request_parts=self._asked,
             duration_seconds=self._answered_after,
+            compaction=self._compaction,
         )
+        self._compaction = None
         self._steps.append(step)
         if results:
             append_message(self._messages, Message("user", tuple(results)))
+            self._compactor.meter.add(tuple(results))
         approvals = self._calls.approvals
         self._record = replace(
             self._record,
@@ -250,6 +300,11 @@ class TurnLoop:
         )
         self.turn.update(self._record)
         self.turn.emit(StepFinished(index, step))
+
+    def settle(self) -> None:
+        """The turn is over. Where a request failed after a compaction, that is kept, and what it cost."""
+        if self._compaction is not None:
+            self._finish_step(len(self._steps), MessageFinished(Message("assistant", ()), Usage(), "other"), [], [])
 
     def _say(self, text: str) -> None:
         """One line for the person, now and in the record."""
@@ -281,6 +336,7 @@ async def run_turn(loop: TurnLoop) -> TurnRecord:
             "error",
             TurnError("internal", f"Claw failed: {type(problem).__name__}: {problem}", "Please report it."),
         )
+    loop.settle()
     return replace(loop.record, stop_reason=reason, error=error, duration_seconds=round(time.monotonic() - started, 3))
 
 

@@ -22,6 +22,7 @@ from claw_kernel.messages import (
     TurnRecord,
     Usage,
 )
+from claw_kernel.session.compaction import has_compaction, sent_records
 from claw_kernel.session.record import read_record, repaired
 from claw_kernel.session.tree import Tree, draw
 from claw_kernel.session.upgrade import upgraded
@@ -146,6 +147,8 @@ class Session:
             elif record.parent_id == end:
                 self._tree.head = record.turn_id
                 self._path = (*records, record)
+                if has_compaction(record):
+                    self._is_stale = True
                 if not self._is_stale:
                     self._extend(record)
             else:
@@ -308,7 +311,7 @@ class Session:
                 self._model = model
                 self._messages = []
                 self._is_stale = False
-                for record in self.records:
+                for record in sent_records(self.records):
                     self._extend(record)
             return list(self._messages)
 
