@@ -312,11 +312,10 @@ class Agent:
         called = [block.name for message in messages for block in message.content if isinstance(block, ToolCall)]
         self.tools.load([*called, *(["ExitPlanMode"] if self.is_planning else [])])
         self.tools.offer(turn.output)
-        window = asyncio.ensure_future(self._find_window(turn.record.model))
         compactor = Compactor(
             before,
             turn.record.model,
-            window=window,
+            window=lambda: self._find_window(turn.record.model),
             max_tokens=limits.max_tokens,
             compact_percent=self.settings.compact_percent,
             fixed_tokens=text_tokens(self._system) + tools_tokens(self.tools.specs),
@@ -341,7 +340,6 @@ class Agent:
         pricing = asyncio.ensure_future(_load_prices(provider.name))
         record = await run_turn(loop)
         await pricing
-        window.cancel()
         cost = await asyncio.to_thread(turn_cost, record, self._price)
         return replace(record, cost_usd=cost)
 
@@ -351,7 +349,6 @@ class Agent:
             return self.settings.context_window
         from claw_kernel.providers.catalogue import find_context_window
 
-        await asyncio.sleep(PRICES_AFTER_SECONDS)
         return await find_context_window(model, self._provider_settings())
 
     async def _find_model(self) -> str:

@@ -35,8 +35,9 @@ REFILL_STEPS, MAX_REFILLS = 3, 3
 """A window that is full again within so many steps, so often in a row, ends the turn (Claude Code: 3)."""
 ASKED_FOR = "you asked for it"
 CLEARED_LINE_TOKENS = 30
-UNWATCHED_TOKENS = 24_000
-"""A request smaller than this is not kept waiting for the model's window to be known."""
+UNWATCHED_TOKENS, UNWATCHED_LOCAL_TOKENS = 24_000, 6_000
+"""A request smaller than this is not kept waiting for the model's window to be known: hosted models take 32,000 and more, a
+server on this machine 8,192 and more, and what holds less says so in an error."""
 
 Ask = Callable[[list[Message]], Awaitable[MessageFinished]]
 """Send these messages to the model as the next request would be sent; its answer. Raises ProviderError."""
@@ -51,15 +52,15 @@ class Room:
 
 
 class Compactor:
-    """Of one turn. ``before``: the records of the turns before it. ``model`` is ``provider/model``. ``window``: the model's
-    context window, or None where nobody knows. ``fixed_tokens``: of what is sent with every request, system text and tools."""
+    """Of one turn. ``before``: the records of the turns before it. ``model`` is ``provider/model``. ``window`` finds the
+    model's context window, or None where nobody knows. ``fixed_tokens``: of what is sent with every request, system text and tools."""
 
     def __init__(
         self,
         before: Sequence[TurnRecord],
         model: str,
         *,
-        window: Awaitable[int | None],
+        window: Callable[[], Awaitable[int | None]],
         max_tokens: int,
         compact_percent: int,
         fixed_tokens: int,
@@ -67,7 +68,7 @@ class Compactor:
         state: CompactionState,
     ) -> None:
         self._before, self._model = tuple(before), model
-        self._asked_window = window
+        self._ask_window = window
         self._window_tokens: int | None = None
         self._max_tokens, self._compact_percent, self._fixed_tokens = max_tokens, compact_percent, fixed_tokens
         self._is_local, self._state = is_local, state
@@ -94,7 +95,7 @@ class Compactor:
         if self._state.is_asked:
             return False
         if self._window_tokens is None:
-            return self.meter.tokens < UNWATCHED_TOKENS
+            return self.meter.tokens < (UNWATCHED_LOCAL_TOKENS if self._is_local else UNWATCHED_TOKENS)
         return self.meter.tokens < self._known_window(self._window_tokens).clear_at
 
     def max_tokens(self) -> int:
@@ -104,7 +105,7 @@ class Compactor:
 
     async def window(self) -> Window:
         if self._window_tokens is None:
-            self._window_tokens = await self._asked_window or (
+            self._window_tokens = await self._ask_window() or (
                 DEFAULT_LOCAL_WINDOW if self._is_local else DEFAULT_WINDOW
             )
         return self._known_window(self._window_tokens)
@@ -272,7 +273,7 @@ def _transcript(records: Sequence[TurnRecord], model: str, latest: Compaction | 
     messages: list[Message] = []
     sent = sent_records(records, latest)
     for record in sent:
-        for message in turn_messages(record, keep_thinking=record.model == model):
+        for message in turn_messages(record, model):
             append_message(messages, message)
     if not sent[-1].steps:
         messages.pop()  # "not answered" is said of turns that are over
