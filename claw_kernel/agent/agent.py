@@ -201,6 +201,10 @@ class Agent:
         """Set a limit, from the next turn on. Raises SettingsError."""
         self.configure("Config, called by the model", **{setting: value})
 
+    def compact(self, instructions: str = "") -> None:
+        """Have the conversation summarised before the next request; ``instructions`` say what the notes should keep."""
+        self.compaction.is_asked, self.compaction.instructions = True, instructions
+
     def set_notebook(self, path: str | None) -> None:
         """The notebook file the session lives in: it is open in an editor, so file tools leave it alone."""
         self.gate.core.set_notebook(path)
@@ -315,6 +319,7 @@ class Agent:
         compactor = Compactor(
             before,
             turn.record.model,
+            window_tokens=self.settings.context_window,
             window=lambda: self._find_window(turn.record.model),
             max_tokens=limits.max_tokens,
             compact_percent=self.settings.compact_percent,
@@ -345,8 +350,6 @@ class Agent:
 
     async def _find_window(self, model: str) -> int | None:
         """The context window of ``provider/model``, None where nobody knows."""
-        if self.settings.context_window is not None:
-            return self.settings.context_window
         from claw_kernel.providers.catalogue import find_context_window
 
         return await find_context_window(model, self._provider_settings())

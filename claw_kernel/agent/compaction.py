@@ -35,7 +35,7 @@ REFILL_STEPS, MAX_REFILLS = 3, 3
 """A window that is full again within so many steps, so often in a row, ends the turn (Claude Code: 3)."""
 ASKED_FOR = "you asked for it"
 CLEARED_LINE_TOKENS = 30
-UNWATCHED_TOKENS, UNWATCHED_LOCAL_TOKENS = 24_000, 6_000
+UNWATCHED_TOKENS, UNWATCHED_LOCAL_TOKENS = 16_000, 6_000
 """A request smaller than this is not kept waiting for the model's window to be known: hosted models take 32,000 and more, a
 server on this machine 8,192 and more, and what holds less says so in an error."""
 
@@ -52,14 +52,15 @@ class Room:
 
 
 class Compactor:
-    """Of one turn. ``before``: the records of the turns before it. ``model`` is ``provider/model``. ``window`` finds the
-    model's context window, or None where nobody knows. ``fixed_tokens``: of what is sent with every request, system text and tools."""
+    """Of one turn. ``before``: the records of the turns before it. ``model`` is ``provider/model``. ``window_tokens``: the
+    context window where the person has set it, else ``window`` finds the model's, or None where nobody knows. ``fixed_tokens``: of what is sent with every request, system text and tools."""
 
     def __init__(
         self,
         before: Sequence[TurnRecord],
         model: str,
         *,
+        window_tokens: int | None,
         window: Callable[[], Awaitable[int | None]],
         max_tokens: int,
         compact_percent: int,
@@ -69,7 +70,7 @@ class Compactor:
     ) -> None:
         self._before, self._model = tuple(before), model
         self._ask_window = window
-        self._window_tokens: int | None = None
+        self._window_tokens = window_tokens
         self._max_tokens, self._compact_percent, self._fixed_tokens = max_tokens, compact_percent, fixed_tokens
         self._is_local, self._state = is_local, state
         self._summarised_at = -REFILL_STEPS
@@ -94,9 +95,10 @@ class Compactor:
         """Nothing has to be looked at before the next request."""
         if self._state.is_asked:
             return False
-        if self._window_tokens is None:
+        known = self._window_tokens or self._state.learned.get(self._model)
+        if known is None:
             return self.meter.tokens < (UNWATCHED_LOCAL_TOKENS if self._is_local else UNWATCHED_TOKENS)
-        return self.meter.tokens < self._known_window(self._window_tokens).clear_at
+        return self.meter.tokens < self._known_window(known).clear_at
 
     def max_tokens(self) -> int:
         """For the answer: less than the setting where the server turned out to have a small window."""
@@ -233,7 +235,7 @@ class Compactor:
             return "", Usage(), ""
         wanted = TextBlock(REQUEST + (FOCUS.format(instructions=instructions) if instructions else ""))
         messages = _transcript(records, self._model)
-        if self.meter.tokens >= window.room:
+        if self.meter.tokens + content_tokens((wanted,)) >= window.room:
             everything = tuple(call_id for call_id, _ in clearable(sent_records(records)))
             messages = _transcript(records, self._model, Compaction(cleared=everything))
         append_message(messages, Message("user", (wanted,)))
