@@ -117,7 +117,8 @@ class TurnLoop:
         while True:
             if (reason := await self._limit_reached()) is not None:
                 return reason
-            if not self._compactor.is_at_ease:
+            # What is played from a record was compacted when it was recorded, or not.
+            if not self._compactor.is_at_ease and not isinstance(self._provider, PlayedProvider):
                 await self._make_room()
             index = len(self._steps)
             self.turn.emit(StepStarted(index))
