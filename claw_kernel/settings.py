@@ -50,7 +50,7 @@ __all__ = [
     "without_login",
 ]
 
-_SECRET_NAME_PARTS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTHORIZATION")
+_SECRET_NAME_PARTS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTHORIZATION", "OTLP_HEADERS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,10 @@ class Settings:
     """Tokens that prompt and answer may have together; None: what is known of the model."""
     compact_percent: int = 90
     """Of the room for the prompt: when it is used up to here, the conversation is summarised."""
+    telemetry: bool = False
+    """OpenTelemetry spans and metrics of each turn (``claw_kernel/telemetry.py``)."""
+    telemetry_content: bool = False
+    """With what was said in them."""
     checkpoint_megabytes: int = 512
     """Contents of files kept for undo, in MiB for one session; 0: no checkpoints."""
     checkpoint_seconds: float = 3.0

@@ -144,6 +144,8 @@ FIELDS: dict[str, Field] = {
         Field("accept_edits", bool, _switch, "Give true or false", "CLAW_ACCEPT_EDITS", is_in_files=False),
         Field("context_window", int, _whole(1_024), "Give a number of tokens from 1024 on", is_trusted=True),
         Field("compact_percent", int, _whole(20, 95), "Give a percentage from 20 to 95", is_trusted=True),
+        Field("telemetry", bool, _switch, "Give on or off", "CLAW_TELEMETRY"),
+        Field("telemetry_content", bool, _switch, "Give on or off", "CLAW_TELEMETRY_CONTENT"),
         Field("checkpoint_megabytes", int, _whole(0, 1 << 20), "Give a whole number of MiB, 0 for no checkpoints"),
         Field("checkpoint_seconds", float, _amount(600), "Give seconds, from 0 to 600"),
     )

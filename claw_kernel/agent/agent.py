@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +22,17 @@ from claw_kernel.agent.prompt import system_prompt
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
-from claw_kernel.messages import ImageBlock, Message, TextBlock, ToolCall, TurnFinished, TurnRecord, TurnStarted, Usage
+from claw_kernel.messages import (
+    Event,
+    ImageBlock,
+    Message,
+    TextBlock,
+    ToolCall,
+    TurnFinished,
+    TurnRecord,
+    TurnStarted,
+    Usage,
+)
 from claw_kernel.providers import PlayedProvider, Provider, ProviderSettings, default_model, open_provider
 from claw_kernel.providers.known import KNOWN
 from claw_kernel.providers.prices import turn_cost
@@ -230,6 +240,7 @@ class Agent:
         (``Turn.result``). Raises SettingsError for a schema that is none, and nothing for a provider's fault: that ends the
         turn with an error."""
         settings = self.settings
+        observer, missing = _telemetry(settings, self.gate.core.redact)
         output = _structured_output(schema) if schema is not None else None
         sent = content or (TextBlock(prompt),)
         if self.is_planning:
@@ -245,7 +256,7 @@ class Agent:
             model=model or self._model or "",
             started_at=now(),
             cell_id=cell_id,
-            notices=(*settings.notices, *notices),
+            notices=(*settings.notices, *notices, *missing),
         )
         limits = Limits(
             max_turns or settings.max_turns,
@@ -254,6 +265,8 @@ class Agent:
             settings.effort,
         )
         turn = Turn(record, output)
+        if observer is not None:
+            turn.observe(observer)
         loop = engine_loop()
 
         def begin() -> None:
@@ -410,6 +423,18 @@ async def _load_prices(provider: str) -> None:
     if provider in KNOWN and not KNOWN[provider].is_local:
         await asyncio.sleep(PRICES_AFTER_SECONDS)
         await asyncio.to_thread(preload)
+
+
+def _telemetry(settings: Settings, redact: Callable[[str], str]) -> tuple[Callable[[Event], None] | None, list[str]]:
+    """What observes a turn, if anything does, and what the person should know of it."""
+    if not settings.telemetry:
+        return None, []
+    from claw_kernel.telemetry import MISSING, observe_turn
+
+    try:
+        return observe_turn(redact, has_content=settings.telemetry_content), []
+    except ImportError:
+        return None, [MISSING]
 
 
 def _structured_output(schema: Mapping[str, Any]) -> StructuredOutput:

@@ -30,6 +30,7 @@ class Turn:
         self._notify: Callable[[], None] | None = None
         self._is_finished = False
         self._on_cancel: Callable[[], None] | None = None
+        self._observe: Callable[[Event], None] | None = None
 
     @property
     def record(self) -> TurnRecord:
@@ -99,6 +100,8 @@ class Turn:
 
     def emit(self, event: Event) -> None:
         """Add an event; any thread."""
+        if self._observe is not None:
+            self._observe(event)
         with self._lock:
             self._events.append(event)
             if isinstance(event, TurnFinished):
@@ -113,6 +116,10 @@ class Turn:
 
     def update(self, record: TurnRecord) -> None:
         self._record = record
+
+    def observe(self, observe: Callable[[Event], None]) -> None:
+        """``observe`` sees each event before the reader does, in the thread it comes from. Set before the turn begins."""
+        self._observe = observe
 
     def when_cancelled(self, callback: Callable[[], None]) -> None:
         """``callback`` is called by ``cancel``, in the canceller's thread."""
