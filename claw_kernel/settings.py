@@ -29,6 +29,7 @@ from claw_kernel.settings_fields import (
     Approvals,
     Behavior,
     PermissionMode,
+    Rerun,
     Rule,
     checked,
 )
@@ -66,6 +67,8 @@ class Settings:
     permission_mode: PermissionMode = "default"
     rules: tuple[Rule, ...] = ()
     approvals: Approvals = "auto"
+    rerun: Rerun = "auto"
+    """A cell with a recorded turn runs again: ``auto`` sends it where it runs alone, not where several cells run at once."""
     max_turns: int = 100
     """Model requests in one turn."""
     max_cost_usd: float | None = None

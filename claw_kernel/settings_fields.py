@@ -14,6 +14,7 @@ from claw_kernel.messages import Effort
 PermissionMode: TypeAlias = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"]
 Api: TypeAlias = Literal["anthropic", "openai-chat", "openai-responses"]
 Approvals: TypeAlias = Literal["auto", "extension", "widget", "stdin", "none"]
+Rerun: TypeAlias = Literal["auto", "live", "recorded"]
 Behavior: TypeAlias = Literal["allow", "ask", "deny"]
 
 MAX_FALLBACK_MODELS = 3
@@ -137,6 +138,7 @@ FIELDS: dict[str, Field] = {
         ),
         _one_of("permission_mode", PermissionMode, variable="CLAW_PERMISSION_MODE", is_trusted=True, is_in_files=False),
         _one_of("approvals", Approvals, variable="CLAW_APPROVALS", is_trusted=True),
+        _one_of("rerun", Rerun, variable="CLAW_RERUN", is_trusted=True),
         Field("max_turns", int, _whole(), _POSITIVE, "CLAW_MAX_TURNS", is_trusted=True),
         Field("max_cost_usd", float, _amount(), _DOLLARS, "CLAW_MAX_COST", is_trusted=True),
         Field("max_tokens", int, _whole(), _POSITIVE, is_trusted=True),

@@ -12,10 +12,12 @@ from claw_kernel.tools.structured_output import read_schema
 from claw_magics import frontend
 from claw_magics.approvals import Approvals, CellFacts, Way, detect_ways
 from claw_magics.errors import ClawUsageError, TurnFailed, TurnInterrupted, TurnStopped
+from claw_magics.history import branch_notices
 from claw_magics.options import USAGE, CellOptions, parse_options
 from claw_magics.prompt import expand_prompt, read_policy
 from claw_magics.pump import can_pump, comms_open
 from claw_magics.reader import Reader
+from claw_magics.rerun import show_recorded
 from claw_magics.screen import CellScreen, ConsoleScreen, Screen
 from claw_magics.stdin import KernelPrompt, Prompt, TerminalPrompt
 from claw_magics.view import TurnView
@@ -35,6 +37,8 @@ def check_cell(line: str, body: str) -> CellOptions:
 
 async def run_cell(host: Host, options: CellOptions, body: str) -> TurnRecord:
     """Run the cell's turn while the kernel's loop goes on. Raises ClawError."""
+    if (recorded := show_recorded(host, options, body)) is not None:
+        return recorded
     with _mode(host.agent, options.mode):
         turn, reader, ways = _begin(host, options, body, is_blocking=False)
         if "widget" not in ways:
@@ -48,6 +52,8 @@ async def run_cell(host: Host, options: CellOptions, body: str) -> TurnRecord:
 
 def run_cell_blocking(host: Host, options: CellOptions, body: str) -> TurnRecord:
     """Run the cell's turn where the cell cannot await. Raises ClawError."""
+    if (recorded := show_recorded(host, options, body)) is not None:
+        return recorded
     with _mode(host.agent, options.mode):
         turn, reader, _ = _begin(host, options, body, is_blocking=True)
         record = reader.read_blocking()
@@ -90,9 +96,10 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
         model=options.model,
         max_turns=options.max_turns,
         max_cost_usd=options.max_cost_usd,
-        notices=(*expanded.problems, *host.take_warnings()),
+        notices=(*expanded.problems, *host.take_warnings(), *branch_notices(host)),
         schema=read_schema(options.schema, agent.settings.cwd) if options.schema else None,
     )
+    host.last_turn_id = turn.turn_id
     drawn = host.remember(turn, frontend.cell_id_of(host.kernel))
     post: Callable[[Callable[[], Any]], Any] = (
         (lambda function: function()) if is_blocking else asyncio.get_running_loop().call_soon_threadsafe

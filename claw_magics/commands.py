@@ -20,6 +20,14 @@ from claw_magics.choices import (
     complete_model,
     complete_permissions,
 )
+from claw_magics.history import (
+    complete_history,
+    complete_sessions,
+    complete_turns,
+    fork,
+    history,
+    sessions,
+)
 from claw_magics.report import CommandOutput, Report, UsageError, error_output, markdown_table, take_nothing, unknown
 from claw_magics.status import list_tools, show_cost, show_status, show_todos, show_versions
 from claw_magics.undo import OPTIONS, complete_rewind, rewind, show_checkpoints, undo
@@ -165,6 +173,27 @@ COMMANDS: dict[str, Command] = {
             lambda host, words: () if words else ("list", "load", "export"),  # noqa: ARG005
         ),
         Command(
+            "sessions",
+            "sessions\nsessions use ID",
+            "List the conversations of this notebook, or go on with another one.",
+            sessions,
+            complete_sessions,
+        ),
+        Command(
+            "history",
+            "history\nhistory use TURN\nhistory use notebook",
+            "Draw the conversation with its branches; go on with another branch, or in the order of the cells.",
+            history,
+            complete_history,
+        ),
+        Command(
+            "fork",
+            "fork [TURN]",
+            "Go on from a turn (its number in %claw history); what came after it is kept as a branch.",
+            fork,
+            complete_turns,
+        ),
+        Command(
             "undo",
             "undo [N] [--yes] [--force]",
             "Take back the file changes of the last turn (or the last N), after showing them; again: redo.",
@@ -173,8 +202,8 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "rewind",
-            "rewind TURN [--yes] [--force]",
-            "Put files back as they were before a turn (its number, or a checkpoint such as c7).",
+            "rewind TURN [--conversation | --both] [--yes] [--force]",
+            "Put files, the conversation or both back as they were before a turn (its number; files: also a checkpoint, c7).",
             rewind,
             complete_rewind,
         ),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VERSION = 1
 _ANSWERS: tuple[AnswerName, ...] = get_args(AnswerName)
 MESSAGE_TYPE = "claw_request"
+_CELL_PARTS = 2
 _MESSAGE_LIMIT = 10_000
 """Characters of a message to the model that goes with an answer."""
 
@@ -38,6 +39,7 @@ class Control:
             "resolve": self._resolve,
             "interrupt": self._interrupt,
             "header": self._header,
+            "notebook": self._notebook,
         }
 
     def install(self, kernel: Any) -> bool:
@@ -84,7 +86,9 @@ class Control:
             raise RequestError("records is a list")
         ui, version = _text(content, "ui"), _text(content, "ui_version", "")
         path = _text(content, "path", "")
+        outline = _outline(content)
         self._host.greet(connection, Frontend(ui, version, path, has_extension=True), header, records)
+        self._host.outlines.take(connection, *outline)
         return {"session_id": self._host.session.session_id, **self._sync(content, connection)}
 
     def _sync(self, _content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
@@ -121,6 +125,10 @@ class Control:
             turn.cancel()
         return {"is_running": is_running}
 
+    def _notebook(self, content: Mapping[str, Any], connection: str) -> dict[str, Any]:
+        self._host.outlines.take(connection, *_outline(content))
+        return {}
+
     def _header(self, _content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
         return {"header": self._host.session.header()}
 
@@ -132,6 +140,23 @@ def _text(content: Mapping[str, Any], name: str, default: str | None = None) -> 
     if not isinstance(value, str) or (default is None and not value):
         raise RequestError(f"{name} is a text")
     return value
+
+
+def _outline(content: Mapping[str, Any]) -> tuple[list[tuple[str, list[str]]], dict[str, bool]]:
+    """``cells`` and ``runs`` of a request."""
+    cells, runs = content.get("cells", []), content.get("runs", {})
+    if not isinstance(cells, list) or not all(
+        isinstance(cell, list)
+        and len(cell) == _CELL_PARTS
+        and isinstance(cell[0], str)
+        and isinstance(cell[1], list)
+        and all(isinstance(turn_id, str) for turn_id in cell[1])
+        for cell in cells
+    ):
+        raise RequestError("cells is a list of [cell id, [turn ids]]")
+    if not isinstance(runs, Mapping) or not all(isinstance(value, bool) for value in runs.values()):
+        raise RequestError("runs is an object of cell ids with true or false")
+    return [(cell[0], cell[1]) for cell in cells], dict(runs)
 
 
 def _selections(content: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:

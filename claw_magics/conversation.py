@@ -22,20 +22,23 @@ def show(host: Host) -> CommandOutput:
     session = host.session
     report = Report()
     records = session.records
-    report.line(f"Session {session.session_id}, begun {session.created_at}, {_turns(len(records))}.")
+    report.line(f"Session {session.session_id}, begun {session.created_at}, {count_turns(len(records))}.")
     if records:
+        numbers = {record.turn_id: number for number, record in enumerate(session.turns, start=1)}
         rows = [
             (
-                str(number),
+                str(numbers[record.turn_id]),
                 record.started_at[:19].replace("T", " "),
-                _first_line(record.prompt),
+                first_line(record.prompt),
                 str(len(record.steps)),
                 record.stop_reason or "running",
                 cost_text(record.cost_usd),
             )
-            for number, record in enumerate(records, start=1)
+            for record in records
         ]
         report.table(("Turn", "Began (UTC)", "Request", "Steps", "Ended", "Cost"), rows)
+        if left := len(session.turns) - len(records):
+            report.line(f"{count_turns(left)} on other branches: %claw history.")
     return report.output()
 
 
@@ -45,7 +48,7 @@ def clear(host: Host) -> CommandOutput:
     count = len(host.session.records)
     host.session.clear()
     report = Report()
-    report.line(f"New conversation {host.session.session_id}: the model no longer sees {_turns(count)} of before.")
+    report.line(f"New conversation {host.session.session_id}: the model no longer sees {count_turns(count)} of before.")
     report.line("Their records stay in the notebook, and rules that were granted stay in force.")
     return report.output()
 
@@ -70,7 +73,7 @@ def load(host: Host, path: str) -> CommandOutput:
         )
     report = Report()
     report.line(
-        f"{_turns(len(added))} taken from {place}; session {session.session_id} now has {len(session.records)}."
+        f"{count_turns(len(added))} taken from {place}; session {session.session_id} now has {len(session.records)}."
     )
     for warning in warnings:
         report.line(warning)
@@ -96,7 +99,7 @@ def export(host: Host, path: str) -> CommandOutput:
     except OSError as error:
         raise SessionError(f"{place} cannot be written: {error.strerror}.", "Give another path.") from None
     report = Report()
-    report.line(f"{_turns(len(document['records']))} written to {place}")
+    report.line(f"{count_turns(len(document['records']))} written to {place}")
     return report.output()
 
 
@@ -123,10 +126,12 @@ def check_idle(host: Host, done: str) -> None:
         raise SessionError(f"The conversation cannot be {done} while a turn runs.", "Interrupt it first.")
 
 
-def _turns(count: int) -> str:
+def count_turns(count: int) -> str:
+    """``1 turn``, ``3 turns``."""
     return "1 turn" if count == 1 else f"{count} turns"
 
 
-def _first_line(prompt: str) -> str:
+def first_line(prompt: str) -> str:
+    """Of a prompt, cut where it is long."""
     first = next((line.strip() for line in prompt.splitlines() if line.strip()), "")
     return first if len(first) <= _PROMPT_CHARS else first[: _PROMPT_CHARS - 1] + "…"

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+NOTEBOOK_VARIABLE = "CLAW_NOTEBOOK"
+"""The notebook's path, for a program (nbclient, papermill) that runs its cells and does not tell the kernel which it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frontend:

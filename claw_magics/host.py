@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claw_magics.errors import CellError, ClawSettingsError, ClawUsageError, TurnInterrupted
-from claw_magics.frontend import Frontend, allows_stdin, connection_of, guess_frontend, has_cells, is_vscode
+from claw_magics.frontend import (
+    NOTEBOOK_VARIABLE,
+    Frontend,
+    allows_stdin,
+    connection_of,
+    guess_frontend,
+    has_cells,
+    is_vscode,
+)
 
 if TYPE_CHECKING:
     from claw_kernel.agent import Agent, Turn
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from claw_magics.completion import Completion
     from claw_magics.control import Control
     from claw_magics.namespace import LiveNamespace
+    from claw_magics.outline import Outlines
     from claw_magics.report import CommandOutput
 
 HELLO_SECONDS = 1.0
@@ -79,6 +88,11 @@ class Host:
         self._tightened_by: dict[str, Any] = {}
         self._namespace: LiveNamespace | None = None
         self._control: Control | None = None
+        self._outlines: Outlines | None = None
+        self.last_turn_id = ""
+        """The newest turn that this kernel ran or showed from its record."""
+        self.told_order: tuple[str, ...] = ()
+        """The order of cells that a person was told of last."""
         self._comm: Any = None
         self._lock = threading.RLock()
         self._frontends: OrderedDict[str, Frontend] = OrderedDict()
@@ -115,6 +129,21 @@ class Host:
 
                 self._session = Session()
             return self._session
+
+    @property
+    def outlines(self) -> Outlines:
+        """What the open pages say of the notebook."""
+        with self._lock:
+            if self._outlines is None:
+                from claw_magics.outline import Outlines
+
+                self._outlines = Outlines(self.session)
+            return self._outlines
+
+    @property
+    def connection(self) -> str:
+        """The page whose cell runs now."""
+        return connection_of(self.kernel)
 
     @property
     def agent(self) -> Agent:
@@ -303,6 +332,8 @@ class Host:
         renaming only the extension, which counts from the server's folder, knows better."""
         if is_vscode(self.ip):
             return self.frontend.path
+        if named := environment.get(NOTEBOOK_VARIABLE, ""):
+            return named
         started_as = environment.get("JPY_SESSION_NAME", "")
         live = Path(self.frontend.path).name
         return str(Path(started_as).with_name(live)) if started_as and live else started_as

@@ -1,5 +1,5 @@
 """The first line of a ``%%claw`` cell: ``[--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE] [--plan]
-[--schema FILE] [--into NAME]``."""
+[--schema FILE] [--into NAME] [--live] [--recorded]``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from claw_kernel.settings_fields import Rerun
 from claw_magics.errors import ClawUsageError
 
 USAGE = (
-    "%%claw [--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE] [--plan] [--schema FILE] [--into NAME], then your "
-    "request on the lines below"
+    "%%claw [--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE] [--plan] [--schema FILE] [--into NAME] "
+    "[--live] [--recorded], then your request on the lines below"
 )
 MODES = ("default", "acceptEdits", "plan", "dontAsk", "bypassPermissions")
 
@@ -22,7 +23,8 @@ MODES = ("default", "acceptEdits", "plan", "dontAsk", "bypassPermissions")
 @dataclass(frozen=True, slots=True)
 class CellOptions:
     """Options of one cell; None where the settings decide. ``max_cost_usd`` is in US dollars. ``schema``: the file of a JSON
-    schema that the result is to fit; ``into``: the variable that gets the result, or without a schema the answer's text."""
+    schema that the result is to fit; ``into``: the variable that gets the result, or without a schema the answer's text.
+    ``rerun``: ``live`` sends the request in any case, ``recorded`` never."""
 
     model: str | None = None
     max_turns: int | None = None
@@ -30,6 +32,7 @@ class CellOptions:
     mode: str | None = None
     schema: str | None = None
     into: str | None = None
+    rerun: Rerun | None = None
 
 
 def parse_options(line: str) -> CellOptions:
@@ -42,8 +45,9 @@ def parse_options(line: str) -> CellOptions:
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
-        if word == "--plan":
-            found["mode"] = "plan"
+        if word in _FLAGS:
+            field, given = _FLAGS[word]
+            found[field] = given
             continue
         if name not in _OPTIONS:
             raise ClawUsageError(_unknown(word))
@@ -90,6 +94,7 @@ def _variable(text: str) -> str:
     return text
 
 
+_FLAGS = {"--plan": ("mode", "plan"), "--live": ("rerun", "live"), "--recorded": ("rerun", "recorded")}
 _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "--model": ("model", _name, "a model's name such as anthropic/claude-sonnet-5"),
     "--max-turns": ("max_turns", _count, "a number of model requests, 1 or more"),
@@ -103,7 +108,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
 def _unknown(word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is not an option: the request itself goes on the lines below %%claw · usage: {USAGE}."
-    near = difflib.get_close_matches(word.partition("=")[0], [*_OPTIONS, "--plan"], n=1, cutoff=0.4)
+    near = difflib.get_close_matches(word.partition("=")[0], [*_OPTIONS, *_FLAGS], n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"%%claw has no option {word.partition('=')[0]}.{hint} It takes {', '.join([*_OPTIONS, '--plan'])}."
 

@@ -38,6 +38,12 @@ class Report:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown]
         self._plain.append("\n".join(line.rstrip() for line in lines))
 
+    def block(self, text: str) -> None:
+        """Lines as they are, in one width."""
+        fence = "`" * (max([2, *(len(run) for run in re.findall("`+", text))]) + 1)
+        self._markdown.append(f"{fence}text\n{text}\n{fence}")
+        self._plain.append(text)
+
     def output(self) -> CommandOutput:
         return CommandOutput("\n\n".join(self._markdown), "\n".join(self._plain))
 

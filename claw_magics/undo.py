@@ -1,4 +1,4 @@
-"""``%claw undo``, ``rewind`` and ``checkpoints``: files as they were before a turn or a call. The conversation stays."""
+"""``%claw undo``, ``rewind`` and ``checkpoints``: files as they were before a turn or a call; ``rewind`` also the conversation."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel.question import printable
+from claw_magics.history import find_turn, turn_numbers
 from claw_magics.report import CommandOutput, Report, UsageError, take_nothing, unknown
 
 if TYPE_CHECKING:
     from claw_kernel._core import Core
+    from claw_kernel.messages import TurnRecord
     from claw_magics.host import Host
 
 OPTIONS = ("--yes", "--force")
+REWIND_OPTIONS = (*OPTIONS, "--conversation", "--both")
 ROWS = 50
 """Files and checkpoints that are shown."""
 _ACTIONS = {
@@ -27,26 +30,71 @@ _ACTIONS = {
 
 
 def undo(host: Host, rest: str) -> CommandOutput:
-    words, is_sure, is_forced = _options("undo", rest)
+    words, chosen = _options("undo", rest, OPTIONS)
     if len(words) > 1 or (words and not words[0].isascii()) or (words and not words[0].isdecimal()):
         raise UsageError(f"%claw undo takes a number of turns, not {rest[:60]!r}.")
     count = int(words[0][:6]) if words else None
-    return _restore(
-        host, {"kind": "undo", "count": count}, f"undo {rest}".strip(), is_sure=is_sure, is_forced=is_forced
-    )
+    output, _ = _restore(host, {"kind": "undo", "count": count}, f"undo {rest}".strip(), chosen)
+    return output
 
 
 def rewind(host: Host, rest: str) -> CommandOutput:
-    words, is_sure, is_forced = _options("rewind", rest)
+    words, chosen = _options("rewind", rest, REWIND_OPTIONS)
     if len(words) != 1:
         raise UsageError("%claw rewind needs a turn: its number (%claw session lists them) or a checkpoint such as c7.")
-    return _restore(host, _target(host, words[0]), f"rewind {rest}", is_sure=is_sure, is_forced=is_forced)
+    word = words[0]
+    target = _target(host, word)
+    if target["kind"] == "checkpoint":
+        if {"--conversation", "--both"} & chosen:
+            raise UsageError("The conversation goes back to a turn, not to a checkpoint: give the turn's number.")
+        output, _ = _restore(host, target, f"rewind {rest}", chosen)
+        return output
+    turn = find_turn(host, word)
+    if "--conversation" in chosen:
+        return _rewind_conversation(host, turn)
+    if any(item["turn_id"] in target["ids"] for item in _list(host)):
+        output, is_done = _restore(host, target, f"rewind {rest}", chosen)
+    else:
+        nothing = Report()
+        nothing.line("No files to put back: neither that turn nor a later one has changed any.")
+        output, is_done = nothing.output(), True
+    if not is_done:
+        return output
+    question = f"Take the conversation back to before turn {word} too?"
+    answer = "--both" in chosen or ("--yes" not in chosen and host.confirm(output, question))
+    if answer:
+        return _joined(output if "--both" in chosen else None, _rewind_conversation(host, turn))
+    report = Report()
+    report.line(f"%claw rewind {word} --conversation takes the conversation back too.")
+    return _joined(output if answer is not False or "--yes" in chosen else None, report.output())
+
+
+def _rewind_conversation(host: Host, turn: TurnRecord) -> CommandOutput:
+    from claw_magics.conversation import check_idle
+
+    check_idle(host, "rewound")
+    session = host.session
+    numbers = turn_numbers(host)
+    end = session.newest_end(turn.turn_id)
+    session.use(session.before(turn.turn_id))
+    report = Report()
+    report.line(
+        f"The conversation is as it was before turn {numbers[turn.turn_id]}. What came after is kept: "
+        f"%claw history use {numbers[end]} returns to it."
+    )
+    return report.output()
+
+
+def _joined(first: CommandOutput | None, second: CommandOutput) -> CommandOutput:
+    if first is None:
+        return second
+    return CommandOutput(f"{first.markdown}\n\n{second.markdown}", f"{first.plain}\n{second.plain}")
 
 
 def complete_rewind(host: Host, words: Sequence[str]) -> Sequence[str]:
     if words:
-        return [option for option in OPTIONS if option not in words]
-    return [*(str(number) for number, _ in enumerate(host.session.records, start=1)), *(c["id"] for c in _list(host))]
+        return [option for option in REWIND_OPTIONS if option not in words]
+    return [*(str(number) for number, _ in enumerate(host.session.turns, start=1)), *(c["id"] for c in _list(host))]
 
 
 def show_checkpoints(host: Host, rest: str) -> CommandOutput:
@@ -56,7 +104,7 @@ def show_checkpoints(host: Host, rest: str) -> CommandOutput:
     if not found:
         report.line("No checkpoints: no call of this session has changed files.")
         return report.output()
-    numbers = _turn_numbers(host)
+    numbers = turn_numbers(host)
     rows = [
         (
             item["id"],
@@ -74,19 +122,21 @@ def show_checkpoints(host: Host, rest: str) -> CommandOutput:
     return report.output()
 
 
-def _restore(host: Host, target: Mapping[str, Any], line: str, *, is_sure: bool, is_forced: bool) -> CommandOutput:
+def _restore(host: Host, target: Mapping[str, Any], line: str, chosen: set[str]) -> tuple[CommandOutput, bool]:
+    """What to show, and whether the files are as they were then."""
     from claw_kernel._core import RestoreError
     from claw_magics.conversation import check_idle
 
     check_idle(host, "rewound")
+    is_sure, is_forced = "--yes" in chosen, "--force" in chosen
     core = _core(host)
     try:
         plan = json.loads(core.preview_restore(json.dumps(target)))
         report = Report()
-        _show_plan(report, plan, _turn_numbers(host))
+        _show_plan(report, plan, turn_numbers(host))
         if not plan["files"]:
             report.line("Nothing to do: the files are as they were.")
-            return report.output()
+            return report.output(), True
         if plan["conflicts"] and not is_forced:
             host.show(report.output())
             count = plan["conflicts"]
@@ -98,17 +148,17 @@ def _restore(host: Host, target: Mapping[str, Any], line: str, *, is_sure: bool,
             answer = host.confirm(report.output(), "Put these files back?")
             if answer is None:
                 report.line(f"Nothing was changed yet: %claw {line} --yes does it.")
-                return report.output()
+                return report.output(), False
             report = Report()
             if not answer:
                 report.line("Nothing was changed.")
-                return report.output()
+                return report.output(), False
         done = json.loads(core.restore(json.dumps(target), force=is_forced))
     except RestoreError as error:
         raise UsageError(str(error)) from None
-    _show_done(report, done)
+    _show_done(report, done, is_both="--both" in chosen)
     host.tell_model(_note(done))
-    return report.output()
+    return report.output(), True
 
 
 def _show_plan(report: Report, plan: Mapping[str, Any], numbers: Mapping[str, int]) -> None:
@@ -146,10 +196,12 @@ def _show_plan(report: Report, plan: Mapping[str, Any], numbers: Mapping[str, in
             )
 
 
-def _show_done(report: Report, done: Mapping[str, Any]) -> None:
+def _show_done(report: Report, done: Mapping[str, Any], *, is_both: bool) -> None:
     failures = done["failures"]
     count = len(done["files"]) - len(failures)
-    report.line(f"Done: {'1 file' if count == 1 else f'{count} files'}. The conversation stays as it was.")
+    report.line(
+        f"Done: {'1 file' if count == 1 else f'{count} files'}.{'' if is_both else ' The conversation stays as it was.'}"
+    )
     for failure in failures:
         report.line(f"Could not be put back: {printable(failure['path'])}: {failure['reason']}.")
     if done["id"] is not None:
@@ -201,14 +253,10 @@ def _turn_of(item: Mapping[str, Any], numbers: Mapping[str, int]) -> str:
     return str(numbers.get(item["turn_id"], ""))
 
 
-def _turn_numbers(host: Host) -> dict[str, int]:
-    return {record.turn_id: number for number, record in enumerate(host.session.records, start=1)}
-
-
 def _target(host: Host, word: str) -> dict[str, Any]:
     if found := re.fullmatch(r"c(\d{1,9})", word):
         return {"kind": "checkpoint", "number": int(found[1])}
-    ids = [record.turn_id for record in host.session.records]
+    ids = [record.turn_id for record in host.session.turns]  # files change in the order of time, on whatever branch
     if word in ids:
         return {"kind": "turns", "ids": ids[ids.index(word) :]}
     if re.fullmatch(r"\d{1,9}", word) and 1 <= int(word) <= len(ids):
@@ -216,12 +264,12 @@ def _target(host: Host, word: str) -> dict[str, Any]:
     raise UsageError(unknown("turn", word, (), f"%claw session lists {len(ids)}; a checkpoint is written c7."))
 
 
-def _options(name: str, rest: str) -> tuple[list[str], bool, bool]:
+def _options(name: str, rest: str, known: Sequence[str]) -> tuple[list[str], set[str]]:
     words = rest.split()
     for word in words:
-        if word.startswith("-") and word not in OPTIONS:
-            raise UsageError(unknown("option", word, OPTIONS, f"see %claw help {name}."))
-    return [word for word in words if word not in OPTIONS], "--yes" in words, "--force" in words
+        if word.startswith("-") and word not in known:
+            raise UsageError(unknown("option", word, known, f"see %claw help {name}."))
+    return [word for word in words if word not in known], set(words).intersection(known)
 
 
 def _core(host: Host) -> Core:

@@ -107,11 +107,15 @@ class Session:
         index = self._index(cell_id, records)
         return records[index + 1 :] if index is not None else ()
 
-    def recorded(self, prompt: str, cell_id: str) -> TurnRecord | None:
+    def recorded(self, prompt: str, cell_id: str, after: str | None = None) -> TurnRecord | None:
         """The turn on the path that answered this very prompt in this cell, where it ended as asked; None where there is none,
-        or where anything before it has changed since (then it is not on the path)."""
+        or where anything before it has changed since (then it is not on the path). Where cells have no ids, ``after`` names
+        the turn before the wanted one (empty: the wanted one is the first)."""
         records = self.records
         index = self._index(cell_id, records)
+        if after is not None:
+            ids = ["", *(record.turn_id for record in records)]
+            index = ids.index(after) if after in ids[:-1] else None
         if index is None or records[index].prompt != prompt or records[index].stop_reason != "end_turn":
             return None
         return records[index]

@@ -42,7 +42,7 @@ class StructuredOutput:
         self.result: Any = None
 
     def intend(self, arguments: dict[str, Any]) -> Intent:
-        value = self._value(arguments)
+        value = self.value(arguments)
         try:
             problems = [
                 f"{error.json_path}: {error.message[:300]}"
@@ -58,10 +58,11 @@ class StructuredOutput:
     async def run(self, arguments: dict[str, Any], on_output: OnOutput) -> ToolOutput:  # noqa: ARG002
         if self.has_result:
             return text_output("The result was given already; the first one counts.", is_error=True)
-        self.result, self.has_result = self._value(arguments), True
+        self.result, self.has_result = self.value(arguments), True
         return text_output("This is the result of the turn.")
 
-    def _value(self, arguments: dict[str, Any]) -> Any:
+    def value(self, arguments: dict[str, Any]) -> Any:
+        """The result that a call with these arguments gives. Raises ToolInputError where there is none."""
         if not self._is_wrapped:
             return arguments
         if set(arguments) != {"value"}:
