@@ -7,6 +7,7 @@ ClawError
     ├── AuthError            key missing, wrong or without rights            never retried
     ├── ModelNotFoundError   the provider does not know the model            never retried
     ├── InvalidRequestError  the provider refused the request                never retried
+    ├── ContentFilterError   the provider will not take what is said         never retried
     ├── ContextOverflowError the transcript does not fit the model           never retried
     ├── QuotaError           money or quota is used up                       never retried
     ├── RateLimitError       429; ``retry_after_seconds`` where it was said  retried
@@ -73,6 +74,10 @@ class ModelNotFoundError(ProviderError):
 
 class InvalidRequestError(ProviderError):
     kind = "invalid_request"
+
+
+class ContentFilterError(ProviderError):
+    kind = "content_filter"
 
 
 class ContextOverflowError(ProviderError):

@@ -209,7 +209,11 @@ class ModelServer:
             else:
                 response = Response(400, JSON, [b'{"error":{"message":"the test server has no answer left"}}'])
         if callable(response):
-            response = response(request)
+            try:
+                response = response(request)
+            except Exception as error:
+                _violations.append(f"POST {path}: the test's own answer failed: {error!r}")
+                raise
         for part in response.wire:
             if isinstance(part, bytes):
                 connection.sendall(part)

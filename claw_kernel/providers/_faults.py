@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from claw_kernel.errors import (
     AuthError,
+    ContentFilterError,
     ContextOverflowError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -52,6 +53,11 @@ _QUOTA = (
     r"(?i)insufficient_quota|exceeded your current quota|credit balance|insufficient (balance|credits?|funds)"
     r"|billing_error|billing hard limit|payment required|spend(ing)? limit|usage limit"
 )
+_FILTERED = (
+    r"(?i)content_filter|content management policy|responsibleaipolicy|content[_ ]policy"
+    r"|(flagged|blocked) (by|for|as)\b.{0,60}(content|safety|moderation|usage polic)|moderation_blocked"
+)
+"""Azure, OpenAI, gateways: the prompt is refused as content, not for its form."""
 _PASSING_QUOTA = r"(?i)(retry|try again) (in|after) \d|per[ _-]?minute"
 """Some call a limit per minute a quota."""
 _NO_MODEL = (
@@ -97,7 +103,8 @@ def read_status(server: Server, model: str, status: int, headers: Mapping[str, s
         )
     value = _read_json(body)
     kind, said = error_text(value)
-    if not said and not _is_html(headers, body):
+    has_object = isinstance(value, dict) and isinstance(value.get("error"), dict)
+    if not said and not has_object and not _is_html(headers, body):
         said = body[:2000].decode("utf-8", "replace")
     error = _classify(server, model, status, kind, server.clean(said))
     if status in {429, 503, 529} or error.is_retryable:
@@ -140,6 +147,12 @@ def _classify(server: Server, model: str, status: int, kind: str, said: str) -> 
         return ContextOverflowError(
             f"The conversation is longer than {name}/{model} takes{tail}.",
             "Clear the session or choose a model with a larger context.",
+            status=status,
+        )
+    if status in {400, 403, 422} and re.search(_FILTERED, both):
+        return ContentFilterError(
+            f"{name} refused the content of this conversation ({status}){tail}.",
+            "Put it in other words, clear the session, or choose another model.",
             status=status,
         )
     is_quota = status in {400, 403, 429} and re.search(_QUOTA, both)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,6 +32,10 @@ _AFTER_WHOLE_SECONDS = 3.0
 _AFTER_END_SECONDS = 0.02
 """How long the end of the response is waited for after the end mark, so that the connection can be used again."""
 _LONGEST_ERROR_BYTES = 64 * 1024
+_GZIP_BEGINS = b"\x1f\x8b"
+"""No text begins so: some gateways compress without saying it (RFC 1952)."""
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+"""What zlib wants for a gzip header and the largest window."""
 
 
 class HttpProvider:
@@ -175,12 +180,19 @@ class HttpProvider:
         idle = self._timeouts.idle_seconds
         limit = first_byte_seconds
         problem: ProviderError | None = None
+        unpack: Callable[[bytes], bytes] | None = None
+        is_first = True
         while not decoder.is_ended:
             try:
                 async with asyncio.timeout(_AFTER_WHOLE_SECONDS if decoder.is_whole else limit):
                     part = await anext(parts, b"")
                 limit = idle
-                frames = parser.feed(part) if part else parser.finish()
+                if is_first:
+                    is_first = False
+                    if plain and part.startswith(_GZIP_BEGINS):
+                        unpack = zlib.decompressobj(_GZIP_WINDOW).decompress
+                data = unpack(part) if unpack is not None else part
+                frames = parser.feed(data) if part else parser.finish()
                 events = self._decode(frames, decoder)
             except TimeoutError:
                 problem = StreamError(
@@ -190,7 +202,7 @@ class HttpProvider:
             except (httpx.HTTPError, OSError) as error:
                 problem = _lost(self._server, error)
                 break
-            except ValueError as error:
+            except (ValueError, zlib.error) as error:
                 problem = ProtocolError(f"{self.name} sent something that is no event stream: {error}.", "Try again.")
                 break
             except ProviderError as error:
