@@ -252,6 +252,15 @@ def rename_arguments(tool: str, arguments: str) -> str:
     """The JSON object ``arguments`` with usual other names of arguments (``cmd`` of Bash) replaced by the tool's own, where
     those are free. For Python tools whose arguments do not fit; the core does it for its own."""
 
+class Secrets:
+    """Secrets by value, without a session: for files that were written before."""
+
+    def __init__(self, values: list[str]) -> None:
+        """Values shorter than 8 bytes are left out."""
+
+    def redact(self, text: str) -> str:
+        """As ``Core.redact``."""
+
 def make_signing_key(comment: str) -> tuple[str, str]:
     """A new ed25519 key without a passphrase: private half in OpenSSH's format, and the line of the public half."""
 

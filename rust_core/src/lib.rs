@@ -501,6 +501,22 @@ mod _core {
         to_json(&arguments)
     }
 
+    #[pyclass(frozen, module = "claw_kernel._core")]
+    struct Secrets(crate::secret::Secrets);
+
+    #[pymethods]
+    impl Secrets {
+        #[new]
+        fn new(values: Vec<String>) -> Self {
+            let none = crate::secret::Secrets::default();
+            Self(values.iter().fold(none, |secrets, value| secrets.with(value).unwrap_or(secrets)))
+        }
+
+        fn redact(&self, text: &str) -> String {
+            self.0.redact(text).into_owned()
+        }
+    }
+
     #[pyfunction]
     fn make_signing_key(comment: &str) -> PyResult<(String, String)> {
         crate::signing::make_key(comment).map_err(PyValueError::new_err)
