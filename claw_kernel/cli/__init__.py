@@ -12,7 +12,7 @@ COMMANDS = {
     "permissions": "say what the policy would do with a call (explain, check)",
     "trust": "let a folder's own settings take effect, or no longer",
     "sandbox": "run a command in the sandbox, or say what of it this machine gives (run, check)",
-    "session": "sign and check the session in a notebook (sign, verify)",
+    "session": "sign, check and clean the session in a notebook (sign, scrub, verify)",
     "tools": "list the tools, or run calls from a program",
     "version": "print the version",
     "help": "show this page, or that of a command",

@@ -98,6 +98,51 @@ def _verify(arguments: list[str]) -> int:
     return UNKNOWN_KEY if "unknown_key" in names else UNSIGNED if "unsigned" in names else DONE
 
 
+def _scrub(arguments: list[str]) -> int:
+    from claw_kernel.session.notebook_file import NotebookFile
+    from claw_kernel.session.scrubbing import scrub_text
+    from claw_kernel.settings import load_settings
+
+    parser = Parser(
+        "session scrub",
+        "Take secrets out of a notebook: values of your environment's keys and tokens in every usual spelling, and what has\n"
+        "the form of a known kind of token. Every other byte stays. Signed turns that change have to be signed again.",
+        "Exit codes: 0 nothing (more) to find, 1 with --check: something was found.",
+    )
+    parser.add_argument("notebook", metavar="NOTEBOOK")
+    parser.add_argument("--check", action="store_true", help="only say what is there")
+    parser.add_argument("--backup", action="store_true", help="keep the file as it was beside it (NOTEBOOK.before-scrub)")
+    parser.add_argument("--values", metavar="FILE", help="more secrets, one a line; - reads them from standard input")
+    options = parser.read(arguments)
+    notebook = NotebookFile(options.notebook)
+    values = [*load_settings().secrets(), *(_lines(options.values) if options.values else ())]
+    cleaned, found = scrub_text(notebook.text, values)
+    for finding in found:
+        print(f"{options.notebook}:{finding.line}: {finding.kind}")
+    if options.check:
+        print(f"{len(found) or 'nothing'} found.")
+        return FAILED if found else DONE
+    if found:
+        json.loads(cleaned)  # whatever happens, a notebook stays one
+        backup = notebook.path.with_name(notebook.path.name + ".before-scrub") if options.backup else None
+        notebook.write(cleaned, backup)
+        if backup is not None:
+            print(f"The file as it was, secrets included: {backup}")
+    print(f"{len(found) or 'nothing'} removed.")
+    return DONE
+
+
+def _lines(path: str) -> list[str]:
+    import sys
+    from pathlib import Path
+
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from None
+    return [line for line in text.splitlines() if line]
+
+
 def _key_text(path: str) -> str:
     from pathlib import Path
 
@@ -115,6 +160,7 @@ def _public_line(private_key: str) -> str:
 
 WORDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "sign": ("vouch for a notebook's turns with your key", _sign),
+    "scrub": ("take secrets out of a notebook, or only look for them", _scrub),
     "verify": ("say who signed its turns, and whether they were changed since", _verify),
 }
 """Purpose and function of each word, in the order of the help page."""

@@ -1,4 +1,7 @@
-//! Base64 and hexadecimal over several lines, as `base64`, `openssl` and mail write them: a secret may stand across a line's end.
+//! Base64 and hexadecimal over several lines, as `base64`, `openssl`, YAML and mail write them: a secret may stand across a
+//! line's end.
+
+use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
 
@@ -11,50 +14,57 @@ const MIN_LINE: usize = 16;
 pub fn redact(text: &str, automaton: &AhoCorasick) -> Option<String> {
     let mut redacted: Option<String> = None;
     let mut copied = 0;
-    for block in blocks(text) {
-        // Positions in the block without its line ends, and where they stand in the text.
-        let bytes = text.as_bytes();
-        let places: Vec<usize> = block.filter(|&at| !matches!(bytes[at], b'\n' | b'\r')).collect();
-        let joined: Vec<u8> = places.iter().map(|&at| bytes[at]).collect();
+    each_block(text.as_bytes(), &mut |pieces| {
+        let joined: Vec<u8> = pieces.iter().flat_map(|piece| &text.as_bytes()[piece.clone()]).copied().collect();
         for found in automaton.find_iter(&joined) {
             let out = redacted.get_or_insert_with(String::new);
-            let (from, to) = (places[found.start()], places[found.end() - 1] + 1);
-            out.push_str(&text[copied..from]);
+            out.push_str(&text[copied..place(pieces, found.start())]);
             out.push_str(MARK);
-            copied = to;
+            copied = place(pieces, found.end() - 1) + 1;
         }
-    }
+    });
     redacted.map(|out| out + &text[copied..])
 }
 
-/// Runs of lines of one alphabet: at least two, all but the last of which are long.
-fn blocks(text: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let mut at = 0;
-    let bytes = text.as_bytes();
-    std::iter::from_fn(move || {
-        while at < bytes.len() {
-            let begin = at;
-            let mut lines = 0;
-            let mut end = at;
-            while at < bytes.len() {
-                let stop = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length);
-                let line = bytes[at..stop].strip_suffix(b"\r").unwrap_or(&bytes[at..stop]);
-                let is_coded = !line.is_empty() && line.iter().all(|byte| is_code(*byte));
-                if is_coded {
-                    lines += 1;
-                    end = stop;
-                }
-                at = (stop + 1).min(bytes.len());
-                if !is_coded || line.len() < MIN_LINE {
-                    break;
-                }
-            }
-            if lines > 1 {
-                return Some(begin..end);
+/// Where in the text the byte stands that is at `offset` of the joined pieces.
+fn place(pieces: &[Range<usize>], mut offset: usize) -> usize {
+    for piece in pieces {
+        if offset < piece.len() {
+            return piece.start + offset;
+        }
+        offset -= piece.len();
+    }
+    pieces.last().map_or(0, |piece| piece.end)
+}
+
+/// Calls `take` with the pieces of each block: the coded end of a line, whole coded lines, and how the line behind them begins.
+fn each_block(text: &[u8], take: &mut impl FnMut(&[Range<usize>])) {
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    while start < text.len() {
+        let stop = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length);
+        let line = text[start..stop].trim_ascii();
+        let from = start + text[start..stop].len() - text[start..stop].trim_ascii_start().len();
+        let head = line.iter().take_while(|byte| is_code(**byte)).count();
+        let is_whole = head == line.len();
+        if !pieces.is_empty() {
+            pieces.push(from..from + head);
+            if !is_whole || head < MIN_LINE {
+                take(&pieces);
+                pieces.clear();
             }
         }
-        None
-    })
+        if pieces.is_empty() {
+            let tail = if is_whole { head } else { line.iter().rev().take_while(|byte| is_code(**byte)).count() };
+            if tail >= MIN_LINE {
+                pieces.push(from + line.len() - tail..from + line.len());
+            }
+        }
+        start = stop + 1;
+    }
+    if pieces.len() > 1 {
+        take(&pieces);
+    }
 }
 
 fn is_code(byte: u8) -> bool {
