@@ -77,6 +77,7 @@ def end_cell(record: TurnRecord) -> None:
 def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) -> tuple[Turn, Reader, tuple[Way, ...]]:
     agent, ip = host.agent, host.ip
     host.recall(agent.settings.env)
+    host.reconcile()
     facts = CellFacts(
         has_extension=host.frontend.has_extension,
         has_cells=frontend.has_cells(ip),

@@ -122,6 +122,19 @@ def _session(host: Host, rest: str) -> CommandOutput:
     raise UsageError(unknown("word", word, ("list", "load", "export"), "see %claw help session."))
 
 
+def _resume(host: Host, rest: str) -> CommandOutput:
+    from claw_magics.resume import resume
+
+    return resume(host, rest)
+
+
+def _blame(host: Host, rest: str) -> CommandOutput:
+    from claw_magics.conversation import blame
+
+    take_nothing("blame", rest)
+    return blame(host)
+
+
 COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
@@ -192,6 +205,19 @@ COMMANDS: dict[str, Command] = {
             "Go on from a turn (its number in %claw history); what came after it is kept as a branch.",
             fork,
             complete_turns,
+        ),
+        Command(
+            "resume",
+            "resume [--run] [--yes]",
+            "What of the last turn's variables and versions is gone or differs, and the cells that rebuild it; run them.",
+            _resume,
+            lambda host, words: [option for option in ("--run", "--yes") if option not in words],  # noqa: ARG005
+        ),
+        Command(
+            "blame",
+            "blame",
+            "For each cell who wrote it, the agent or a person, with turn, model and who approved.",
+            _blame,
         ),
         Command(
             "undo",

@@ -42,6 +42,23 @@ def show(host: Host) -> CommandOutput:
     return report.output()
 
 
+def blame(host: Host) -> CommandOutput:
+    """Who wrote each cell of the notebook, as its file has them. Raises SessionError."""
+    from claw_kernel.session import provenance
+    from claw_kernel.session.notebook_file import NotebookFile
+
+    host.recall(host.agent.settings.env)
+    path = host.notebook_path
+    if not path.endswith(".ipynb"):
+        raise SessionError("The notebook's file is not known here.", "Save it and run: claw blame NOTEBOOK.")
+    found = provenance.blame(NotebookFile(path).document, host.session.records, path)
+    report = Report()
+    rows = [(str(o.cell), o.title, o.author, o.how, o.turn_id, o.model, o.approver) for o in found]
+    report.table(("Cell", "Begins", "Author", "How", "Turn", "Model", "Approved by"), rows)
+    report.line("As the records have it, and the notebook as it was saved last.")
+    return report.output()
+
+
 def clear(host: Host) -> CommandOutput:
     """Raises SessionError while a turn runs."""
     check_idle(host, "cleared")

@@ -103,6 +103,7 @@ class Host:
         self._on_greeted: Callable[[], object] | None = None
         self._is_busy = False
         self._has_recalled = False
+        self._has_reconciled = False
         self._expected: str | None = None
 
     # --- its parts ---
@@ -337,6 +338,21 @@ class Host:
         started_as = environment.get("JPY_SESSION_NAME", "")
         live = Path(self.frontend.path).name
         return str(Path(started_as).with_name(live)) if started_as and live else started_as
+
+    @property
+    def notebook_path(self) -> str:
+        """The notebook's file, empty where none is known."""
+        return self._notebook_path(self.agent.settings.env)
+
+    def reconcile(self) -> None:
+        """Before the first turn of this kernel: what of the last turn's namespace is gone is a warning, and the model is told."""
+        if self._has_reconciled:
+            return
+        self._has_reconciled = True
+        if self.session.records:
+            from claw_magics.resume import reconcile
+
+            self._warnings += filter(None, [reconcile(self)])
 
     def take_warnings(self) -> list[str]:
         """What could not be read of the notebook's records, once."""

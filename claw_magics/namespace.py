@@ -128,6 +128,15 @@ class LiveNamespace:
         found: tuple[Variable, ...] = await self._hop(None, look)
         return found
 
+    async def surroundings(self) -> dict[str, Any]:
+        async def look() -> dict[str, Any]:
+            from claw_magics.fingerprint import surroundings
+
+            return surroundings(self._ip.user_ns, getattr(self._ip, "user_ns_hidden", {}))
+
+        found: dict[str, Any] = await self._hop(None, look)
+        return found
+
     async def describe(self, name: str, *, with_repr: bool = False) -> Variable:
         run = _Run() if with_repr else None
 

@@ -56,6 +56,8 @@ from claw_kernel.tools.planning import ENTERED
 if TYPE_CHECKING:
     from claw_kernel.tools.structured_output import StructuredOutput
 
+SURROUNDINGS_SECONDS = 1.0
+"""How long the end of a turn waits for the thread that owns the namespace."""
 PRICES_AFTER_SECONDS = 0.05
 """By then the first request has left; importing the price table beside it would delay it."""
 
@@ -90,6 +92,7 @@ class Agent:
             core.add_secret(secret)
         core.set_checkpoint_limits(settings.checkpoint_limits())
         self.gate = Gate(core)
+        self._namespace = namespace
         self.tools = ToolSet(core, self._python_tools(namespace))
         self._system = system_prompt(settings.cwd, has_namespace=namespace is not None)
         self._places = {"workspace": settings.cwd, "home": settings.env.get("HOME", "")}
@@ -359,7 +362,17 @@ class Agent:
         record = await run_turn(loop)
         await pricing
         cost = await asyncio.to_thread(turn_cost, record, self._price)
-        return replace(record, cost_usd=cost)
+        return replace(record, cost_usd=cost, environment={**record.environment, **await self._surroundings(record)})
+
+    async def _surroundings(self, record: TurnRecord) -> dict[str, Any]:
+        """What the turn leaves in the namespace; nothing where it was interrupted, because the cell may be gone."""
+        if self._namespace is None or record.stop_reason == "interrupted":
+            return {}
+        try:
+            async with asyncio.timeout(SURROUNDINGS_SECONDS):
+                return await self._namespace.surroundings()
+        except (RuntimeError, TimeoutError):
+            return {}
 
     async def _find_window(self, model: str) -> int | None:
         """The context window of ``provider/model``, None where nobody knows."""

@@ -12,6 +12,7 @@ COMMANDS = {
     "permissions": "say what the policy would do with a call (explain, check)",
     "trust": "let a folder's own settings take effect, or no longer",
     "sandbox": "run a command in the sandbox, or say what of it this machine gives (run, check)",
+    "blame": "say who wrote each cell of a notebook: the agent, a person, or both",
     "session": "sign, check and clean the session in a notebook (sign, scrub, verify)",
     "tools": "list the tools, or run calls from a program",
     "version": "print the version",
@@ -108,6 +109,10 @@ def _command(name: str, rest: list[str]) -> int:
             from claw_kernel.cli import sandbox
 
             return sandbox.run(rest)
+        case "blame":
+            from claw_kernel.cli import blame
+
+            return blame.run(rest)
         case "session":
             from claw_kernel.cli import session
 

@@ -111,7 +111,9 @@ def _scrub(arguments: list[str]) -> int:
     )
     parser.add_argument("notebook", metavar="NOTEBOOK")
     parser.add_argument("--check", action="store_true", help="only say what is there")
-    parser.add_argument("--backup", action="store_true", help="keep the file as it was beside it (NOTEBOOK.before-scrub)")
+    parser.add_argument(
+        "--backup", action="store_true", help="keep the file as it was beside it (NOTEBOOK.before-scrub)"
+    )
     parser.add_argument("--values", metavar="FILE", help="more secrets, one a line; - reads them from standard input")
     options = parser.read(arguments)
     notebook = NotebookFile(options.notebook)

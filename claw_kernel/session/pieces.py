@@ -19,7 +19,8 @@ _PROMPT = re.compile(r"\s*%%claw\b([^\r\n]*)")
 _COMMAND = re.compile(r"\s*/[A-Za-z][\w-]*(?:[ \t][^\r\n]*)?\s*\Z")
 _PYTHON_CELL = re.compile(r"\s*%%python[ \t]*(?:\r?\n|\Z)")
 _CLAW_LINE = re.compile(
-    r"^[ \t]*(?:%(?:re)?load_ext[ \t]+claw_magics\b|%claw\b|(?:import|from)[ \t]+claw_(?:magics|kernel)\b).*(?:\r?\n|\Z)", re.M
+    r"^[ \t]*(?:%(?:re)?load_ext[ \t]+claw_magics\b|%claw\b|(?:import|from)[ \t]+claw_(?:magics|kernel)\b).*(?:\r?\n|\Z)",
+    re.MULTILINE,
 )
 
 
@@ -131,7 +132,11 @@ def _of_turn(number: int, source: str, record: TurnRecord) -> list[Piece]:
         for call, result in ran
         for code in [call.input["code"]]
     ]  # fmt: skip
-    if (name := _bound_name(source)) and record.stop_reason == "end_turn" and "--schema" not in source.split("\n", 1)[0]:
+    if (
+        (name := _bound_name(source))
+        and record.stop_reason == "end_turn"
+        and "--schema" not in source.split("\n", 1)[0]
+    ):
         text = f"{name} = {answer_text(record)!r}"
         pieces.append(Piece(number, "answer", text, Code(binds=frozenset({name})), turn_id=record.turn_id))
     return pieces

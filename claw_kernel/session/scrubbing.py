@@ -68,24 +68,21 @@ def scrub_text(text: str, values: Iterable[str]) -> tuple[str, list[Finding]]:
 
 
 def _clean_run(raw: str, redact: Callable[[str], str], kinds: list[str]) -> str:
-    cleaned = _ONE.sub(lambda match: _clean_literal(match.group(), redact, kinds), raw)
-    literals = _ONE.findall(cleaned)
-    if len(literals) < 2:
-        return cleaned
-    lines = [json.loads(literal) for literal in literals]
-    if not all(line.endswith("\n") for line in lines[:-1]):
-        return cleaned
-    # One text in several lines: what is wrapped over them shows only in the whole.
+    literals = _ONE.findall(raw)
+    lines = [_read(literal) for literal in literals]
+    if len(lines) < 2 or not all(line.endswith("\n") for line in lines[:-1]):
+        return _ONE.sub(lambda match: _clean_literal(match.group(), redact, kinds), raw)
+    # One text in several lines: a key in a block of its own, or what is wrapped, shows only in the whole.
     whole = "".join(lines)
-    changed = _clean(whole, redact, kinds)
-    if changed == whole:
-        return cleaned
-    between = _ONE.split(cleaned)[1]
-    return between.join(_literal(line, literals[0]) for line in changed.splitlines(keepends=True))
+    cleaned = _clean(whole, redact, kinds)
+    if cleaned == whole:
+        return raw
+    between = _ONE.split(raw)[1]
+    return between.join(_literal(line, literals[0]) for line in cleaned.splitlines(keepends=True))
 
 
 def _clean_literal(literal: str, redact: Callable[[str], str], kinds: list[str]) -> str:
-    value = json.loads(literal) if "\\" in literal else literal[1:-1]
+    value = _read(literal)
     cleaned = _clean(value, redact, kinds)
     return literal if cleaned == value else _literal(cleaned, literal)
 
@@ -105,6 +102,10 @@ def _clean(value: str, redact: Callable[[str], str], kinds: list[str]) -> str:
 def _take(match: re.Match[str], kinds: list[str]) -> str:
     kinds.append(_NAMES[(match.lastindex or 1) - 1])
     return MARK
+
+
+def _read(literal: str) -> str:
+    return str(json.loads(literal)) if "\\" in literal else literal[1:-1]
 
 
 def _literal(value: str, like: str) -> str:

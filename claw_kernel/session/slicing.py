@@ -1,3 +1,4 @@
+# ruff: noqa: N815 - the names of visitors are those of ast's nodes
 """Which pieces of code others need: what code does to names is read off it, and sliced back from what is wanted.
 
 Nothing is run. What cannot be seen is taken to matter: a bare call on a name, a subscript or an attribute that is set may change
@@ -18,7 +19,20 @@ _AMBIENT = (
     "get_ipython().run_line_magic",
 )  # fmt: skip
 _SHELL = ("get_ipython().system", "get_ipython().run_cell_magic", "os.system", "subprocess")
-_HARMLESS_CALLS = {"print", "display", "len", "repr", "str", "type", "help", "isinstance", "list", "dict", "sorted", "sum"}
+_HARMLESS_CALLS = {
+    "print",
+    "display",
+    "len",
+    "repr",
+    "str",
+    "type",
+    "help",
+    "isinstance",
+    "list",
+    "dict",
+    "sorted",
+    "sum",
+}
 _HARMLESS_METHODS = {
     "head", "tail", "describe", "info", "show", "sample", "copy", "keys", "values", "items", "join", "format", "nunique",
     "sum", "mean", "min", "max", "count", "std", "median", "value_counts", "groupby", "to_string", "to_markdown", "query",

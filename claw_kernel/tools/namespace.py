@@ -48,3 +48,8 @@ class Namespace(Protocol):
         """More about one variable; ``name`` may be dotted or indexed with constants (``df.columns`` is refused where it
         would run a property). ``with_repr`` runs the type's own ``repr`` (a person allowed it). Raises KeyError."""
         ...
+
+    async def surroundings(self) -> dict[str, Any]:
+        """What a turn ran on, for the ``environment`` of its record: versions, and the variables as short fingerprints. Runs
+        none of the user's code, and takes little time."""
+        ...

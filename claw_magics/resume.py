@@ -1,0 +1,120 @@
+"""``%claw resume``, and what a fresh kernel says before its first turn: the namespace beside the one that was recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from claw_kernel.errors import SessionError
+from claw_kernel.session.comparison import (
+    Comparison,
+    Rebuilding,
+    compare,
+    describe,
+    last_environment,
+    note_for_model,
+    rebuild,
+)
+from claw_magics.fingerprint import surroundings
+from claw_magics.report import CommandOutput, Report, UsageError
+
+if TYPE_CHECKING:
+    from claw_kernel.session.pieces import Piece
+    from claw_magics.host import Host
+
+
+def reconcile(host: Host) -> str:
+    """One line for the cell, empty where the namespace is the recorded one or none was recorded; tells the model."""
+    found = _compare(host)
+    if found is None or found.is_same:
+        return ""
+    host.tell_model(note_for_model(found, _rebuilding(host, found)))
+    return f"This kernel is new: {describe(found)}. %claw resume shows it all, and what rebuilds it."
+
+
+def resume(host: Host, rest: str) -> CommandOutput:
+    """The comparison as tables; with ``--run`` the code that rebuilds the namespace is run, after it was shown and confirmed."""
+    options = set(rest.split())
+    if options - {"--run", "--yes"}:
+        raise UsageError("%claw resume takes --run (run the cells that rebuild it) and --yes (without asking).")
+    host.recall(host.agent.settings.env)
+    found = _compare(host)
+    if found is None:
+        raise SessionError("No turn of this session says what it ran on.", "Run a %%claw cell first.")
+    report = Report()
+    if found.is_same:
+        report.line("The namespace has what the last turn left in it, on the same versions.")
+        return report.output()
+    report.line(f"Compared with the end of the last turn: {describe(found)}.")
+    rows = [(name, text, "gone") for name, text in found.gone.items()]
+    rows += [(name, then, now) for name, (then, now) in {**found.differing, **found.versions}.items()]
+    report.table(("Name", "Was", "Is"), rows)
+    rebuilding = _rebuilding(host, found)
+    _show_rebuilding(report, rebuilding, host)
+    if "--run" not in options or not rebuilding.pieces:
+        return report.output()
+    count = len(rebuilding.pieces)
+    question = f"Run {'this piece' if count == 1 else f'these {count} pieces'} of code now?"
+    if "--yes" not in options:
+        answer = host.confirm(report.output(), question)
+        if answer is None:
+            report.line("Nobody can be asked here: run %claw resume --run --yes.")
+            return report.output()
+        report = Report()
+        if not answer:
+            report.line("Nothing was run.")
+            return report.output()
+    _run(host, rebuilding.pieces, report)
+    left = _compare(host)
+    report.line("All is as it was." if left is None or left.is_same else f"Still: {describe(left)}.")
+    return report.output()
+
+
+def _compare(host: Host) -> Comparison | None:
+    then = last_environment(host.session.records)
+    if not then:
+        return None
+    ip = host.ip
+    return compare(then, surroundings(ip.user_ns, getattr(ip, "user_ns_hidden", {})))
+
+
+def _rebuilding(host: Host, found: Comparison) -> Rebuilding:
+    return rebuild(_pieces(host), found.names)
+
+
+def _pieces(host: Host) -> list[Piece]:
+    """The notebook's code as its file has it; nothing where the file is not known or cannot be read."""
+    from claw_kernel.session.notebook_file import NotebookFile
+    from claw_kernel.session.pieces import read_pieces
+
+    path = host.notebook_path
+    try:
+        return read_pieces(NotebookFile(path).document) if path.endswith(".ipynb") else []
+    except SessionError:
+        return []
+
+
+def _show_rebuilding(report: Report, rebuilding: Rebuilding, host: Host) -> None:
+    if rebuilding.pieces:
+        report.line("These rebuild it, in this order (%claw resume --run runs them):")
+        by = {"person": "cell", "agent": "the agent's code in cell", "answer": "the answer in cell"}
+        report.table(("Code", "Begins"), [(f"{by[piece.by]} {piece.cell}", piece.title) for piece in rebuilding.pieces])
+    if rebuilding.without:
+        report.line(f"No code in the notebook's file makes {', '.join(rebuilding.without)}.")
+    if rebuilding.unread:
+        report.line(f"Could not be read as Python: cell {', cell '.join(map(str, rebuilding.unread))}.")
+    if not host.notebook_path.endswith(".ipynb"):
+        report.line("The notebook's file is not known here, so no cells can be offered.")
+
+
+def _run(host: Host, pieces: tuple[Piece, ...], report: Report) -> None:
+    """As the person's own cells, until one fails."""
+    for piece in pieces:
+        if piece.code.awaits:
+            report.line(f"Cell {piece.cell} awaits, which cannot be done from here: run it yourself, then this again.")
+            return
+        result: Any = host.ip.run_cell(piece.source, store_history=False)
+        if not result.success:
+            report.line(f"Cell {piece.cell} failed, and what comes behind it was not run.")
+            return
+    count = len(pieces)
+    report.line(f"{count} {'piece' if count == 1 else 'pieces'} of code run.")
