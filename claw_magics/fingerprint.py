@@ -148,7 +148,9 @@ def _column(values: Any, budget: list[int]) -> Iterator[bytes]:
     if library_name(type(values)) == "numpy.ndarray" and values.dtype.kind in _PLAIN_DTYPES:
         yield from _array(values)
         return
-    if not module_name(type(values)).startswith(("pandas.core.", "numpy")) or values.size > budget[0]:
+    from claw_magics.tables import is_known_array
+
+    if not is_known_array(values) or values.size > budget[0]:
         raise _NotCheapError
     array = values if library_name(type(values)) == "numpy.ndarray" else values.astype(object)
     missing = sys.modules["pandas"].NA

@@ -104,6 +104,7 @@ class Host:
         self._is_busy = False
         self._has_recalled = False
         self._has_reconciled = False
+        self._recorded_environment: dict[str, Any] = {}
         self._expected: str | None = None
 
     # --- its parts ---
@@ -344,15 +345,22 @@ class Host:
         """The notebook's file, empty where none is known."""
         return self._notebook_path(self.agent.settings.env)
 
+    @property
+    def recorded_environment(self) -> dict[str, Any]:
+        """What the last turn before this kernel ran on; the turns of this kernel say what it has now."""
+        if not self._recorded_environment and not self._has_reconciled:
+            from claw_kernel.session.comparison import last_environment
+
+            self._recorded_environment = last_environment(self.session.records)
+        return self._recorded_environment
+
     def reconcile(self) -> None:
         """Before the first turn of this kernel: what of the last turn's namespace is gone is a warning, and the model is told."""
-        if self._has_reconciled:
-            return
-        self._has_reconciled = True
-        if self.session.records:
+        if not self._has_reconciled and self.recorded_environment:
             from claw_magics.resume import reconcile
 
             self._warnings += filter(None, [reconcile(self)])
+        self._has_reconciled = True
 
     def take_warnings(self) -> list[str]:
         """What could not be read of the notebook's records, once."""

@@ -10,7 +10,6 @@ from claw_kernel.session.comparison import (
     Rebuilding,
     compare,
     describe,
-    last_environment,
     note_for_model,
     rebuild,
 )
@@ -39,12 +38,12 @@ def resume(host: Host, rest: str) -> CommandOutput:
     host.recall(host.agent.settings.env)
     found = _compare(host)
     if found is None:
-        raise SessionError("No turn of this session says what it ran on.", "Run a %%claw cell first.")
+        raise SessionError("No turn from before this kernel says what it ran on.", "There is nothing to compare with.")
     report = Report()
     if found.is_same:
         report.line("The namespace has what the last turn left in it, on the same versions.")
         return report.output()
-    report.line(f"Compared with the end of the last turn: {describe(found)}.")
+    report.line(f"Compared with the end of the last turn before this kernel: {describe(found)}.")
     rows = [(name, text, "gone") for name, text in found.gone.items()]
     rows += [(name, then, now) for name, (then, now) in {**found.differing, **found.versions}.items()]
     report.table(("Name", "Was", "Is"), rows)
@@ -70,7 +69,7 @@ def resume(host: Host, rest: str) -> CommandOutput:
 
 
 def _compare(host: Host) -> Comparison | None:
-    then = last_environment(host.session.records)
+    then = host.recorded_environment
     if not then:
         return None
     ip = host.ip

@@ -135,7 +135,7 @@ def _describe_frame(frame: Any, details: dict[str, Any], *, is_short: bool) -> t
     names = labels(columns, _MAX_COLUMNS)
     text = _shape_of_table(len(index), count) + (f": {_join(names, count, _MAX_COLUMNS)}" if count else "")
     blocks = manager.blocks
-    known = [_is_known_array(block.values) for block in blocks]
+    known = [is_known_array(block.values) for block in blocks]
     size = sum(int(block.values.nbytes) for block, is_known in zip(blocks, known, strict=True) if is_known)
     if is_short:
         return text, size if all(known) else None
@@ -162,7 +162,7 @@ def _describe_frame(frame: Any, details: dict[str, Any], *, is_short: bool) -> t
 
 def _describe_series(series: Any, details: dict[str, Any]) -> tuple[str, int | None]:
     array = series._mgr.blocks[0].values
-    if not _is_known_array(array) or not _is_known_index(series._mgr.axes[0]):
+    if not is_known_array(array) or not _is_known_index(series._mgr.axes[0]):
         return f"series of {_class_text(array)}", None
     count, kind = len(array), _array_text(series.array)
     details.update(length=count, dtype=kind)
@@ -178,10 +178,10 @@ def _is_known_index(index: Any) -> bool:
         return False
     if library_name(type(index)) == "pandas.MultiIndex":
         return all(_is_known_index(level) for level in index.levels)
-    return _is_known_array(index.array)
+    return is_known_array(index.array)
 
 
-def _is_known_array(array: Any) -> bool:
+def is_known_array(array: Any) -> bool:
     """An array whose class is NumPy's or pandas' own, down to the array behind a category or a mask."""
     from claw_magics.classes import library_name
 
@@ -191,7 +191,7 @@ def _is_known_array(array: Any) -> bool:
     if not name.startswith("pandas."):
         return False
     inner = getattr(array, "categories", None)
-    if inner is not None and not (_is_known_index(inner) and _is_known_array(inner.array)):
+    if inner is not None and not (_is_known_index(inner) and is_known_array(inner.array)):
         return False
     dtype = array.dtype
     if not library_name(type(dtype)).startswith(("pandas.", "numpy.")):

@@ -149,7 +149,7 @@ def _bound_name(source: str) -> str:
         words = shlex.split(match[1]) if match else []
     except ValueError:
         return ""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name = following if word == "--into" else word.removeprefix("--into=") if word.startswith("--into=") else ""
         if name.isidentifier():
             return name
