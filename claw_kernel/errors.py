@@ -81,7 +81,12 @@ class ContentFilterError(ProviderError):
 
 
 class ContextOverflowError(ProviderError):
+    """``window_tokens``: what prompt and answer may have together; ``room_tokens``: what the prompt leaves of it for an answer,
+    where that is enough to go on with. None where the server did not say."""
+
     kind = "context_overflow"
+    window_tokens: int | None = None
+    room_tokens: int | None = None
 
 
 class QuotaError(ProviderError):

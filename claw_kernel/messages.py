@@ -20,10 +20,20 @@ FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
+class Citation:
+    """What the provider says a text rests on. ``quote``: the words of the source, where they were given."""
+
+    url: str = ""
+    title: str = ""
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TextBlock:
-    """Plain or Markdown text."""
+    """Plain or Markdown text. ``citations`` are for the person and the record; they are not sent back."""
 
     text: str
+    citations: tuple[Citation, ...] = ()
     type: Literal["text"] = "text"
 
 

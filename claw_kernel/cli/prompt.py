@@ -55,6 +55,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--model", metavar="PROVIDER/MODEL", help="for instance anthropic/claude-sonnet-5, ollama/qwen3"
     )
+    parser.add_argument("--effort", metavar="EFFORT", help="how much it thinks: none, low, medium, high or max")
     parser.add_argument("--base-url", metavar="URL", help="address of another server")
     parser.add_argument("--api", metavar="API", help="its wire format: anthropic, openai-chat or openai-responses")
     parser.add_argument(
@@ -104,6 +105,7 @@ def _settings(options: Namespace) -> Settings:
         ("model", "model"),
         ("base_url", "base_url"),
         ("api", "api"),
+        ("effort", "effort"),
         ("permission_mode", "permission_mode"),
         ("max_turns", "max_turns"),
         ("max_cost", "max_cost_usd"),

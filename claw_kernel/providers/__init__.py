@@ -115,12 +115,17 @@ def find_server(model: str, settings: ProviderSettings) -> tuple[Server, str]:
             f"{model!r} names no model.", f"Write it as {known.name}/<model>, with a model that {known.name} has."
         )
     variable, key = _find_key(known, settings)
-    return Server(known, server_address(known, settings), variable, key), name
+    version = next((settings.env[v] for v in known.version_variables if settings.env.get(v)), known.version)
+    return Server(known, server_address(known, settings), variable, key, settings.models, version), name
 
 
 def server_address(known: KnownProvider, settings: ProviderSettings) -> str:
     """The base URL: the settings', else the provider's variable, else its own. Raises SettingsError where it is no URL."""
     given = settings.base_url or next((settings.env[v] for v in known.base_url_variables if settings.env.get(v)), "")
+    if not given and not known.base_url and known.base_url_variables:
+        raise SettingsError(
+            f"{known.name}/ needs the address of its server.", f"Set {known.base_url_variables[0]}, or give --base-url."
+        )
     if not given:
         return known.base_url
     if "://" not in given:  # OLLAMA_HOST is often a host with or without a port
@@ -138,7 +143,9 @@ def server_address(known: KnownProvider, settings: ProviderSettings) -> str:
         parts = parts._replace(netloc=f"127.0.0.1:{parts.port}" if parts.port else "127.0.0.1")
     path = parts.path.rstrip("/")
     api = settings.api or known.api
-    return parts._replace(path=path or ("" if api == "anthropic" else "/v1"), query="", fragment="").geturl()
+    return parts._replace(
+        path=path or ("" if api == "anthropic" or known.path else "/v1"), query="", fragment=""
+    ).geturl()
 
 
 async def default_model(settings: ProviderSettings) -> str:

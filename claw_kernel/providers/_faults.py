@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from errno import ECONNREFUSED
 from math import isfinite
@@ -29,6 +29,7 @@ from claw_kernel.errors import (
     RateLimitError,
     ServerError,
 )
+from claw_kernel.providers.catalogue import ModelCard, describe_family
 from claw_kernel.providers.known import KnownProvider
 
 _LONGEST_MESSAGE = 300
@@ -45,6 +46,10 @@ _OVERFLOW_PHRASES = (
     r"greater than the context length|context length of only",  # LM Studio
     r"exceeds? (the )?(model'?s? )?(context|token) (limit|length|window)",  # Kimi, MiniMax, Together
     r"too large for model with \d+ maximum context",  # Mistral
+    r"prompt has \d+ tokens, but the configured context size is",  # other servers around llama.cpp
+    r"exceeds the limit of \d+ tokens|prompt token count of \d+ exceeds",  # GitHub Copilot
+    r"tokens? (limit|count) (is )?exceed|exceeds? the maximum (number of )?(input )?tokens",  # z.ai, DashScope
+    r"range of input length should be",  # DashScope
     r"context (window|length) (exceeded|exceeds)|too many (input )?tokens in",  # common forms
 )
 # Patterns are compiled on the first error, not at import.
@@ -68,12 +73,15 @@ _NO_MODEL = (
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Who is asked, as the messages name it. ``variable``: where its key came from; ``key`` is cut out of every message."""
+    """Who is asked, as the messages name it. ``variable``: where its key came from; ``key`` is cut out of every message.
+    ``models``: what the user's settings say of models. ``version``: of its API, where its path names one."""
 
     known: KnownProvider
     base_url: str
     variable: str = ""
-    key: str = ""
+    key: str = field(default="", repr=False)
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    version: str = ""
 
     @property
     def name(self) -> str:
@@ -84,6 +92,17 @@ class Server:
         """The address without a name and password in it."""
         parts = urlsplit(self.base_url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    def card(self, model: str) -> ModelCard:
+        """What is known of a model it serves, without the price table."""
+        return describe_family(f"{self.name}/{model}", self.models)
+
+    def headers(self, usual: str = "authorization") -> dict[str, str]:
+        """The header with the key; ``usual``: the one of the wire format."""
+        if not self.key:
+            return {}
+        name = self.known.key_header or usual
+        return {name: f"Bearer {self.key}" if name == "authorization" else self.key}
 
     def clean(self, text: str) -> str:
         """One line of what the server said, shortened, without the key."""
@@ -144,11 +163,13 @@ def _classify(server: Server, model: str, status: int, kind: str, said: str) -> 
     name, both = server.name, f"{kind} {said}"
     tail = f": {said.rstrip('.')}" if said else ""
     if re.search(_OVERFLOW, both) or (status == 413 and "rate" not in both):
-        return ContextOverflowError(
+        overflow = ContextOverflowError(
             f"The conversation is longer than {name}/{model} takes{tail}.",
             "Clear the session or choose a model with a larger context.",
             status=status,
         )
+        overflow.window_tokens, overflow.room_tokens = _read_room(both)
+        return overflow
     if status in {400, 403, 422} and re.search(_FILTERED, both):
         return ContentFilterError(
             f"{name} refused the content of this conversation ({status}){tail}.",
@@ -203,6 +224,27 @@ def _classify(server: Server, model: str, status: int, kind: str, said: str) -> 
         else "If it persists, clear the session or choose another model.",
         status=status,
     )
+
+
+_ROOM = (
+    r"(?P<prompt>\d+) \+ \d+ > (?P<window>\d+)"  # Anthropic: prompt + max_tokens > window
+    r"|maximum context length (is|of) (?P<window2>\d+).*?(?P<prompt2>\d+) (tokens )?(in the messages|in your prompt|input tokens"
+    r"|of text input|from the input|of the input)"  # OpenAI, vLLM, OpenRouter
+    r"|maximum context length (is|of) (?P<window3>\d+)"
+)
+_LEAST_ROOM_TOKENS = 1_024
+
+
+def _read_room(said: str) -> tuple[int | None, int | None]:
+    """The window and what the prompt leaves of it, from the words of an overflow."""
+    found = re.search(_ROOM, said)
+    if found is None:
+        return None, None
+    numbers = found.groupdict()
+    window = int(numbers["window"] or numbers["window2"] or numbers["window3"])
+    prompt = numbers["prompt"] or numbers["prompt2"]
+    room = window - int(prompt) if prompt else 0
+    return window, room if room >= _LEAST_ROOM_TOKENS else None
 
 
 def read_wrong_content(server: Server, model: str, content_type: str, body: bytes) -> ProviderError:

@@ -8,20 +8,31 @@ import random
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from claw_kernel.errors import NetworkError, OverloadedError, ProtocolError, ProviderError, RateLimitError, StreamError
+from claw_kernel.errors import (
+    ContextOverflowError,
+    NetworkError,
+    OverloadedError,
+    ProtocolError,
+    ProviderError,
+    RateLimitError,
+    StreamError,
+)
 from claw_kernel.messages import (
+    MessageFinished,
     ModelRequest,
     ProviderEvent,
     ProviderNotice,
     StreamRestarted,
+    ThinkingBlock,
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
 from claw_kernel.providers._sse import SseParser
-from claw_kernel.providers._wire import Decoder, WireFormat
+from claw_kernel.providers._wire import Decoder, KeptMessages, WireFormat, without_images
 from claw_kernel.providers.settings import ProviderSettings
 
 if TYPE_CHECKING:
@@ -48,14 +59,13 @@ class HttpProvider:
         self._env = settings.env
         self._timeouts = settings.timeouts
         self._retries = settings.retries
-        self._url = server.base_url.rstrip("/") + wire.path
+        self._blind = KeptMessages(without_images)
         self._headers = {
             "content-type": "application/json",
             "accept": "text/event-stream",
             # Compressing a stream of tokens delays them; what comes compressed all the same is unpacked.
             "accept-encoding": "identity",
             "user-agent": "claw-jupyter",
-            **wire.headers(),
         }
         self._client: httpx.AsyncClient | None = None
 
@@ -65,17 +75,33 @@ class HttpProvider:
             await client.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ProviderEvent]:
-        """See ``Provider.stream``. Sends at most ``1 + Retries.limit`` requests."""
+        """See ``Provider.stream``. Sends at most ``1 + Retries.limit`` requests, and one more where the output limit left the
+        prompt no room."""
+        request = self._fitted(request)
         body = self._wire.body(request)
         attempt = 0
+        is_shortened = has_been_empty = False
         while True:
             has_deltas = False
             try:
                 async with aclosing(self._attempt(request, body)) as events:
                     async for event in events:
+                        if isinstance(event, MessageFinished) and _is_empty(event):
+                            if not has_been_empty and attempt < self._retries.limit:
+                                has_been_empty = True
+                                raise StreamError(f"{self.name} answered with nothing.", "Try again.")
+                            yield ProviderNotice(f"{self.name} answered with nothing")
                         has_deltas = True
                         yield event
                 return
+            except ContextOverflowError as error:
+                if is_shortened or not error.room_tokens or error.room_tokens >= request.max_tokens:
+                    raise
+                is_shortened = True
+                request = replace(request, max_tokens=error.room_tokens)
+                body = self._wire.body(request)
+                yield ProviderNotice(f"the answer may have {error.room_tokens} tokens: the conversation fills the rest")
+                continue
             except ProviderError as error:
                 # An answer that is no stream at all will hardly be one the third time.
                 limit = min(1, self._retries.limit) if isinstance(error, ProtocolError) else self._retries.limit
@@ -92,6 +118,15 @@ class HttpProvider:
                 f"{reason}; trying again in {_seconds(wait_seconds)} ({attempt}/{limit})", is_passing=True
             )
             await asyncio.sleep(wait_seconds)
+
+    def _fitted(self, request: ModelRequest) -> ModelRequest:
+        """What the catalogue says of the model: no longer answer than it can give, no images for one that sees none."""
+        card = self._server.card(request.model)
+        if card.output_limit is not None and card.output_limit < request.max_tokens:
+            request = replace(request, max_tokens=card.output_limit)
+        if card.has_images is False:
+            request = replace(request, messages=self._blind(request.messages))
+        return request
 
     def _wait_seconds(self, error: ProviderError, attempt: int) -> float:
         retries = self._retries
@@ -112,6 +147,15 @@ class HttpProvider:
             self._client = open_client(self._server.base_url, self._env, self._timeouts)
         return self._client
 
+    def _address(self, model: str) -> str:
+        server = self._server
+        base, path = server.base_url.rstrip("/"), server.known.path
+        if not path or self._wire.api != server.known.api or base.endswith("/v1"):
+            return base + self._wire.path
+        if "/deployments/" in base:  # the deployment is named already
+            path = path.partition("{model}")[2]
+        return base + path.replace("{model}", quote(model, safe="")).replace("{version}", quote(server.version))
+
     def _first_byte_seconds(self) -> float:
         from claw_kernel.providers._transport import is_loopback
 
@@ -130,7 +174,13 @@ class HttpProvider:
         try:
             async with asyncio.timeout(first_byte):
                 response = await client.send(
-                    client.build_request("POST", self._url, content=body, headers=self._headers), stream=True
+                    client.build_request(
+                        "POST",
+                        self._address(request.model),
+                        content=body,
+                        headers={**self._headers, **self._wire.headers(request)},
+                    ),
+                    stream=True,
                 )
                 if response.status_code != 200:
                     raise _faults.read_status(
@@ -248,6 +298,12 @@ class HttpProvider:
         if is_last:
             decoder.end()
         return events
+
+
+def _is_empty(finished: MessageFinished) -> bool:
+    """Neither text nor call, though nothing stopped the model: now and then they end before they begin."""
+    is_ended = finished.stop in {"end_turn", "other"} and not finished.incomplete
+    return is_ended and all(isinstance(block, ThinkingBlock) for block in finished.message.content)
 
 
 def _read_frame(data: bytes, name: str) -> Any:

@@ -5,9 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
-from claw_kernel.messages import Message, MessageFinished, ModelRequest, ProviderEvent, ToolCall
+from claw_kernel.messages import (
+    Citation,
+    ContentBlock,
+    ImageBlock,
+    Message,
+    MessageFinished,
+    ModelRequest,
+    ProviderEvent,
+    TextBlock,
+    ToolCall,
+    ToolResult,
+)
 from claw_kernel.providers.settings import Api
 
 LONGEST_KEPT_BYTES = 64 * 1024 * 1024
@@ -46,7 +58,7 @@ class WireFormat(Protocol):
     path: str
     """Appended to the base URL."""
 
-    def headers(self) -> dict[str, str]: ...
+    def headers(self, request: ModelRequest) -> dict[str, str]: ...
 
     def body(self, request: ModelRequest) -> bytes: ...
 
@@ -77,6 +89,41 @@ class KeptBytes:
         while self._size > LONGEST_KEPT_BYTES and len(self._kept) > 1:
             self._size -= len(self._kept.pop(next(iter(self._kept)))[1])
         return written
+
+
+class KeptMessages:
+    """Messages rewritten before they are sent, each once: what was not changed stays the same object, and so do its bytes."""
+
+    def __init__(self, rewrite: Callable[[Message], Message]) -> None:
+        self._rewrite = rewrite
+        self._kept: dict[int, tuple[Message, Message]] = {}
+
+    def __call__(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        kept = self._kept
+        self._kept = {id(m): kept.get(id(m)) or (m, self._rewrite(m)) for m in messages}
+        return tuple([self._kept[id(m)][1] for m in messages])
+
+
+def without_images(message: Message) -> Message:
+    """``message`` for a model that sees none: it is told where one was."""
+    if not any(isinstance(block, ImageBlock | ToolResult) for block in message.content):
+        return message
+    content = tuple(
+        replace(block, content=tuple(_in_words(part) for part in block.content))
+        if isinstance(block, ToolResult)
+        else _in_words(block)
+        for block in message.content
+    )
+    return message if content == message.content else Message(message.role, content)
+
+
+_B = TypeVar("_B", bound=ContentBlock)
+
+
+def _in_words(block: _B) -> _B | TextBlock:
+    if not isinstance(block, ImageBlock):
+        return block
+    return TextBlock(f"[An image ({block.media_type}) stood here; this model cannot see images.]")
 
 
 class KeptValue:
@@ -110,6 +157,20 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
     """What goes back to the model for a call: its input. Malformed text goes back wrapped, because every provider wants
     an object there and the model should see what it wrote."""
     return {"malformed_arguments": call.malformed} if call.malformed else call.input
+
+
+def read_citation(value: Any) -> Citation | None:
+    """One citation in any of the formats; None for what names neither an address nor a title."""
+    if not isinstance(value, dict):
+        return Citation(value) if isinstance(value, str) and value else None
+    inner = value.get("url_citation")
+    found: dict[str, Any] = inner if isinstance(inner, dict) else value
+
+    def text(*names: str) -> str:
+        return next((found[name] for name in names if isinstance(found.get(name), str)), "")
+
+    url, title = text("url", "source"), text("title", "document_title", "filename")
+    return Citation(url, title, text("cited_text", "quote", "content")) if url or title else None
 
 
 def fit_id(call_id: str, *, longest: int = 64, is_short: bool = False) -> str:

@@ -7,12 +7,14 @@ from typing import Any, assert_never
 from claw_kernel.errors import ProviderError
 from claw_kernel.messages import (
     AssistantBlock,
+    Citation,
     ImageBlock,
     Message,
     MessageFinished,
     ModelRequest,
     ModelStop,
     ProviderEvent,
+    ProviderNotice,
     TextBlock,
     TextDelta,
     ThinkingBlock,
@@ -24,11 +26,18 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, read_tool_call
+from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, read_citation, read_tool_call
+from claw_kernel.providers.catalogue import THINKING_TOKENS, effort_level
 from claw_kernel.providers.settings import Api
 
 _VERSION = "2023-06-01"
 """The API's only stable version header."""
+
+_INTERLEAVED = "interleaved-thinking-2025-05-14"
+"""Lets models with a budget think between tool calls too; the newer ones always may."""
+_LEAST_BUDGET_TOKENS = 1_024
+"""The API's own bound."""
+_LEAST_ANSWER_TOKENS = 1_024
 
 _CACHED = {"type": "ephemeral"}
 _CACHED_BYTES = b',"cache_control":{"type":"ephemeral"}}'
@@ -59,18 +68,42 @@ class AnthropicMessages:
         self._tools = KeptValue()
         self._system = KeptValue()
 
-    def headers(self) -> dict[str, str]:
-        key, variable = self._server.key, self._server.variable
-        headers = {"anthropic-version": _VERSION}
-        if key:
-            headers |= {"authorization": f"Bearer {key}"} if variable.endswith("_TOKEN") else {"x-api-key": key}
+    def headers(self, request: ModelRequest) -> dict[str, str]:
+        bearer = self._server.variable.endswith("_TOKEN")
+        headers = {"anthropic-version": _VERSION, **self._server.headers("authorization" if bearer else "x-api-key")}
+        if "budget_tokens" in self._thinking(request)[0].get("thinking", {}):
+            headers["anthropic-beta"] = _INTERLEAVED
         return headers
 
+    def _thinking(self, request: ModelRequest) -> tuple[dict[str, Any], int]:
+        """The fields that say how much to think, and the output limit, which counts thoughts too."""
+        limit, effort = request.max_tokens, request.effort
+        card = self._server.card(request.model)
+        if effort is None or not card.has_thinking:
+            return {}, limit
+        if card.efforts:  # the model decides how much, within an effort
+            level = effort_level(card, effort)
+            if level == "none":
+                return {"thinking": {"type": "disabled"}}, limit
+            return {
+                "thinking": {"type": "adaptive", "display": "summarized"},
+                "output_config": {"effort": level},
+            }, limit
+        if effort == "none" or _lacks_thought(request.messages):
+            return {}, limit
+        budget = THINKING_TOKENS[effort]
+        limit = min(limit + budget, card.output_limit or limit + budget)
+        budget = min(budget, limit - _LEAST_ANSWER_TOKENS)
+        if budget < _LEAST_BUDGET_TOKENS:
+            return {}, request.max_tokens
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}}, limit
+
     def body(self, request: ModelRequest) -> bytes:
+        thinking, limit = self._thinking(request)
         # What changes least comes first, and the messages last: each request begins with the bytes of the one before.
-        parts = [
-            b'{"model":%s,"max_tokens":%d,"stream":true' % (dump(request.model), request.max_tokens),
-        ]
+        parts = [b'{"model":%s,"max_tokens":%d,"stream":true' % (dump(request.model), limit)]
+        if thinking:
+            parts.append(b"," + dump(thinking)[1:-1])
         if request.tools:
             parts.append(b',"tools":' + self._tools.get(request.tools, lambda: _write_tools(request)))
         if request.system:
@@ -88,6 +121,16 @@ class AnthropicMessages:
 
     def decoder(self, request: ModelRequest) -> _Decoder:
         return _Decoder(self._server, request.model)
+
+
+def _lacks_thought(messages: tuple[Message, ...]) -> bool:
+    """The calls being answered came without a thought (another model's, or nothing was thought then): with a budget the API
+    takes them only where thinking is off."""
+    if not any(isinstance(block, ToolResult) for block in messages[-1].content):
+        return False
+    last = next((message for message in reversed(messages) if message.role == "assistant"), None)
+    first = last.content[0] if last is not None and last.content else None
+    return not (isinstance(first, ThinkingBlock) and (first.signature or first.redacted))
 
 
 def _mark(message: bytes) -> bytes:
@@ -172,7 +215,7 @@ def _write_result(result: ToolResult) -> tuple[dict[str, Any], list[dict[str, An
 class _Open:
     """A block while it is being written."""
 
-    __slots__ = ("call_id", "is_complete", "kind", "name", "parts", "redacted", "signature", "start_input")
+    __slots__ = ("call_id", "citations", "is_complete", "kind", "name", "parts", "redacted", "signature", "start_input")
 
     def __init__(self, start: dict[str, Any]) -> None:
         self.kind: str = start.get("type", "")
@@ -183,12 +226,13 @@ class _Open:
         self.name: str = start.get("name") or ""
         self.start_input: Any = start.get("input")
         self.is_complete = False
+        self.citations: list[Citation] = []
 
     def block(self) -> AssistantBlock | None:
         text = "".join(self.parts)
         match self.kind:
             case "text":
-                return TextBlock(text) if text else None
+                return TextBlock(text, tuple(dict.fromkeys(self.citations))) if text else None
             case "thinking":
                 return ThinkingBlock(text, self.signature)
             case "redacted_thinking":
@@ -251,6 +295,10 @@ class _Decoder:
                     text = delta.get("thinking") or ""
                     block.parts.append(text)
                     texts.append(text)
+                elif delta_kind == "citations_delta":
+                    citation = read_citation(delta.get("citation"))
+                    if citation is not None:
+                        block.citations.append(citation)
                 elif delta_kind == "signature_delta":
                     block.signature += delta.get("signature") or ""
             elif kind == "content_block_start":
@@ -273,7 +321,11 @@ class _Decoder:
                 self._model = message.get("model") or self._model
                 self._take_usage(message.get("usage"))
             elif kind == "message_delta":
-                self._stop = (frame.get("delta") or {}).get("stop_reason") or self._stop
+                delta = frame.get("delta") or {}
+                self._stop = delta.get("stop_reason") or self._stop
+                if delta.get("stop_reason") == "refusal":
+                    _flush(texts, joined, events)
+                    events.append(ProviderNotice(_refusal_line(self._server, delta.get("stop_details"))))
                 self.is_whole = bool(self._stop)
                 self._take_usage(frame.get("usage"))
             elif kind == "message_stop":
@@ -309,6 +361,13 @@ class _Decoder:
             self._usage.get("cache_creation_input_tokens", 0),
         )
         return MessageFinished(Message("assistant", content), usage, stop, self._model, incomplete)
+
+
+def _refusal_line(server: Server, details: Any) -> str:
+    """Who refused and why, as far as it was said."""
+    said = details if isinstance(details, dict) else {}
+    why = said.get("explanation") or str(said.get("category") or "").replace("_", " ")
+    return f"{server.name} stopped the answer by its policy" + (f": {server.clean(str(why))}" if why else "")
 
 
 def _flush(texts: list[str], joined: type[TextDelta | ThinkingDelta], events: list[ProviderEvent]) -> None:

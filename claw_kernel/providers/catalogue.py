@@ -136,6 +136,10 @@ _GENERAL_EFFORTS = ("none", "low", "medium", "high")
 """Sent where a model's own levels are not known: what most compatible servers take."""
 
 
+THINKING_TOKENS: Mapping[Effort, int] = {"low": 2_048, "medium": 8_192, "high": 16_384, "max": 32_000}
+"""For models that are given a budget: from what a plan takes to where more hardly helps, by the providers' own pages."""
+
+
 def effort_level(card: ModelCard, effort: Effort) -> str:
     """The model's own word for ``effort``: the nearest of its levels, or "" where it takes none."""
     levels = _GENERAL_EFFORTS if card.efforts is None else card.efforts

@@ -6,50 +6,28 @@ How requests differ is data (``Dialect``); how responses differ is borne by the 
 from __future__ import annotations
 
 import json
-import uuid
-from dataclasses import replace
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 from claw_kernel.messages import (
-    AssistantBlock,
+    Effort,
     ImageBlock,
     Message,
-    MessageFinished,
     ModelRequest,
-    ModelStop,
-    ProviderEvent,
     TextBlock,
-    TextDelta,
     ThinkingBlock,
-    ThinkingDelta,
     ToolCall,
-    ToolCallDelta,
     ToolResult,
-    Usage,
 )
-from claw_kernel.providers import _faults
+from claw_kernel.providers._chat_stream import ChatDecoder
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, read_tool_call
-from claw_kernel.providers.known import Dialect
+from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id
+from claw_kernel.providers.catalogue import THINKING_TOKENS, ModelCard, effort_level
+from claw_kernel.providers.known import LOCAL, EffortForm
 from claw_kernel.providers.settings import Api
 
-_STOPS: dict[str, ModelStop] = {
-    "stop": "end_turn",
-    "end_turn": "end_turn",
-    "eos": "end_turn",
-    "tool_calls": "tool_use",
-    "function_call": "tool_use",
-    "length": "max_tokens",
-    "max_tokens": "max_tokens",
-    "content_filter": "refusal",
-    "refusal": "refusal",
-}
+
 _LONGEST_ID = 40
 """OpenAI's limit in this format ("string too long. Expected a string with maximum length 40"); its own ids have 29 characters."""
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
-"""Where servers put the reasoning; some send two of them with the same text, so the first that comes is kept to."""
-_THOUGHT_BEGINS, _THOUGHT_ENDS = "<think>", "</think>"
-"""Around reasoning in the text itself, from servers that were not told to take it out (llama.cpp, vLLM, Ollama)."""
 
 
 class OpenAIChat:
@@ -62,20 +40,27 @@ class OpenAIChat:
         self._server = server
         self._dialect = server.known.dialect
         self._messages = KeptBytes(self._write_message)
+        self._model = ""
+        self._names: dict[str, str] = {}
         self._tools = KeptValue()
         self._system = KeptValue()
 
-    def headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._server.key}"} if self._server.key else {}
+    def headers(self, request: ModelRequest) -> dict[str, str]:  # noqa: ARG002
+        return self._server.headers()
 
     def body(self, request: ModelRequest) -> bytes:
         dialect = self._dialect
+        if request.model != self._model:
+            self._model, self._messages = request.model, KeptBytes(self._write_message)
         parts = [
             b'{"model":%s,"%s":%d,"stream":true'
             % (dump(request.model), dialect.max_tokens_field.encode(), request.max_tokens)
         ]
         if dialect.asks_usage:
             parts.append(b',"stream_options":{"include_usage":true}')
+        added = {**dialect.extra, **write_effort(self._server, request)}
+        if added:
+            parts.append(b"," + dump(added)[1:-1])
         if request.tools:
             parts.append(b',"tools":' + self._tools.get(request.tools, lambda: _write_tools(request)))
         messages = [self._messages(message) for message in request.messages]
@@ -85,45 +70,144 @@ class OpenAIChat:
         parts += [b',"messages":[', b",".join([message for message in messages if message]), b"]}"]
         return b"".join(parts)
 
-    def decoder(self, request: ModelRequest) -> _Decoder:
-        return _Decoder(self._server, request.model)
+    def decoder(self, request: ModelRequest) -> ChatDecoder:
+        return ChatDecoder(self._server, request.model)
 
     def _write_message(self, message: Message) -> bytes:
         """The one or more messages of the format that say the same, joined by commas."""
         written = (
-            self._write_assistant(message.content)
-            if message.role == "assistant"
-            else _write_user(message.content, self._dialect)
+            self._write_assistant(message.content) if message.role == "assistant" else self._write_user(message.content)
         )
         return b",".join([dump(part) for part in written])
 
     def _write_assistant(self, content: tuple[Any, ...]) -> list[dict[str, Any]]:
         dialect = self._dialect
         text = "".join(block.text for block in content if isinstance(block, TextBlock))
-        calls = [_write_call(block, dialect) for block in content if isinstance(block, ToolCall)]
+        calls = [block for block in content if isinstance(block, ToolCall)]
+        thoughts = [block for block in content if isinstance(block, ThinkingBlock)]
         if not text.strip():
             text = ""
         if not text and not calls:
             return []
         written: dict[str, Any] = {"role": "assistant", "content": text or None}
         if dialect.reasoning_field and calls:
-            reasoning = "".join(block.text for block in content if isinstance(block, ThinkingBlock))
+            reasoning = "".join(thought.text for thought in thoughts)
             if reasoning:
                 written[dialect.reasoning_field] = reasoning
+        if dialect.has_details:
+            details = [detail for thought in thoughts for detail in read_details(thought.signature)]
+            if details:
+                written["reasoning_details"] = details
         if calls:
-            written["tool_calls"] = calls
+            written["tool_calls"] = [self._write_call(call, place) for place, call in enumerate(calls)]
         return [written]
 
+    def _fit_id(self, call_id: str) -> str:
+        return fit_id(call_id, longest=_LONGEST_ID, is_short=self._dialect.call_ids == "short")
 
-def _write_call(call: ToolCall, dialect: Dialect) -> dict[str, Any]:
-    written: dict[str, Any] = {
-        "id": fit_id(call.id, longest=_LONGEST_ID, is_short=dialect.call_ids == "short"),
-        "type": "function",
-        "function": {"name": call.name, "arguments": dump(arguments_of(call)).decode()},
-    }
-    if dialect.is_signed and call.signature:
-        written["extra_content"] = {"google": {"thought_signature": call.signature}}
-    return written
+    def _write_call(self, call: ToolCall, place: int) -> dict[str, Any]:
+        dialect = self._dialect
+        call_id = self._fit_id(call.id)
+        if dialect.names_results:
+            self._names[call_id] = call.name
+        written: dict[str, Any] = {
+            "id": call_id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": dump(arguments_of(call)).decode()},
+        }
+        if dialect.is_signed:
+            signature = call.signature
+            if not signature and place == 0 and self._model.startswith(_STRICT_MODELS):
+                signature = _UNSIGNED
+            if signature:
+                written["extra_content"] = {"google": {"thought_signature": signature}}
+        return written
+
+    def _write_user(self, content: tuple[Any, ...]) -> list[dict[str, Any]]:
+        """Tool messages first; a tool message takes only text, so the images of results follow in a user message."""
+        dialect = self._dialect
+        tools: list[dict[str, Any]] = []
+        parts: list[dict[str, Any]] = []
+        for block in content:
+            match block:
+                case TextBlock():
+                    if block.text.strip():
+                        parts.append({"type": "text", "text": block.text})
+                case ImageBlock():
+                    parts.append(_write_image(block))
+                case ToolResult():
+                    images = [part for part in block.content if isinstance(part, ImageBlock)]
+                    tools.append(self._write_result(block, has_images=bool(images)))
+                    parts += [_write_image(image) for image in images]
+                case ThinkingBlock() | ToolCall():  # never in a user message
+                    pass
+                case _:
+                    assert_never(block)
+        if not parts:
+            return tools
+        if tools and dialect.is_bridged:
+            tools.append({"role": "assistant", "content": "I have the results."})
+        is_text = all(part["type"] == "text" for part in parts)  # plain text is what every server takes
+        return [*tools, {"role": "user", "content": "\n\n".join(part["text"] for part in parts) if is_text else parts}]
+
+    def _write_result(self, result: ToolResult, *, has_images: bool) -> dict[str, Any]:
+        call_id = self._fit_id(result.call_id)
+        text = "\n".join(part.text for part in result.content if isinstance(part, TextBlock))
+        written = {"role": "tool", "tool_call_id": call_id}
+        if self._dialect.names_results and call_id in self._names:
+            written["name"] = self._names[call_id]
+        written["content"] = text if text.strip() else ("(see the image below)" if has_images else "(no output)")
+        return written
+
+
+_STRICT_MODELS = ("gemini-3", "gemini-4")
+_UNSIGNED = "skip_thought_signature_validator"
+"""What the newer Gemini models take in the place of a signature on the first call of a step, where the call was another
+model's (https://ai.google.dev/gemini-api/docs/thought-signatures)."""
+
+
+def write_effort(server: Server, request: ModelRequest) -> dict[str, Any]:
+    """The fields that say how much to think; none where the person did not say, or the model cannot be told."""
+    if request.effort is None or not server.known.dialect.effort:
+        return {}
+    card = server.card(request.model)
+    is_tolerant = server.known.is_local or server.known is LOCAL or server.known.dialect.effort != "reasoning_effort"
+    if card.has_thinking is None and not is_tolerant:
+        return {}  # most hosted servers refuse the whole request for a field that the model does not know
+    level = effort_level(card, request.effort)
+    return _effort_fields(server.known.dialect.effort, card, request.effort, level) if level else {}
+
+
+def _effort_fields(form: EffortForm, card: ModelCard, effort: Effort, level: str) -> dict[str, Any]:
+    is_on = effort != "none"
+    match form:
+        case "":
+            return {}
+        case "reasoning_effort":
+            return {"reasoning_effort": level}
+        case "reasoning":
+            return {"reasoning": {"effort": level}}
+        case "thinking":
+            return {"thinking": {"type": "enabled" if is_on else "disabled"}}
+        case "enable_thinking":
+            budget = {"thinking_budget": THINKING_TOKENS[effort]} if effort != "none" else {}
+            return {"enable_thinking": is_on, **budget}
+        case "template":
+            own = {"reasoning_effort": level} if card.efforts else {}
+            return {**own, "chat_template_kwargs": {"enable_thinking": is_on, **own}}
+        case _:
+            assert_never(form)
+
+
+def read_details(signature: str) -> list[Any]:
+    """The ``reasoning_details`` a signature holds; none in one of another provider."""
+    if not signature.startswith('[{"'):
+        return []
+    try:
+        details = json.loads(signature)
+    except ValueError:
+        return []
+    return details if isinstance(details, list) else []
 
 
 def _write_tools(request: ModelRequest) -> bytes:
@@ -138,279 +222,5 @@ def _write_tools(request: ModelRequest) -> bytes:
     )
 
 
-def _write_user(content: tuple[Any, ...], dialect: Dialect) -> list[dict[str, Any]]:
-    """Tool messages first; a tool message takes only text, so the images of results follow in a user message."""
-    tools: list[dict[str, Any]] = []
-    parts: list[dict[str, Any]] = []
-    for block in content:
-        match block:
-            case TextBlock():
-                if block.text.strip():
-                    parts.append({"type": "text", "text": block.text})
-            case ImageBlock():
-                parts.append(_write_image(block))
-            case ToolResult():
-                images = [part for part in block.content if isinstance(part, ImageBlock)]
-                text = "\n".join(part.text for part in block.content if isinstance(part, TextBlock))
-                tools.append(
-                    {
-                        "role": "tool",
-                        "tool_call_id": fit_id(
-                            block.call_id, longest=_LONGEST_ID, is_short=dialect.call_ids == "short"
-                        ),
-                        "content": text if text.strip() else ("(see the image below)" if images else "(no output)"),
-                    }
-                )
-                parts += [_write_image(image) for image in images]
-            case ThinkingBlock() | ToolCall():  # never in a user message
-                pass
-            case _:
-                assert_never(block)
-    if not parts:
-        return tools
-    if tools and dialect.is_bridged:
-        tools.append({"role": "assistant", "content": "I have the results."})
-    is_text = all(part["type"] == "text" for part in parts)  # plain text is what every server takes
-    return [*tools, {"role": "user", "content": "\n\n".join(part["text"] for part in parts) if is_text else parts}]
-
-
 def _write_image(image: ImageBlock) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
-
-
-class _OpenCall:
-    __slots__ = ("arguments", "call_id", "index", "name", "sent_id", "signature")
-
-    def __init__(self, index: Any, sent_id: str, call_id: str) -> None:
-        self.index = index
-        self.sent_id = sent_id
-        self.call_id = call_id
-        self.name = ""
-        self.signature = ""
-        self.arguments: list[str] = []
-
-    def read(self) -> ToolCall:
-        call = read_tool_call(self.call_id, self.name, "".join(self.arguments))
-        return replace(call, signature=self.signature) if self.signature else call
-
-
-class _Decoder:
-    def __init__(self, server: Server, model: str) -> None:
-        self.is_whole = False
-        self.is_ended = False
-        self._server = server
-        self._asked = model
-        self._model = model
-        self._texts: list[str] = []
-        self._thoughts: list[str] = []
-        self._calls: list[_OpenCall] = []
-        self._refusals: list[str] = []
-        self._stop = ""
-        self._usage: dict[str, Any] = {}
-        self._reasoning_field = ""
-        self._place: Literal["start", "thought", "between", "text"] = "start"
-        self._held = ""
-
-    @property
-    def has_completed_block(self) -> bool:
-        # There is no end mark: text is complete when a call begins, a call when the next one does.
-        return bool(self._calls) and (len(self._calls) > 1 or bool(self._texts))
-
-    def end(self) -> None:
-        self.is_ended = True
-        # Some servers send no finish_reason; an end mark after content says as much.
-        self.is_whole = True
-
-    def feed(self, frames: list[tuple[bytes, dict[str, Any]]]) -> list[ProviderEvent]:
-        events: list[ProviderEvent] = []
-        texts: list[str] = []
-        for name, frame in frames:
-            if not isinstance(frame, dict):
-                continue
-            if frame.get("error") or name == b"error":
-                raise _faults.read_error_object(self._server, self._asked, frame)
-            choices = frame.get("choices")
-            if choices:
-                choice = choices[0]
-                delta = choice.get("delta") or choice.get("message")
-                if delta:
-                    content = delta.get("content")
-                    is_plain = len(delta) == 1 or (len(delta) == 2 and "role" in delta)
-                    if is_plain and content and type(content) is str:  # what 99 of 100 frames are
-                        texts.append(content)
-                    else:
-                        self._read_delta(delta, content, texts, events)
-                if choice.get("finish_reason"):
-                    self._stop = choice["finish_reason"]
-                    self.is_whole = True
-                if choice.get("usage"):
-                    self._usage = choice["usage"]
-            if frame.get("usage"):
-                self._usage = frame["usage"]
-            if frame.get("model"):
-                self._model = frame["model"]
-        self._flush(texts, events)
-        return events
-
-    def _flush(self, texts: list[str], events: list[ProviderEvent]) -> None:
-        if texts:
-            text = "".join(texts)
-            texts.clear()
-            if self._place != "text":
-                text = self._take_thought(text, events)
-            if text:
-                self._texts.append(text)
-                events.append(TextDelta(text))
-
-    def _take_thought(self, text: str, events: list[ProviderEvent]) -> str:
-        """What of ``text`` is answer. An answer that begins with a thought between tags, which may come in pieces, gives it
-        as reasoning; tags further on are text like any other."""
-        text, self._held = self._held + text, ""
-        if self._place == "start":
-            begun = text.lstrip()
-            if len(begun) < len(_THOUGHT_BEGINS) and _THOUGHT_BEGINS.startswith(begun):
-                self._held = text
-                return ""
-            if not begun.startswith(_THOUGHT_BEGINS):
-                self._place = "text"
-                return text
-            self._place = "thought"
-            text = begun.removeprefix(_THOUGHT_BEGINS)
-        if self._place == "thought":
-            text = self._read_thought(text, events)
-        text = text.lstrip()
-        if text:
-            self._place = "text"
-        return text
-
-    def _read_thought(self, text: str, events: list[ProviderEvent]) -> str:
-        """What follows the thought."""
-        thought, end, rest = text.partition(_THOUGHT_ENDS)
-        if end:
-            self._place = "between"
-        else:
-            kept = next(n for n in range(len(_THOUGHT_ENDS) - 1, -1, -1) if thought.endswith(_THOUGHT_ENDS[:n]))
-            thought, self._held = thought[: len(thought) - kept], thought[len(thought) - kept :]
-        if thought:
-            self._thoughts.append(thought)
-            events.append(ThinkingDelta(thought))
-        return rest
-
-    def _read_delta(self, delta: dict[str, Any], content: Any, texts: list[str], events: list[ProviderEvent]) -> None:
-        for field in (self._reasoning_field,) if self._reasoning_field else _REASONING_FIELDS:
-            thought = delta.get(field)
-            if thought and isinstance(thought, str):
-                self._reasoning_field = field
-                self._flush(texts, events)
-                self._thoughts.append(thought)
-                last = events[-1] if events else None
-                if isinstance(last, ThinkingDelta):
-                    events[-1] = ThinkingDelta(last.text + thought)
-                else:
-                    events.append(ThinkingDelta(thought))
-                break
-        if isinstance(content, list):  # parts, as in requests
-            content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
-        if content and isinstance(content, str):
-            texts.append(content)
-        refusal = delta.get("refusal")
-        if refusal and isinstance(refusal, str):
-            self._refusals.append(refusal)
-            texts.append(refusal)
-        for fragment in delta.get("tool_calls") or ():
-            if isinstance(fragment, dict):
-                self._flush(texts, events)
-                self._read_call(fragment, events)
-        if delta.get("function_call"):  # the form before tools
-            self._flush(texts, events)
-            self._read_call({"index": 0, "function": delta["function_call"]}, events)
-
-    def _read_call(self, fragment: dict[str, Any], events: list[ProviderEvent]) -> None:
-        function = fragment.get("function") or {}
-        name = function.get("name") or ""
-        call = self._find_call(fragment, name)
-        is_new = not call.name
-        if name and is_new:
-            call.name = name
-        elif name and name != call.name and not call.arguments:  # a name sent in pieces
-            call.name += name
-        signature = ((fragment.get("extra_content") or {}).get("google") or {}).get("thought_signature")
-        if isinstance(signature, str):
-            call.signature = signature
-        arguments = function.get("arguments")
-        if isinstance(arguments, dict | list):
-            arguments = json.dumps(arguments, ensure_ascii=False)
-        arguments = arguments if isinstance(arguments, str) else ""
-        if arguments:
-            call.arguments.append(arguments)
-        last = events[-1] if events else None
-        if isinstance(last, ToolCallDelta) and last.call_id == call.call_id:
-            events[-1] = ToolCallDelta(call.call_id, last.name, last.arguments + arguments)
-        elif is_new or arguments:
-            events.append(ToolCallDelta(call.call_id, call.name if is_new else "", arguments))
-
-    def _find_call(self, fragment: dict[str, Any], name: str) -> _OpenCall:
-        """The call a fragment belongs to. Its index may be missing or always 0, its id only on the first fragment, on
-        every one, or empty; so a new id, a new index, or a name after complete arguments begins a new call."""
-        index, sent_id = fragment.get("index"), fragment.get("id") or ""
-        calls = self._calls
-        if sent_id:
-            for call in calls:
-                if call.sent_id == sent_id and (index is None or call.index is None or call.index == index):
-                    return call
-        same_index = [call for call in calls if call.index == index] if index is not None else calls[-1:]
-        if same_index:
-            call = same_index[-1]
-            begins_anew = name and call.name and _is_complete("".join(call.arguments))
-            is_other = bool(sent_id and call.sent_id and sent_id != call.sent_id)
-            if not is_other and not (begins_anew and not (sent_id and sent_id == call.sent_id)):
-                call.sent_id = call.sent_id or sent_id
-                return call
-        taken = {call.call_id for call in calls}
-        call_id = sent_id if sent_id and sent_id not in taken else f"call_{uuid.uuid4().hex[:24]}"
-        call = _OpenCall(index, sent_id, call_id)
-        calls.append(call)
-        return call
-
-    def finish(self, incomplete: str = "") -> MessageFinished:
-        if self._held:
-            (self._thoughts if self._place == "thought" else self._texts).append(self._held)
-            self._held = ""
-        calls = self._calls
-        if incomplete and calls:
-            calls = calls[:-1]  # the one that was being written
-        content: list[AssistantBlock] = []
-        if self._thoughts and not incomplete:
-            content.append(ThinkingBlock("".join(self._thoughts)))
-        if self._texts:
-            content.append(TextBlock("".join(self._texts)))
-        found = [call.read() for call in calls if call.name]
-        stop: ModelStop = _STOPS.get(self._stop, "other" if self._stop or incomplete else "end_turn")
-        if found and stop in {"end_turn", "other"}:
-            stop = "tool_use"
-        elif not found and stop == "tool_use":
-            stop = "end_turn"
-        if self._refusals:
-            stop = "refusal"
-        message = Message("assistant", (*content, *found))
-        return MessageFinished(message, self._read_usage(), stop, self._model, incomplete)
-
-    def _read_usage(self) -> Usage:
-        usage = self._usage
-        details = usage.get("prompt_tokens_details") or {}
-        # ``prompt_tokens`` counts cached ones too; DeepSeek names its hits in its own field.
-        cached = _count(details.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens"))
-        prompt = _count(usage.get("prompt_tokens"))
-        return Usage(max(prompt - cached, 0), _count(usage.get("completion_tokens")), cached, 0)
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _is_complete(arguments: str) -> bool:
-    try:
-        json.loads(arguments)
-    except ValueError:
-        return False
-    return True

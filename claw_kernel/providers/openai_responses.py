@@ -15,6 +15,7 @@ from claw_kernel.messages import (
     ModelRequest,
     ModelStop,
     ProviderEvent,
+    ProviderNotice,
     TextBlock,
     TextDelta,
     ThinkingBlock,
@@ -26,7 +27,8 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, read_tool_call
+from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, read_citation, read_tool_call
+from claw_kernel.providers.catalogue import effort_level
 from claw_kernel.providers.settings import Api
 
 
@@ -42,15 +44,19 @@ class OpenAIResponses:
         self._tools = KeptValue()
         self._system = KeptValue()
 
-    def headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._server.key}"} if self._server.key else {}
+    def headers(self, request: ModelRequest) -> dict[str, str]:  # noqa: ARG002
+        return self._server.headers()
 
     def body(self, request: ModelRequest) -> bytes:
         parts = [
             b'{"model":%s,"max_output_tokens":%d,"stream":true,"store":false'
             % (dump(request.model), request.max_tokens),
-            b',"include":["reasoning.encrypted_content"]',
         ]
+        card = self._server.card(request.model)
+        if card.has_thinking is not False:  # models that do not reason refuse to be asked for it
+            parts.append(b',"include":["reasoning.encrypted_content"]')
+            if request.effort is not None and (level := effort_level(card, request.effort)):
+                parts.append(b',"reasoning":' + dump({"effort": level, "summary": "auto"}))
         if request.tools:
             parts.append(b',"tools":' + self._tools.get(request.tools, lambda: _write_tools(request)))
         if request.system:
@@ -167,10 +173,10 @@ class _Item:
     def block(self) -> AssistantBlock | None:
         match self.kind:
             case "message":
-                text = "".join(self.parts) or "".join(
-                    part.get("text") or part.get("refusal") or "" for part in self.item.get("content") or ()
-                )
-                return TextBlock(text) if text else None
+                parts = [part for part in self.item.get("content") or () if isinstance(part, dict)]
+                text = "".join(self.parts) or "".join(part.get("text") or part.get("refusal") or "" for part in parts)
+                cited = [read_citation(value) for part in parts for value in part.get("annotations") or ()]
+                return TextBlock(text, tuple(dict.fromkeys(c for c in cited if c is not None))) if text else None
             case "function_call":
                 return read_tool_call(self.call_id, self.name, self.item.get("arguments") or "".join(self.parts))
             case "reasoning":
@@ -275,6 +281,8 @@ class _Decoder:
                 item.is_complete = True
             case "response.completed" | "response.incomplete":
                 self._finish_response(frame.get("response") or {}, is_incomplete=kind == "response.incomplete")
+                if self._stop == "refusal":
+                    events.append(ProviderNotice(f"{self._server.name}'s content filter stopped the answer"))
             case "response.failed" | "error":
                 raise self._error(frame)
             case _:  # parts and marks that say nothing more

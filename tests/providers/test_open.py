@@ -36,7 +36,7 @@ def nowhere(**env):
 @pytest.mark.parametrize("name", KNOWN)
 def test_each_known_provider_opens_with_its_key(name):
     known = KNOWN[name]
-    env = {known.key_variables[0]: "k"} if known.key_variables else {}
+    env = {known.key_variables[0]: "k", "AZURE_OPENAI_ENDPOINT": "https://a.openai.azure.com"}
     provider, model = open_provider(f"{name}/some/model:x", ProviderSettings(env))
     assert (provider.name, model) == (name, "some/model:x")
 
@@ -44,7 +44,7 @@ def test_each_known_provider_opens_with_its_key(name):
 @pytest.mark.parametrize("name", [name for name, known in KNOWN.items() if not known.is_local])
 def test_a_missing_key_names_the_variable(name):
     with pytest.raises(AuthError) as caught:
-        open_provider(f"{name}/m", settings())
+        open_provider(f"{name}/m", settings(AZURE_OPENAI_ENDPOINT="https://a.openai.azure.com"))
     assert KNOWN[name].key_variables[0] in str(caught.value)
     assert KNOWN[name].keys_url in caught.value.remedy
 

@@ -258,10 +258,15 @@ def test_a_refusal_in_its_own_field(server):
 
 
 def test_an_answer_without_content(server, api):
-    server.answer(FRAMES[api]([]))
+    """Asked once more; when the second is empty too, it is the answer, and the person is told."""
+    server.answer(FRAMES[api]([]), FRAMES[api]([text("here")]))
+    assert ask(api, server.base_url).content == (TextBlock("here"),)
+    server.answer(FRAMES[api]([]), FRAMES[api]([]))
     exchange = ask(api, server.base_url)
     assert exchange.content == ()
     assert exchange.finished.stop == "end_turn"
+    assert exchange.notices[-1] == "local answered with nothing"
+    assert len(server.requests) == 4
 
 
 def test_unknown_frames_and_blocks_are_passed_over(server):
