@@ -25,7 +25,6 @@ from claw_kernel.providers.catalogue import THINKING_TOKENS, ModelCard, effort_l
 from claw_kernel.providers.known import LOCAL, EffortForm
 from claw_kernel.providers.settings import Api
 
-
 _LONGEST_ID = 40
 """OpenAI's limit in this format ("string too long. Expected a string with maximum length 40"); its own ids have 29 characters."""
 
