@@ -273,6 +273,7 @@ def check_responses(body):
     check_tools([(tool["name"], tool["description"], tool["parameters"]) for tool in body.get("tools", ())])
     require(body["input"], "no input")
     calls = Calls("responses")
+    said = set()
     is_reasoning = False
     for item in body["input"]:
         kind = item.get("type", "message")
@@ -293,7 +294,14 @@ def check_responses(body):
             if item["role"] == "user":  # the model may speak after it called, and before the results
                 require(not is_reasoning, "reasoning without the item it led to")
                 calls.all_answered()
-            check_responses_content(item["content"])
+                check_responses_content(item["content"])
+            else:
+                require(item["id"] and item["id"] not in said, f"the item id {item['id']!r} twice")
+                said.add(item["id"])
+                require(item["status"] == "completed", "an answer without its status")
+                for part in item["content"]:
+                    require(part["type"] == "output_text", f"a part of type {part['type']!r}")
+                    check_text(part["text"])
         is_reasoning = kind == "reasoning"
     require(not is_reasoning, "reasoning without the item it led to")
     calls.all_answered()

@@ -3,7 +3,9 @@ provider: each request carries the whole conversation, reasoning goes along encr
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from typing import Any, assert_never
 
 from claw_kernel.errors import ProviderError
@@ -40,7 +42,8 @@ class OpenAIResponses:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._messages = KeptBytes(_write_message)
+        self._numbers = itertools.count()
+        self._messages = KeptBytes(lambda message: _write_message(message, self._numbers))
         self._tools = KeptValue()
         self._system = KeptValue()
 
@@ -84,8 +87,8 @@ def _write_tools(request: ModelRequest) -> bytes:
     )
 
 
-def _write_message(message: Message) -> bytes:
-    """The input items that say the same, joined by commas."""
+def _write_message(message: Message, numbers: Iterator[int]) -> bytes:
+    """The input items that say the same, joined by commas. ``numbers`` for the ids of what the model said."""
     items: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     is_user = message.role == "user"
@@ -97,7 +100,7 @@ def _write_message(message: Message) -> bytes:
                 elif is_user:
                     parts.append({"type": "input_text", "text": block.text})
                 else:
-                    items.append({"role": "assistant", "content": block.text})
+                    items.append(_write_answer(block.text, next(numbers)))
             case ImageBlock():
                 parts.append(_write_image(block))
             case ThinkingBlock():
@@ -140,6 +143,19 @@ def _write_message(message: Message) -> bytes:
     if parts:
         items.append({"role": "user", "content": parts})
     return b",".join([dump(item) for item in items])
+
+
+def _write_answer(text: str, number: int) -> dict[str, Any]:
+    """The form in which it was given: OpenAI takes shorter ones, llama.cpp wants the type, vLLM the id and the status. OpenAI
+    refuses an id twice; a message is written once in a provider's life, so a counter is enough."""
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return {
+        "type": "message",
+        "id": f"msg_{number}",
+        "role": "assistant",
+        "status": "completed",
+        "content": [part],
+    }
 
 
 def _write_image(image: ImageBlock) -> dict[str, Any]:
@@ -229,8 +245,17 @@ class _Decoder:
             events.append(TextDelta("".join(texts)))
         return events
 
+    def _index(self, frame: dict[str, Any]) -> int:
+        """Which item a frame is about. llama.cpp gives no index: there its id says it, or it is the newest."""
+        index = frame.get("output_index")
+        if isinstance(index, int):
+            return index
+        item_id = frame.get("item_id") or (frame.get("item") or {}).get("id")
+        found = (index for index, item in self._items.items() if item_id and item.item.get("id") == item_id)
+        return next(found, max(self._items, default=0))
+
     def _item(self, frame: dict[str, Any], kind: str) -> _Item:
-        index = frame.get("output_index", 0)
+        index = self._index(frame)
         item = self._items.get(index)
         if item is None:
             item = self._items[index] = _Item({"type": kind})

@@ -214,7 +214,7 @@ def sessions(draw):
     return session
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(sessions())
 def test_whatever_a_session_holds_its_requests_are_legal(session):
     messages = with_own_ids(session.transcript("local/m"))

@@ -1,6 +1,7 @@
 """What servers make of the wire formats, as bytes on the wire, and the same message out of each."""
 
 import json
+import re
 
 import pytest
 
@@ -291,3 +292,20 @@ def test_a_gateway_that_sends_tool_input_at_once(server):
     frames = [frame.replace(b'"input":{}', b'"input":{"command":"ls"}') for frame in frames]
     server.answer(frames)
     assert ask("anthropic", server.base_url).content == (ToolCall("t1", "Bash", LS),)
+
+
+def test_responses_without_output_indexes(server):
+    """As llama.cpp sends them: which item a frame is about is told by its id alone."""
+    frames = FRAMES["openai-responses"]([text("I look."), tool_call("c1", "Bash", {"command": "ls"})])
+    frames = [re.sub(rb'"output_index":\d+,', b"", frame) for frame in frames]
+    named = [  # its frames of arguments have the id too
+        frame.replace(
+            b'"response.function_call_arguments.delta",', b'"response.function_call_arguments.delta","item_id":"fc1",'
+        )
+        for frame in frames
+    ]
+    server.answer(named)
+    assert ask("openai-responses", server.base_url).content == (
+        TextBlock("I look."),
+        ToolCall("c1", "Bash", {"command": "ls"}),
+    )
