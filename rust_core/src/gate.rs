@@ -453,6 +453,7 @@ impl Core {
                 process.kill();
             }
         }
+        self.containment.sandbox.close();
         let prefix = format!("{}-", self.marker);
         kill_marked(|marker| marker.starts_with(&prefix), None);
     }

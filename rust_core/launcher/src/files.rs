@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use libc::{MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT};
 
-use crate::order::{Order, Treatment};
+use crate::order::{Ground, Treatment};
 use crate::system::{attach_tree, clone_tree, context, mount, open_path, set_tree_attributes};
 
 /// Devices that do no harm and that programs need.
@@ -21,14 +21,15 @@ const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 const VOID_FOLDER: &str = "/dev/.void";
 const VOID_FILE: &str = "/dev/.void-file";
 
-/// Builds the tree in this process's own mount namespace. `/proc` is left as it is: see `own_proc`.
-pub fn build(order: &Order) -> Result<(), String> {
-    let mounts = Mounts { has_api: order.layers.mount_api };
+/// Builds the tree in this process's own mount namespace, but for what each command has of its own: see `own_proc` and
+/// `own_terminals`.
+pub fn build(ground: &Ground) -> Result<(), String> {
+    let mounts = Mounts { has_api: ground.layers.mount_api };
     context(mount("", Path::new("/"), "", MS_REC | MS_PRIVATE, ""), || "mounts cannot be made private".into())?;
 
     // First a hold on all that will be shown elsewhere or otherwise than it is: later it may be covered.
     let mut held = Vec::new();
-    for place in &order.places {
+    for place in &ground.places {
         held.push(match place.treatment {
             Treatment::Write => Some(context(mounts.take(&place.source), || place.source.display().to_string())?),
             // What has gone since the order was written needs no protection.
@@ -38,15 +39,15 @@ pub fn build(order: &Order) -> Result<(), String> {
     }
     let mut devices = Vec::new();
     let usual = DEVICES.iter().map(|name| Path::new("/dev").join(name));
-    for path in usual.chain(order.devices.iter().map(PathBuf::from)) {
+    for path in usual.chain(ground.devices.iter().map(PathBuf::from)) {
         if path.starts_with("/dev") && path.exists() {
             devices.push((context(mounts.take(&path), || format!("{} cannot be held", path.display()))?, path));
         }
     }
 
-    context(mounts.make_all_read_only(order.layers.landlock == 0), || "the disk cannot be made read-only".into())?;
+    context(mounts.make_all_read_only(ground.layers.landlock == 0), || "the disk cannot be made read-only".into())?;
     context(own_dev(&mounts, devices), || "/dev cannot be made".into())?;
-    for (place, tree) in order.places.iter().zip(&held) {
+    for (place, tree) in ground.places.iter().zip(&held) {
         let put = || match (place.treatment, tree) {
             (Treatment::Write, Some(tree)) => {
                 make_mount_point(&place.path, tree)?;
@@ -73,10 +74,11 @@ pub fn build(order: &Order) -> Result<(), String> {
     context(seal(), || "/dev cannot be sealed".into())
 }
 
-/// A `/proc` of this process namespace; must be called inside it. `processes`: how many it may hold at once.
+/// A `/proc` of this process namespace; must be called inside it. `processes`: how many it may hold at once, where
+/// `has_own_pid_max`; 0: no limit.
 pub fn own_proc(processes: u64) -> io::Result<()> {
     let (proc, flags) = (Path::new("/proc"), MS_NOSUID | MS_NODEV | MS_NOEXEC);
-    if processes > 0 && has_own_pid_max() {
+    if processes > 0 {
         mount("proc", proc, "proc", flags, "")?;
         fs::write("/proc/sys/kernel/pid_max", processes.max(301).to_string())?; // 301 is the least the kernel takes
         return mount("", proc, "", MS_REMOUNT | MS_BIND | MS_RDONLY | flags, "");
@@ -84,9 +86,16 @@ pub fn own_proc(processes: u64) -> io::Result<()> {
     mount("proc", proc, "proc", flags | MS_RDONLY, "")
 }
 
+/// Terminals and shared memory that no other command sees.
+pub fn own_terminals() -> io::Result<()> {
+    let options = "newinstance,ptmxmode=0666,mode=620";
+    mount("devpts", Path::new("/dev/pts"), "devpts", MS_NOSUID | MS_NOEXEC, options)?;
+    mount("tmpfs", Path::new("/dev/shm"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+}
+
 /// Since Linux 6.14 each process namespace has a highest process number of its own. It binds root too, whom `setrlimit`
 /// does not; before, writing it would change the whole machine.
-fn has_own_pid_max() -> bool {
+pub fn has_own_pid_max() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map(|part| part.trim().parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 14)
@@ -127,9 +136,6 @@ fn own_dev(mounts: &Mounts, devices: Vec<(OwnedFd, PathBuf)>) -> io::Result<()> 
     }
     fs::create_dir("/dev/pts")?;
     fs::create_dir("/dev/shm")?;
-    let options = "newinstance,ptmxmode=0666,mode=620";
-    mount("devpts", Path::new("/dev/pts"), "devpts", MS_NOSUID | MS_NOEXEC, options)?;
-    mount("tmpfs", Path::new("/dev/shm"), "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")?;
     fs::DirBuilder::new().mode(0o555).create(VOID_FOLDER)?;
     fs::OpenOptions::new().write(true).create_new(true).mode(0o000).open(VOID_FILE).map(drop)
 }

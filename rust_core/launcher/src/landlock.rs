@@ -10,13 +10,27 @@ use ::landlock::{
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use crate::order::{Order, Treatment};
+use crate::order::{Ground, Treatment};
 use crate::system::open_path;
 
-/// Puts this process and all it starts under the rules of the order. Fails where they are not enforced to the letter.
-pub fn restrict(order: &Order) -> Result<(), String> {
-    let abi = match order.layers.landlock {
-        0 => return Ok(()),
+/// Ready to be put up, again and again.
+pub struct Rules(RulesetCreated);
+
+impl Rules {
+    /// Puts this process and all it starts under them. Fails where they are not enforced to the letter.
+    pub fn restrict(&self) -> Result<(), String> {
+        let rules = self.0.try_clone().map_err(|error| format!("Landlock: {error}"))?;
+        match rules.restrict_self().map_err(failed)?.ruleset {
+            RulesetStatus::FullyEnforced => Ok(()),
+            other => Err(format!("Landlock is not enforced as asked: {other:?}")),
+        }
+    }
+}
+
+/// The rules of the order; `None`: the machine has no Landlock.
+pub fn rules(ground: &Ground) -> Result<Option<Rules>, String> {
+    let abi = match ground.layers.landlock {
+        0 => return Ok(None),
         1 => ABI::V1,
         2 => ABI::V2,
         3 => ABI::V3,
@@ -25,11 +39,11 @@ pub fn restrict(order: &Order) -> Result<(), String> {
         6..=8 => ABI::V6, // 7 and 8 only change logging and threads
         _ => ABI::V9,
     };
-    let is_alone = !order.layers.namespaces;
+    let is_alone = !ground.layers.namespaces;
     let write = AccessFs::from_write(abi);
-    let handled = if is_alone && !order.readable.is_empty() { AccessFs::from_all(abi) } else { write };
-    let mut rules = Rules { created: create(abi, handled, is_alone).map_err(failed)?, abi, handled };
-    for place in order.places.iter().filter(|place| place.treatment == Treatment::Write) {
+    let handled = if is_alone && !ground.readable.is_empty() { AccessFs::from_all(abi) } else { write };
+    let mut rules = Builder { created: create(abi, handled, is_alone).map_err(failed)?, abi, handled };
+    for place in ground.places.iter().filter(|place| place.treatment == Treatment::Write) {
         rules.allow(if is_alone { &place.source } else { &place.path }, handled)?;
     }
     // Without namespaces this is the machine's own /dev: its files may be used, none made.
@@ -38,20 +52,16 @@ pub fn restrict(order: &Order) -> Result<(), String> {
         for name in ["null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts"] {
             rules.allow(&Path::new("/dev").join(name), device_access)?;
         }
-        for device in &order.devices {
+        for device in &ground.devices {
             rules.allow(Path::new(device), device_access)?;
         }
     } else {
         rules.allow(Path::new("/dev"), handled)?;
     }
-    for path in &order.readable {
+    for path in &ground.readable {
         rules.allow(Path::new(path), AccessFs::from_read(abi) & handled)?;
     }
-    let status = rules.created.restrict_self().map_err(failed)?;
-    match status.ruleset {
-        RulesetStatus::FullyEnforced => Ok(()),
-        other => Err(format!("Landlock is not enforced as asked: {other:?}")),
-    }
+    Ok(Some(Rules(rules.created)))
 }
 
 fn create(abi: ABI, handled: BitFlags<AccessFs>, is_alone: bool) -> Result<RulesetCreated, ::landlock::RulesetError> {
@@ -70,13 +80,13 @@ fn failed(error: ::landlock::RulesetError) -> String {
     format!("Landlock: {error}")
 }
 
-struct Rules {
+struct Builder {
     created: RulesetCreated,
     abi: ABI,
     handled: BitFlags<AccessFs>,
 }
 
-impl Rules {
+impl Builder {
     /// Places that are not there need no rule.
     fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), String> {
         let Ok(fd): Result<OwnedFd, _> = open_path(path, true) else { return Ok(()) };

@@ -1,14 +1,17 @@
 //! Puts one command into its confinement and reports faithfully how it ended.
 //!
-//! Three processes: the *outer* one, which the core started, leaves the namespaces of the machine, builds those of the
-//! sandbox and waits; the *init* is process 1 in them, so that whatever the command leaves behind dies with it; the
-//! *command*. Init and command carry every layer; the outer one gives up its rights and system calls too, though nothing
-//! inside can reach it. A socket to the core is the line of life: when the core is gone, so is the sandbox.
+//! Three kinds of processes: the *keeper*, which the core started, leaves the namespaces of the machine and builds what all
+//! commands of one confinement share; for each command an *init* is process 1 of namespaces of its own, so that whatever the
+//! command leaves behind dies with it; the *command*. Init and command carry every layer. One init is always ready: namespaces,
+//! mounts, Landlock, seccomp are up before the command is known. The keeper's socket to the core is the line of life of all,
+//! each command has another of its own.
 //!
 //! What an order asks for is put up, or nothing runs: no layer is left out in silence.
 
 #[cfg(target_os = "linux")]
 mod files;
+#[cfg(target_os = "linux")]
+mod keeper;
 #[cfg(target_os = "linux")]
 mod landlock;
 #[cfg(target_os = "linux")]
@@ -16,8 +19,6 @@ mod network;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "the core writes orders, this side reads them")]
 mod order;
-#[cfg(target_os = "linux")]
-mod outer;
 #[cfg(target_os = "linux")]
 mod probe;
 #[cfg(target_os = "linux")]
@@ -35,7 +36,7 @@ fn main() {
     } else if let Ok(core) = argument.parse::<std::os::fd::RawFd>()
         && core > 2
     {
-        outer::run(core);
+        keeper::run(core);
     } else {
         eprintln!("claw-sandbox is started by Claw, not by hand; see `claw sandbox run`.");
         std::process::exit(2);

@@ -51,9 +51,30 @@ pub struct Layers {
     pub seccomp: bool,
 }
 
-/// What is to be run, and what it may touch.
+/// What is put up before a command, the same for all commands of one confinement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Order {
+pub struct Ground {
+    /// What is put up.
+    pub layers: Layers,
+    /// What the file system looks like; sorted: what lies deeper comes later.
+    pub places: Vec<Place>,
+    /// Devices beside the usual ones.
+    pub devices: Vec<OsString>,
+    /// Without namespaces: what may be read, as far as not everything.
+    pub readable: Vec<OsString>,
+    /// A listening socket in the sandbox is handed out, and the proxy variables name it.
+    pub wants_proxy: bool,
+    /// It ends with its first command, and prepares for no other.
+    pub is_single: bool,
+    /// Resources as `setrlimit` numbers them, and their limits.
+    pub limits: Vec<(u32, u64)>,
+    /// Processes of one command at most; 0: no limit.
+    pub processes: u64,
+}
+
+/// What is to be run on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Run {
     /// A full path.
     pub program: OsString,
     /// With the program's own name first.
@@ -62,36 +83,30 @@ pub struct Order {
     pub folder: OsString,
     /// `NAME=value`, all of them.
     pub environment: Vec<OsString>,
-    /// What is put up.
-    pub layers: Layers,
-    /// What the file system looks like.
-    pub places: Vec<Place>,
-    /// Devices beside the usual ones.
-    pub devices: Vec<OsString>,
-    /// Without namespaces: what may be read, as far as not everything.
-    pub readable: Vec<OsString>,
-    /// A listening socket in the sandbox is handed out, and the proxy variables name it.
-    pub wants_proxy: bool,
     /// A session of its own, without a terminal.
     pub new_session: bool,
-    /// Resources as `setrlimit` numbers them, and their limits.
-    pub limits: Vec<(u32, u64)>,
-    /// Processes in the sandbox at most; 0: no limit.
-    pub processes: u64,
 }
 
-impl Order {
+/// Either of the two on its way.
+pub trait Message: Sized {
+    /// Appends it.
+    fn encode(&self, to: &mut Vec<u8>);
+
+    /// Reads what `encode` wrote.
+    fn decode(from: &mut Reader<'_>) -> io::Result<Self>;
+
     /// Writes it with its length in front.
-    pub fn send(&self, to: &mut impl Write) -> io::Result<()> {
-        let mut body = Vec::with_capacity(8 << 10);
-        self.encode(&mut body);
-        let mut message = (body.len() as u64).to_le_bytes().to_vec();
-        message.append(&mut body);
+    fn send(&self, to: &mut impl Write) -> io::Result<()> {
+        let mut message = vec![0; 8];
+        message.reserve(8 << 10);
+        self.encode(&mut message);
+        let length = message.len() as u64 - 8;
+        message[..8].copy_from_slice(&length.to_le_bytes());
         to.write_all(&message)
     }
 
-    /// Reads what `send` wrote.
-    pub fn receive(from: &mut impl Read) -> io::Result<Self> {
+    /// Reads what `send` wrote, and nothing beyond.
+    fn receive(from: &mut impl Read) -> io::Result<Self> {
         let mut length = [0; 8];
         from.read_exact(&mut length)?;
         let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
@@ -102,12 +117,10 @@ impl Order {
         from.read_exact(&mut body)?;
         Self::decode(&mut Reader(&body))
     }
+}
 
+impl Message for Ground {
     fn encode(&self, to: &mut Vec<u8>) {
-        put(to, &self.program);
-        put_all(to, &self.arguments);
-        put(to, &self.folder);
-        put_all(to, &self.environment);
         let layers = &self.layers;
         for flag in [
             layers.namespaces,
@@ -117,7 +130,7 @@ impl Order {
             layers.mount_api,
             layers.seccomp,
             self.wants_proxy,
-            self.new_session,
+            self.is_single,
         ] {
             put_number(to, u64::from(flag));
         }
@@ -139,10 +152,6 @@ impl Order {
     }
 
     fn decode(from: &mut Reader<'_>) -> io::Result<Self> {
-        let program = from.text()?;
-        let arguments = from.texts()?;
-        let folder = from.text()?;
-        let environment = from.texts()?;
         let layers = Layers {
             namespaces: from.flag()?,
             user_namespace: from.flag()?,
@@ -152,7 +161,7 @@ impl Order {
             seccomp: from.flag()?,
             landlock: 0,
         };
-        let (wants_proxy, new_session) = (from.flag()?, from.flag()?);
+        let (wants_proxy, is_single) = (from.flag()?, from.flag()?);
         let layers = Layers { landlock: u8::try_from(from.number()?).map_err(|_| broken())?, ..layers };
         let mut places = Vec::new();
         for _ in 0..from.number()? {
@@ -171,19 +180,26 @@ impl Order {
             limits.push((u32::try_from(from.number()?).map_err(|_| broken())?, from.number()?));
         }
         let processes = from.number()?;
+        Ok(Self { layers, places, devices, readable, wants_proxy, is_single, limits, processes })
+    }
+}
+
+impl Message for Run {
+    fn encode(&self, to: &mut Vec<u8>) {
+        put(to, &self.program);
+        put_all(to, &self.arguments);
+        put(to, &self.folder);
+        put_all(to, &self.environment);
+        put_number(to, u64::from(self.new_session));
+    }
+
+    fn decode(from: &mut Reader<'_>) -> io::Result<Self> {
         Ok(Self {
-            program,
-            arguments,
-            folder,
-            environment,
-            layers,
-            places,
-            devices,
-            readable,
-            wants_proxy,
-            new_session,
-            limits,
-            processes,
+            program: from.text()?,
+            arguments: from.texts()?,
+            folder: from.text()?,
+            environment: from.texts()?,
+            new_session: from.flag()?,
         })
     }
 }
@@ -208,7 +224,8 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the order cannot be read")
 }
 
-struct Reader<'a>(&'a [u8]);
+/// What of a message is not read yet.
+pub struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
     fn take(&mut self, count: usize) -> io::Result<&[u8]> {
@@ -240,28 +257,34 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
+    fn arrives<T: Message + PartialEq + std::fmt::Debug>(message: &T) {
+        let mut bytes = Vec::new();
+        message.send(&mut bytes).unwrap();
+        assert_eq!(T::receive(&mut bytes.as_slice()).unwrap(), *message);
+        for end in 0..bytes.len() {
+            assert!(T::receive(&mut &bytes[..end]).is_err());
+        }
+        assert!(T::receive(&mut [0xff; 64].as_slice()).is_err());
+    }
+
     #[test]
     fn an_order_arrives_as_it_was_sent() {
-        let order = Order {
-            program: "/bin/\u{e9} x".into(),
-            arguments: vec!["a".into(), String::new().into(), OsString::from_vec(vec![0xff, b'\n'])],
-            folder: "/w".into(),
-            environment: vec!["A=b".into()],
+        arrives(&Ground {
             layers: Layers { namespaces: true, landlock: 6, ..Layers::default() },
             places: vec![Place { treatment: Treatment::Hide, path: "/p".into(), source: "/s".into() }],
             devices: vec!["/dev/x".into()],
             readable: vec!["/r".into()],
             wants_proxy: true,
-            new_session: true,
+            is_single: true,
             limits: vec![(4, 0), (1, u64::MAX)],
             processes: 7,
-        };
-        let mut bytes = Vec::new();
-        order.send(&mut bytes).unwrap();
-        assert_eq!(Order::receive(&mut bytes.as_slice()).unwrap(), order);
-        for end in 0..bytes.len() {
-            assert!(Order::receive(&mut &bytes[..end]).is_err());
-        }
-        assert!(Order::receive(&mut [0xff; 64].as_slice()).is_err());
+        });
+        arrives(&Run {
+            program: "/bin/\u{e9} x".into(),
+            arguments: vec!["a".into(), String::new().into(), OsString::from_vec(vec![0xff, b'\n'])],
+            folder: "/w".into(),
+            environment: vec!["A=b".into()],
+            new_session: true,
+        });
     }
 }

@@ -4,10 +4,10 @@ use std::io;
 use std::path::Path;
 
 use crate::files;
-use crate::order::{Layers, Order};
+use crate::order::{Ground, Layers};
 use crate::system::{
-    clone_flags, end_like, exit, fork, ids, landlock_version, mount, open_path, prctl, set_tree_attributes, unshare,
-    wait,
+    clone_process, end_like, exit, fork, ids, init_flags, landlock_version, mount, open_path, prctl,
+    set_tree_attributes, shared_flags, unshare, wait,
 };
 
 /// Prints the findings.
@@ -26,7 +26,8 @@ pub fn run() {
         try_it(|| {
             both(false)()?;
             mount("", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
-            mount("tmpfs", Path::new("/dev"), "tmpfs", 0, "")
+            mount("tmpfs", Path::new("/dev"), "tmpfs", 0, "")?;
+            in_its_own(|| Ok(()))
         })
     );
     println!(
@@ -42,25 +43,30 @@ pub fn run() {
         try_it(|| {
             both(false)()?;
             mount("", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
-            match fork()? {
-                Some(init) => end_like(wait(init)),
-                None => files::own_proc(0),
-            }
+            in_its_own(|| files::own_proc(0))
         })
     );
     println!(
         "seccomp {}",
         try_it(|| {
             prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
-            let order = Order { layers: Layers { seccomp: true, ..Layers::default() }, ..Order::default() };
-            crate::syscalls::restrict(&order).map_err(io::Error::other)
+            let ground = Ground { layers: Layers { seccomp: true, ..Layers::default() }, ..Ground::default() };
+            crate::syscalls::compile(&ground).and_then(|filters| filters.restrict()).map_err(io::Error::other)
         })
     );
 }
 
+/// In the namespaces that each command has of its own.
+fn in_its_own(attempt: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    match clone_process(init_flags(Layers { namespaces: true, ..Layers::default() }))? {
+        Some(init) => end_like(wait(init)),
+        None => exit(failure(attempt)),
+    }
+}
+
 fn enter(layers: Layers) -> io::Result<()> {
     let (user, group) = ids();
-    unshare(clone_flags(layers))?;
+    unshare(shared_flags(layers))?;
     if layers.user_namespace {
         std::fs::write("/proc/self/setgroups", "deny")?;
         std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
@@ -69,10 +75,15 @@ fn enter(layers: Layers) -> io::Result<()> {
     Ok(())
 }
 
+/// The number of its error, as an exit code.
+fn failure(attempt: impl FnOnce() -> io::Result<()>) -> i32 {
+    attempt().map_or_else(|error| error.raw_os_error().unwrap_or(255), |()| 0)
+}
+
 /// `ok`, or the error, as words; done in a child, so that nothing of it stays. The number of an error fits into an exit code.
 fn try_it(attempt: impl FnOnce() -> io::Result<()>) -> String {
     match fork() {
-        Ok(None) => exit(attempt().map_or_else(|error| error.raw_os_error().unwrap_or(255), |()| 0)),
+        Ok(None) => exit(failure(attempt)),
         Ok(Some(pid)) => match wait(pid) {
             0 => "ok".to_owned(),
             status if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 255 => "not known here".to_owned(),

@@ -13,7 +13,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter, sock_filter,
 };
 
-use crate::order::Order;
+use crate::order::Ground;
 
 /// Refused whatever their arguments.
 const REFUSED: &[libc::c_long] = &[
@@ -104,15 +104,22 @@ const TIOCLINUX: u64 = 0x541c;
 /// Linux, "tell me", 32 bits, old release numbers; the others loosen the layout of memory.
 const PERSONALITIES: &[u64] = &[0, 0xffff_ffff, 8, 0x2_0000, 0x2_0008];
 
-/// Puts this process and all it starts under the table. No-new-privileges must be set.
-pub fn restrict(order: &Order) -> Result<(), String> {
-    if !order.layers.seccomp {
-        return Ok(());
+/// Compiled, to be put up again and again; none where the machine takes none.
+pub struct Filters(Vec<BpfProgram>);
+
+impl Filters {
+    /// Puts this process and all it starts under the table. No-new-privileges must be set.
+    pub fn restrict(&self) -> Result<(), String> {
+        self.0.iter().try_for_each(|program| apply_filter(program)).map_err(|error| error.to_string())
     }
-    for program in programs(!order.layers.namespaces).map_err(|error| error.to_string())? {
-        apply_filter(&program).map_err(|error| error.to_string())?;
+}
+
+/// The table of an order.
+pub fn compile(ground: &Ground) -> Result<Filters, String> {
+    if !ground.layers.seccomp {
+        return Ok(Filters(Vec::new()));
     }
-    Ok(())
+    programs(!ground.layers.namespaces).map(|programs| Filters(programs.into())).map_err(|error| error.to_string())
 }
 
 fn programs(is_alone: bool) -> Result<[BpfProgram; 2], seccompiler::BackendError> {

@@ -10,6 +10,8 @@ use std::ptr;
 
 use libc::{c_int, c_long, c_uint, c_ulong, pid_t};
 
+use crate::order::{Layers, Run};
+
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -36,6 +38,18 @@ pub fn take_only(fd: RawFd) -> io::Result<OwnedFd> {
         close_range(fd as c_uint + 1, c_uint::MAX)?;
     }
     Ok(owned(fd))
+}
+
+/// Closes every descriptor above standard error but these. Whoever holds others must not use or drop them any more.
+pub fn close_all_but(kept: &[&OwnedFd]) -> io::Result<()> {
+    let mut kept: Vec<c_uint> = kept.iter().map(|fd| fd.as_raw_fd() as c_uint).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        close_range(first, fd - 1)?;
+        first = fd + 1;
+    }
+    close_range(first, c_uint::MAX)
 }
 
 fn close_range(first: c_uint, last: c_uint) -> io::Result<()> {
@@ -71,19 +85,69 @@ pub fn fork() -> io::Result<Option<pid_t>> {
     Ok((pid != 0).then_some(pid))
 }
 
-/// Replaces this program; returns only where that failed.
-pub fn exec(program: &OsStr, arguments: &[std::ffi::OsString], environment: &[std::ffi::OsString]) -> io::Error {
+/// The same into namespaces of its own.
+pub fn clone_process(flags: c_int) -> io::Result<Option<pid_t>> {
+    if flags == 0 {
+        return fork();
+    }
+    // SAFETY: as `fork`; no stack and no places for ids are given.
+    let pid = check_long(unsafe { libc::syscall(libc::SYS_clone, c_long::from(flags | libc::SIGCHLD), 0, 0, 0, 0) })?;
+    Ok((pid != 0).then_some(pid))
+}
+
+/// Starts a program with these streams, in a process group of its own where it has a session of its own. The child borrows
+/// this process's memory until then, so that nothing is copied; we wait meanwhile.
+pub fn start_program(run: &Run, streams: &[OwnedFd; 3]) -> io::Result<pid_t> {
+    const STACK_BYTES: usize = 64 << 10;
+    struct Child<'a> {
+        program: CString,
+        arguments: Vec<*const libc::c_char>,
+        environment: Vec<*const libc::c_char>,
+        streams: &'a [OwnedFd; 3],
+        new_group: bool,
+        error: c_int,
+    }
+    extern "C" fn exec(child: *mut libc::c_void) -> c_int {
+        // SAFETY: it is the `Child` below, which lives on while its thread waits for us; the arrays end with null. Nothing here
+        // allocates, and signals are blocked until the program's own handlers are all that is left.
+        unsafe {
+            let child = &mut *child.cast::<Child<'_>>();
+            if child.new_group {
+                libc::setpgid(0, 0);
+            }
+            let is_placed =
+                child.streams.iter().enumerate().all(|(at, fd)| libc::dup2(fd.as_raw_fd(), at as c_int) >= 0);
+            if is_placed {
+                restore_signals();
+                block(None);
+                libc::execve(child.program.as_ptr(), child.arguments.as_ptr(), child.environment.as_ptr());
+            }
+            child.error = *libc::__errno_location();
+            127
+        }
+    }
     let strings = |texts: &[std::ffi::OsString]| texts.iter().map(text).collect::<io::Result<Vec<CString>>>();
-    let (program, arguments, environment) = match (text(program), strings(arguments), strings(environment)) {
-        (Ok(program), Ok(arguments), Ok(environment)) => (program, arguments, environment),
-        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return error,
-    };
     let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
         texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
     };
-    // SAFETY: the arrays end with null and outlive the call.
-    unsafe { libc::execve(program.as_ptr(), pointers(&arguments).as_ptr(), pointers(&environment).as_ptr()) };
-    io::Error::last_os_error()
+    let (arguments, environment) = (strings(&run.arguments)?, strings(&run.environment)?);
+    let mut child = Child {
+        program: text(&run.program)?,
+        arguments: pointers(&arguments),
+        environment: pointers(&environment),
+        streams,
+        new_group: run.new_session,
+        error: 0,
+    };
+    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack grows downwards from its aligned end and is ours until the call returns, when the child has left it.
+    let pid = check(unsafe { libc::clone(exec, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut child).cast()) })?;
+    if child.error == 0 {
+        return Ok(pid);
+    }
+    wait(pid);
+    Err(io::Error::from_raw_os_error(child.error))
 }
 
 /// Ends this process at once, without running anything.
@@ -314,13 +378,62 @@ pub fn next_signal(fd: BorrowedFd<'_>) -> Option<(c_int, bool)> {
     }
 }
 
-/// Waits until one of the descriptors can be read or was closed; which ones.
-pub fn poll<const N: usize>(fds: [Option<BorrowedFd<'_>>; N]) -> [bool; N] {
+/// Something can be read, or the other end was closed.
+pub const READABLE: libc::c_short = libc::POLLIN;
+/// The other end was closed.
+pub const CLOSED: libc::c_short = 0;
+
+/// Waits until what is asked for has happened on one of the descriptors; on which ones. `timeout_ms`: none of them, then.
+pub fn poll<const N: usize>(fds: [(Option<BorrowedFd>, libc::c_short); N], timeout_ms: Option<c_int>) -> [bool; N] {
     let mut entries =
-        fds.map(|fd| libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_raw_fd()), events: libc::POLLIN, revents: 0 });
+        fds.map(|(fd, events)| libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_raw_fd()), events, revents: 0 });
     // SAFETY: the array is as long as said.
-    let count = unsafe { libc::poll(entries.as_mut_ptr(), N as _, -1) };
+    let count = unsafe { libc::poll(entries.as_mut_ptr(), N as _, timeout_ms.unwrap_or(-1)) };
     entries.map(|entry| count > 0 && entry.revents != 0)
+}
+
+/// The other end of a socket was closed, and nothing is left to read.
+pub fn is_at_end(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: the byte is ours.
+    unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) == 0 }
+}
+
+/// One byte with the four descriptors of a request; `None`: the other end was closed, or that was no request.
+pub fn receive_request(socket: BorrowedFd<'_>) -> io::Result<Option<[OwnedFd; 4]>> {
+    #[repr(C)]
+    struct Control {
+        header: libc::cmsghdr,
+        fds: [c_int; 4],
+    }
+    let mut byte = 0u8;
+    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: zero is a valid value of both structures; the lengths are those of what is pointed to.
+    let (count, control) = unsafe {
+        let mut control: Control = std::mem::zeroed();
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = size_of::<Control>() as _;
+        (libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC), control)
+    };
+    if count < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: takes no pointers.
+    let whole = unsafe { libc::CMSG_LEN(size_of::<[c_int; 4]>() as c_uint) };
+    let is_request = control.header.cmsg_len == whole as _ && control.header.cmsg_type == libc::SCM_RIGHTS;
+    Ok((count == 1 && is_request).then(|| control.fds.map(owned)))
+}
+
+/// There is a process that was not waited for.
+pub fn has_children() -> bool {
+    // SAFETY: zero is a valid `siginfo_t`, and the kernel writes no more.
+    unsafe {
+        let mut ignored: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_ALL, 0, &raw mut ignored, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) == 0
+    }
 }
 
 /// A child that has ended: its id and its status; `None`: none has.
@@ -384,12 +497,6 @@ pub fn context<T>(result: io::Result<T>, doing: impl FnOnce() -> String) -> Resu
     result.map_err(|error| format!("{}: {error}", doing()))
 }
 
-/// A process group of its own.
-pub fn new_group() {
-    // SAFETY: takes no pointers.
-    unsafe { libc::setpgid(0, 0) };
-}
-
 /// Where relative paths start.
 pub fn change_folder(folder: &OsStr) -> io::Result<()> {
     let folder = text(folder)?;
@@ -397,10 +504,10 @@ pub fn change_folder(folder: &OsStr) -> io::Result<()> {
     check(unsafe { libc::chdir(folder.as_ptr()) }).map(drop)
 }
 
-/// The namespaces of these layers.
-pub fn clone_flags(layers: crate::order::Layers) -> c_int {
-    let mut flags =
-        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+/// The namespaces that all commands of a confinement share. The network is one of them: it costs more than all others
+/// together, and a server in the background can be reached by the next command.
+pub fn shared_flags(layers: Layers) -> c_int {
+    let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if layers.user_namespace {
         flags |= libc::CLONE_NEWUSER;
     }
@@ -408,4 +515,9 @@ pub fn clone_flags(layers: crate::order::Layers) -> c_int {
         flags |= libc::CLONE_NEWCGROUP;
     }
     flags
+}
+
+/// Those that each command has of its own.
+pub fn init_flags(layers: Layers) -> c_int {
+    if layers.namespaces { libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC } else { 0 }
 }

@@ -58,24 +58,41 @@ impl Core {
         if call.escapes_sandbox() {
             return call.run(&context);
         }
-        let (confinement, before) = self.confine(prepared).map_err(|error| {
-            ToolError::failed(format!("The sandbox could not be put up, so nothing was run: {error}."))
-        })?;
+        let not_put_up =
+            |error| ToolError::failed(format!("The sandbox could not be put up, so nothing was run: {error}."));
+        // A line of harmless programs needs nothing to write in the workspace. It gets nothing, whatever the programs of
+        // these names really are, and so leaves nothing to look for.
+        if call.changes_nothing()
+            && let Some(confinement) = self.containment.without_writing().map_err(not_put_up)?
+        {
+            let mut output = call.run(&Context { confinement: &confinement, ..context })?;
+            self.explain(&mut output);
+            return Ok(output);
+        }
+        let (confinement, before) = self.confine(prepared).map_err(not_put_up)?;
         let mut output = call.run(&Context { confinement: &confinement, ..context })?;
         if call.is_background() {
             self.containment.remember(before);
             return Ok(output);
         }
-        let printed = match output.content.first() {
-            Some(block) if output.status == Status::Error => block["text"].as_str().map(str::to_owned),
-            _ => None,
-        };
-        let is_confined = matches!(confinement, Confinement::On(_));
-        let explained = printed.filter(|_| is_confined).and_then(|printed| self.containment.explain(&printed));
-        for note in explained.into_iter().chain(self.containment.end(&self.workspace, &before)) {
+        if matches!(confinement, Confinement::On(_)) {
+            self.explain(&mut output);
+        }
+        if let Some(note) = self.containment.end(&self.workspace, &before) {
             output.append(&note);
         }
         Ok(output)
+    }
+
+    /// Adds why a confined command may have failed.
+    fn explain(&self, output: &mut Output) {
+        let printed = match output.content.first() {
+            Some(block) if output.status == Status::Error => block["text"].as_str(),
+            _ => None,
+        };
+        if let Some(note) = printed.and_then(|printed| self.containment.explain(printed)) {
+            output.append(&note);
+        }
     }
 
     fn confine(&self, prepared: &Prepared) -> io::Result<(Confinement, sandbox::Before)> {
@@ -151,6 +168,7 @@ impl Core {
         if let Confinement::On(enclosure) = &mut confinement {
             // Interpreters and language servers fail where their cache cannot be written.
             enclosure.variables.push(("XDG_CACHE_HOME".into(), "/tmp/cache".into()));
+            enclosure.keepers = None; // it lives long
             enclosure.show(start.command.iter().map(Path::new));
         }
         let running = sandbox::spawn(&sandbox::Request {

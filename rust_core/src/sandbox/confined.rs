@@ -1,36 +1,27 @@
-//! Starting a process through the launcher: the order goes out, the word that the command runs comes back.
+//! Starting a process in the sandbox: a keeper is asked, the order goes out, the word that the command runs comes back.
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, IoSliceMut, Read as _};
-use std::net::TcpListener;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Child;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::Pid;
 
 use super::confinement::Enclosure;
 use super::environment::MARKER_VARIABLE;
-use super::launcher;
-use super::order::Order;
+use super::keeper::{Keeper, PATIENCE, refusal};
+use super::leader::Confined;
+use super::order::{Ground, Message as _, Run};
 use super::spawn::{Input, Request};
 use crate::network::{Proxy, Refusal};
 
-/// Putting up the sandbox takes milliseconds; on a machine that swaps, more.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// One process is started at a time, while its end of the socket can be inherited. Another program started meanwhile by
-/// somebody else may get it too: it could only say that the command runs.
-static TURN: Mutex<()> = Mutex::new(());
-
 /// Keeps a confined process alive, and its way to the network open.
 pub struct Hold {
-    _life: UnixStream,
+    life: UnixStream,
     proxy: Option<Proxy>,
+    _keeper: Arc<Keeper>,
 }
 
 impl fmt::Debug for Hold {
@@ -46,99 +37,90 @@ impl Hold {
     }
 }
 
-/// `spawn` starts the launcher with one argument. An error leaves nothing running.
-pub fn start(
-    request: &Request<'_>,
-    enclosure: &Enclosure,
-    spawn: impl FnOnce(&Path, &str) -> io::Result<Child>,
-) -> io::Result<(Child, Hold)> {
-    let program = launcher::path(&enclosure.state)?;
-    let (mut ours, theirs) = UnixStream::pair()?;
-    ours.set_read_timeout(Some(PATIENCE))?;
-    ours.set_write_timeout(Some(PATIENCE))?;
-    let spawned = {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        fcntl_setfd(&theirs, FdFlags::empty())?;
-        let spawned = spawn(&program, &theirs.as_raw_fd().to_string());
-        drop(theirs);
-        spawned
-    };
-    let mut child = spawned?;
-    let order = order(request, enclosure);
-    match order.send(&mut ours).and_then(|()| answer(&mut ours, enclosure)) {
-        Ok(proxy) => Ok((child, Hold { _life: ours, proxy })),
-        Err(error) => {
-            drop(ours);
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
+impl Drop for Hold {
+    /// Its end of the socket may be open elsewhere still; the other end is to see that nobody waits any more.
+    fn drop(&mut self) {
+        let _ = self.life.shutdown(std::net::Shutdown::Write);
     }
 }
 
-fn order(request: &Request<'_>, enclosure: &Enclosure) -> Order {
-    let mut variables = request.environment.clone();
-    for (name, value) in enclosure.variables.iter().cloned().chain([(MARKER_VARIABLE.into(), request.marker.into())]) {
-        variables.retain(|(other, _)| *other != name);
-        variables.push((name, value));
+/// `streams`: its input, output and errors. An error leaves nothing running.
+pub fn start(
+    request: &Request<'_>,
+    enclosure: &Enclosure,
+    streams: [BorrowedFd<'_>; 3],
+) -> io::Result<(Confined, Hold)> {
+    let (keeper, proxy) = keeper(request, enclosure)?;
+    let (mut ours, theirs) = UnixStream::pair()?;
+    ours.set_read_timeout(Some(PATIENCE))?;
+    ours.set_write_timeout(Some(PATIENCE))?;
+    let [input, output, errors] = streams;
+    keeper.ask([theirs.as_fd(), input, output, errors])?;
+    drop(theirs);
+    run(request, enclosure).send(&mut ours).or_else(|error| {
+        // It may have been refused before it was read.
+        if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+    })?;
+    let pid = began(&mut ours)?;
+    ours.set_read_timeout(None)?;
+    let hold = Hold { life: ours.try_clone()?, proxy, _keeper: keeper };
+    Ok((Confined::new(pid, ours)?, hold))
+}
+
+fn keeper(request: &Request<'_>, enclosure: &Enclosure) -> io::Result<(Arc<Keeper>, Option<Proxy>)> {
+    let ground = &enclosure.ground;
+    // Not that of the call: with it alone the keeper would end.
+    let core = request.marker.split_once('-').map_or(request.marker, |(core, _)| core);
+    let marker = format!("{core}-keeper");
+    let is_shared = ground.layers.namespaces && enclosure.hosts.is_none() && request.input != Input::Inherit;
+    if let Some(keepers) = enclosure.keepers.as_ref().filter(|_| is_shared) {
+        return Ok((keepers.get(ground, &marker, &enclosure.state)?, None));
     }
-    let joined = |(name, value): (OsString, OsString)| {
-        let mut text = name;
+    let ground = Ground { wants_proxy: enclosure.hosts.is_some(), is_single: true, ..ground.clone() };
+    let (keeper, listener) = Keeper::start(ground, &marker, &enclosure.state, request.input)?;
+    // Without a proxy there would be no network at all, which is safe, but not what was granted: that is said.
+    let proxy = match (listener, &enclosure.hosts) {
+        (Some(listener), Some(hosts)) => Some(Proxy::start(listener, Arc::clone(hosts))?),
+        _ => None,
+    };
+    Ok((Arc::new(keeper), proxy))
+}
+
+fn run(request: &Request<'_>, enclosure: &Enclosure) -> Run {
+    let own = [(OsString::from(MARKER_VARIABLE), OsString::from(request.marker))];
+    let replaced = || enclosure.variables.iter().chain(&own);
+    let kept = request.environment.iter().filter(|(name, _)| !replaced().any(|(other, _)| other == name));
+    let joined = |(name, value): &(OsString, OsString)| {
+        let mut text = OsString::with_capacity(name.len() + value.len() + 1);
+        text.push(name);
         text.push("=");
         text.push(value);
         text
     };
     let program = request.program.as_os_str().to_owned();
-    Order {
+    Run {
         arguments: [program.clone()].into_iter().chain(request.arguments.iter().cloned()).collect(),
         program,
         folder: request.folder.as_os_str().to_owned(),
-        environment: variables.into_iter().map(joined).collect(),
-        layers: enclosure.layers,
-        places: enclosure.places.clone(),
-        devices: enclosure.devices.clone(),
-        readable: enclosure.readable.clone(),
-        wants_proxy: enclosure.hosts.is_some(),
+        environment: kept.chain(replaced()).map(joined).collect(),
         new_session: request.input != Input::Inherit,
-        limits: enclosure.limits.clone(),
-        processes: enclosure.processes,
     }
 }
 
-/// `+`: the command runs. Before, where hosts are granted, the socket its proxy listens on.
-fn answer(from: &mut UnixStream, enclosure: &Enclosure) -> io::Result<Option<Proxy>> {
-    let mut proxy = None;
-    loop {
-        let (byte, fd) = receive(from)?;
-        match (byte, fd, &enclosure.hosts) {
-            (Some(0), Some(fd), Some(hosts)) if proxy.is_none() => {
-                // Without it there would be no network at all, which is safe, but not what was granted: that is said.
-                proxy = Some(Proxy::start(TcpListener::from(fd), Arc::clone(hosts))?);
+/// `+` and the number of its process 1: the command runs.
+fn began(from: &mut UnixStream) -> io::Result<Pid> {
+    let mut word = [0];
+    match from.read_exact(&mut word) {
+        Ok(()) if word == *b"-" => return Err(refusal(from)),
+        Ok(()) => {
+            let mut pid = [0; 4];
+            from.read_exact(&mut pid)?;
+            if let Some(pid) = Pid::from_raw(i32::from_ne_bytes(pid)) {
+                return Ok(pid);
             }
-            (Some(b'+'), None, _) if proxy.is_some() == enclosure.hosts.is_some() => return Ok(proxy),
-            (Some(b'-'), None, _) => {
-                let mut why = String::new();
-                from.read_to_string(&mut why)?;
-                return Err(io::Error::other(why));
-            }
-            _ => return Err(io::Error::other("the sandbox's launcher ended before the command began")),
         }
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+        Err(_) => {}
     }
-}
-
-fn receive(from: &UnixStream) -> io::Result<(Option<u8>, Option<OwnedFd>)> {
-    let mut byte = [0];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = loop {
-        match recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other?,
-        }
-    };
-    let fd = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    Ok(((message.bytes == 1).then_some(byte[0]), fd))
+    Err(io::Error::other("the sandbox's launcher ended before the command began"))
 }

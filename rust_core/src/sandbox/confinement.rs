@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::order::{Layers, Place, Treatment};
+use super::keeper::Keepers;
+use super::order::{Ground, Place, Treatment};
 use crate::network::Hosts;
 
 /// Computed by `Sandbox::confinement` for each call.
@@ -21,23 +22,15 @@ pub enum Confinement {
 #[derive(Debug, Clone, Default)]
 pub struct Enclosure {
     /// What is put up.
-    pub layers: Layers,
-    /// Sorted: what lies deeper comes later.
-    pub places: Vec<Place>,
-    /// Beside the usual ones.
-    pub devices: Vec<OsString>,
-    /// Without namespaces: what may be read.
-    pub readable: Vec<OsString>,
+    pub ground: Ground,
     /// Who may be talked to; `None`: nobody.
     pub hosts: Option<Arc<Hosts>>,
-    /// As `setrlimit` takes them.
-    pub limits: Vec<(u32, u64)>,
-    /// Processes at once.
-    pub processes: u64,
     /// Replaced or added in the environment.
     pub variables: Vec<(OsString, OsString)>,
     /// Where the launcher may be put.
     pub state: PathBuf,
+    /// Of the session; `None`: the process gets a keeper of its own.
+    pub keepers: Option<Arc<Keepers>>,
 }
 
 impl Enclosure {
@@ -46,9 +39,10 @@ impl Enclosure {
         let is_temporary = |path: &&Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
         for path in paths.filter(is_temporary).filter_map(|path| path.canonicalize().ok()) {
             let is_own = |place: &Place| place.source != place.path; // the command's own folder for temporary files
-            if path.is_file() && !self.places.iter().any(|place| !is_own(place) && path.starts_with(&place.path)) {
+            if path.is_file() && !self.ground.places.iter().any(|place| !is_own(place) && path.starts_with(&place.path))
+            {
                 let (path, source) = (path.clone(), path);
-                self.places.push(Place { treatment: Treatment::Protect, path, source });
+                self.ground.places.push(Place { treatment: Treatment::Protect, path, source });
             }
         }
         self.sort();
@@ -56,6 +50,6 @@ impl Enclosure {
 
     /// What lies deeper comes later.
     fn sort(&mut self) {
-        self.places.sort_by_key(|place| (place.path.components().count(), place.treatment));
+        self.ground.places.sort_by_key(|place| (place.path.components().count(), place.treatment));
     }
 }

@@ -82,15 +82,24 @@ impl Containment {
         let mut confinement = self.sandbox.confinement(&[], Hosts::default())?;
         if let Confinement::On(enclosure) = &mut confinement {
             let is_root = |path: &PathBuf| self.sandbox.roots().contains(path);
-            for place in enclosure.places.iter_mut().filter(|place| is_root(&place.path)) {
+            for place in enclosure.ground.places.iter_mut().filter(|place| is_root(&place.path)) {
                 place.treatment = Treatment::Protect;
             }
             // Without namespaces it must be said what can be read.
-            if !enclosure.readable.is_empty() {
-                enclosure.readable.extend(self.sandbox.roots().iter().map(|root| root.clone().into()));
+            if !enclosure.ground.readable.is_empty() {
+                enclosure.ground.readable.extend(self.sandbox.roots().iter().map(|root| root.clone().into()));
             }
         }
         Ok(confinement)
+    }
+
+    /// The same for a command that has nothing to write; `None` where nothing would keep it from writing all the same.
+    pub fn without_writing(&self) -> io::Result<Option<Confinement>> {
+        let layers = self.sandbox.machine().layers;
+        if self.sandbox.mode() == Mode::Off || !(layers.namespaces || layers.landlock > 0) {
+            return Ok(None);
+        }
+        self.reading().map(Some)
     }
 
     /// After a command: takes back what it may not have made.

@@ -4,7 +4,9 @@ mod confined;
 mod confinement;
 mod containment;
 mod environment;
+mod keeper;
 mod launcher;
+mod leader;
 #[path = "../../launcher/src/order.rs"]
 #[allow(dead_code, reason = "this side writes orders, the launcher reads them")]
 mod order;

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,9 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Pid;
 
 use super::confined::Hold;
+use super::leader::Leader;
 use super::spawn::Running;
-use crate::process::{kill_tree, timespec, watch};
+use crate::process::{kill_tree, timespec};
 
 /// One direction of a process's pipes; `None` once closed.
 type Pipe<T> = Mutex<Option<T>>;
@@ -24,7 +25,7 @@ pub struct Process {
     marker: String,
     /// Readable once the process has ended.
     ended: OwnedFd,
-    child: Mutex<(Child, Option<ExitStatus>)>,
+    child: Mutex<(Leader, Option<ExitStatus>)>,
     input: Pipe<io::PipeWriter>,
     output: Pipe<io::PipeReader>,
     errors: Pipe<io::PipeReader>,
@@ -36,8 +37,8 @@ impl Process {
     /// Takes over what `spawn` gave; an error leaves nothing running.
     pub fn new(running: Running, marker: &str) -> io::Result<Self> {
         let Running { mut child, input, output, errors, hold } = running;
-        let pid = Pid::from_child(&child);
-        let prepared = watch(pid).and_then(|ended| {
+        let pid = child.pid();
+        let prepared = child.watch().and_then(|ended| {
             let input = input.as_ref().map(AsFd::as_fd);
             for pipe in input.into_iter().chain([output.as_fd()]).chain(errors.as_ref().map(AsFd::as_fd)) {
                 fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
@@ -56,7 +57,7 @@ impl Process {
                 _hold: hold,
             }),
             Err(error) => {
-                let _ = child.kill();
+                child.kill();
                 let _ = child.wait();
                 Err(error)
             }
@@ -121,7 +122,7 @@ impl Process {
         let mut child = lock(&self.child);
         let status = match child.1 {
             Some(status) => status,
-            None => child.0.wait()?, // a zombie by now: this does not block
+            None => child.0.wait()?, // ended by now: this does not block
         };
         child.1 = Some(status);
         Ok(status.code().or_else(|| status.signal().map(|signal| -signal)))
@@ -129,7 +130,7 @@ impl Process {
 
     /// Ends it with everything it has started. Twice does nothing more.
     pub fn kill(&self) {
-        if lock(&self.child).1.is_none() {
+        if matches!(self.wait(Some(Duration::ZERO)), Ok(None)) {
             kill_tree(self.pid, &self.marker, &self.ended);
             let _ = self.wait(Some(Duration::from_secs(2)));
         }

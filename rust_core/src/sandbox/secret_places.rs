@@ -117,7 +117,9 @@ pub fn of_machine() -> Vec<PathBuf> {
 }
 
 fn existing(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = paths.filter_map(|path| path.canonicalize().ok()).collect();
+    // Most are not there, which is found out by one call; following links takes several.
+    let mut found: Vec<PathBuf> =
+        paths.filter(|path| path.symlink_metadata().is_ok()).filter_map(|path| path.canonicalize().ok()).collect();
     found.sort_unstable();
     found.dedup();
     // What lies below another is hidden with it.

@@ -5,12 +5,13 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
 use super::confinement::{Confinement, Enclosure};
-use super::order::{Place, Treatment};
+use super::keeper::Keepers;
+use super::order::{Ground, Place, Treatment};
 use super::probe::{Machine, machine};
 use super::secret_places;
 use crate::network::{Host, Hosts};
@@ -88,6 +89,8 @@ pub struct Sandbox {
     /// The same, and our own package: seen by commands also where they lie below a folder for temporary files, of which a
     /// command has one of its own.
     installed: Vec<PathBuf>,
+    /// Ready for the next command.
+    keepers: Arc<Keepers>,
 }
 
 impl Sandbox {
@@ -120,7 +123,8 @@ impl Sandbox {
         let temporary = state.join("tmp").join(random_name());
         let is_apart = |path: &PathBuf| !all.iter().any(|root| root.starts_with(path) || path.starts_with(root));
         let installed = installed.iter().filter_map(|path| path.canonicalize().ok()).filter(is_apart).collect();
-        Ok(Self { settings: Settings { home, ..settings }, roots: all, state, temporary, programs, installed })
+        let settings = Settings { home, ..settings };
+        Ok(Self { settings, roots: all, state, temporary, programs, installed, keepers: Arc::default() })
     }
 
     /// What the settings ask for.
@@ -136,6 +140,11 @@ impl Sandbox {
     /// What the machine gives.
     pub fn machine(&self) -> &'static Machine {
         machine(&self.state)
+    }
+
+    /// Ends what is ready for commands to come; another that comes starts it again.
+    pub fn close(&self) {
+        self.keepers.clear();
     }
 
     /// Why a command would run with less than the settings ask for.
@@ -212,26 +221,24 @@ impl Sandbox {
             let own = if is_own("localhost") || is_own("127.0.0.1") { "" } else { "localhost,127.0.0.1,::1" };
             variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name.into(), own.into())));
         }
-        Ok(Confinement::On(Box::new(Enclosure {
+        let ground = Ground {
             layers,
             places,
             devices: self.settings.devices.iter().map(|path| path.clone().into()).collect(),
             readable,
-            hosts,
             limits: self.limits(),
             processes: self.settings.limits.processes.unwrap_or(2048),
-            variables,
-            state: self.state.clone(),
-        })))
+            ..Ground::default()
+        };
+        let (state, keepers) = (self.state.clone(), Some(Arc::clone(&self.keepers)));
+        Ok(Confinement::On(Box::new(Enclosure { ground, hosts, variables, state, keepers })))
     }
 
     fn limits(&self) -> Vec<(u32, u64)> {
         const MIB: u64 = 1 << 20;
         let limits = &self.settings.limits;
-        let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-            text.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
-        });
-        let memory = limits.memory_mb.map(|mib| mib.saturating_mul(MIB)).or(machine.map(|bytes| bytes / 4 * 3));
+        let memory =
+            limits.memory_mb.map(|mib| mib.saturating_mul(MIB)).or_else(|| memory_bytes().map(|bytes| bytes / 4 * 3));
         let file = limits.file_mb.map_or(16 << 30, |mib| mib.saturating_mul(MIB));
         // As Linux numbers them.
         let (cpu, file_size, data, core) = (0, 1, 2, 4);
@@ -246,6 +253,15 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.temporary);
     }
+}
+
+/// Of the machine.
+fn memory_bytes() -> Option<u64> {
+    static BYTES: OnceLock<Option<u64>> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        text.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+    })
 }
 
 /// Everything readable that leads to none of `hidden`: Landlock can only allow.

@@ -5,14 +5,17 @@
 //! `PATH` would make the standard library fork).
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, pipe};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use super::confined;
 use super::confinement::Confinement;
 use super::environment::{Environment, MARKER_VARIABLE};
+use super::leader::Leader;
 
 /// What a process reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +62,7 @@ pub struct Request<'a> {
 /// A process and its pipes.
 pub struct Running {
     /// Must be waited for.
-    pub child: Child,
+    pub child: Leader,
     /// Of `Input::Pipe`.
     pub input: Option<PipeWriter>,
     /// Standard output; of `Output::Merged` standard error too.
@@ -73,42 +76,41 @@ pub struct Running {
 /// Starts a process in a process group of its own, but for one that inherits the terminal.
 pub fn spawn(request: &Request<'_>) -> io::Result<Running> {
     let (output, writer) = pipe()?;
-    let (input, stdin) = match request.input {
-        Input::Null => (None, Stdio::null()),
-        Input::Inherit => (None, Stdio::inherit()),
+    let mut input = None;
+    let stdin: OwnedFd = match request.input {
+        Input::Null => File::open("/dev/null")?.into(),
+        Input::Inherit => io::stdin().as_fd().try_clone_to_owned()?,
         Input::Pipe => {
             let (reader, writer) = pipe()?;
-            (Some(writer), Stdio::from(reader))
+            input = Some(writer);
+            reader.into()
         }
     };
-    let (errors, stdout, stderr) = match request.output {
-        Output::Merged => (None, Stdio::from(writer.try_clone()?), Stdio::from(writer)),
-        Output::Inherit => (None, Stdio::inherit(), Stdio::inherit()),
+    let mut errors = None;
+    let (stdout, stderr): (OwnedFd, OwnedFd) = match request.output {
+        Output::Merged => (writer.try_clone()?.into(), writer.into()),
+        Output::Inherit => (io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?),
         Output::Separate => {
-            let (reader, errors) = pipe()?;
-            (Some(reader), Stdio::from(writer), Stdio::from(errors))
+            let (reader, error_writer) = pipe()?;
+            errors = Some(reader);
+            (writer.into(), error_writer.into())
         }
     };
-    let start = |command: &mut Command| {
-        command.env(MARKER_VARIABLE, request.marker).stdin(stdin).stdout(stdout).stderr(stderr);
-        if request.input != Input::Inherit {
-            command.process_group(0);
-        }
-        // The pipes' other ends go with `command`; were they kept, reading would never end.
-        command.spawn()
-    };
+    // The pipes' other ends go with the process; were they kept here, reading would never end.
     let (child, hold) = match request.confinement {
         Confinement::Off => {
             let mut command = Command::new(request.program);
             command.args(request.arguments).current_dir(request.folder).env_clear();
             command.envs(request.environment.iter().map(|(name, value)| (name, value)));
-            (start(&mut command)?, None)
+            command.env(MARKER_VARIABLE, request.marker).stdin(stdin).stdout(stdout).stderr(stderr);
+            if request.input != Input::Inherit {
+                command.process_group(0);
+            }
+            (Leader::Own(command.spawn()?), None)
         }
         Confinement::On(enclosure) => {
-            let (child, hold) = confined::start(request, enclosure, |program, argument| {
-                start(Command::new(program).arg(argument).current_dir("/").env_clear())
-            })?;
-            (child, Some(hold))
+            let (child, hold) = confined::start(request, enclosure, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+            (Leader::Confined(child), Some(hold))
         }
     };
     Ok(Running { child, input, output, errors, hold })

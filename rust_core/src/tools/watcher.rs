@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use super::command::MAX_TIMEOUT_SECONDS;
 use super::{Context, Output, Status};
 use crate::output::{Capture, MAX_CHARS, MAX_OUTPUT_BYTES, complete_end};
-use crate::process::{kill_tree, signal_name, timespec, watch};
+use crate::process::{kill_tree, signal_name, timespec};
 use crate::sandbox;
 
 /// Output is handed on at most every so often.
@@ -58,8 +58,8 @@ impl<'a> Watcher<'a> {
         marker: &str,
         deadline: Instant,
     ) -> std::io::Result<Self> {
-        let pid = Pid::from_child(&running.child);
-        let prepared = watch(pid).and_then(|ended| {
+        let pid = running.child.pid();
+        let prepared = running.child.watch().and_then(|ended| {
             let flags = fcntl_getfl(&running.output)?;
             fcntl_setfl(&running.output, flags | OFlags::NONBLOCK)?;
             Ok(ended)
@@ -195,7 +195,7 @@ impl<'a> Watcher<'a> {
 
     /// What the model gets.
     pub fn report(mut self, end: &End, timeout: Duration) -> Output {
-        // The shell is a zombie by now, or was killed: this does not block.
+        // The shell has ended by now, or was killed: this does not block.
         let status = self.running.child.wait();
         let is_held_open = self.is_open && *end == End::Exited;
         let total = self.capture.total;
