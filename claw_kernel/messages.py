@@ -295,9 +295,24 @@ class Approval:
 # --- the record of a turn ---------------------------------------------------------------------------------------------
 
 StopReason: TypeAlias = Literal[
-    "end_turn", "max_tokens", "max_turns", "max_cost", "refusal", "interrupted", "error", "incomplete"
+    "end_turn",
+    "max_tokens",
+    "max_turns",
+    "max_cost",
+    "max_seconds",
+    "max_turn_tokens",
+    "max_session_cost",
+    "max_session_seconds",
+    "max_session_tokens",
+    "max_notebook_cost",
+    "max_notebook_tokens",
+    "loop",
+    "refusal",
+    "interrupted",
+    "error",
+    "incomplete",
 ]
-"""Why a turn ended. ``incomplete``: the kernel died or the record was cut before the turn's end."""
+"""Why a turn ended. ``loop``: the model went round in circles. ``incomplete``: the kernel died or the record was cut before the turn's end."""
 
 
 @dataclass(frozen=True, slots=True)

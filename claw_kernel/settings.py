@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.limits import Limits
 from claw_kernel.messages import Effort
 from claw_kernel.settings_fields import (
     ENVIRONMENT,
@@ -73,6 +74,19 @@ class Settings:
     """Model requests in one turn."""
     max_cost_usd: float | None = None
     """US dollars in one turn; None: no limit."""
+    max_seconds: float | None = None
+    """Of one turn, without the time a person takes to answer."""
+    max_turn_tokens: int | None = None
+    """Tokens of one turn, sent and received, cached ones included."""
+    max_session_cost_usd: float | None = None
+    max_session_seconds: float | None = None
+    max_session_tokens: int | None = None
+    """The same of a whole conversation."""
+    max_notebook_cost_usd: float | None = None
+    max_notebook_tokens: int | None = None
+    """The same of all conversations of a notebook."""
+    max_repeats: int = 5
+    """So many equal rounds of calls with equal results end a turn; 0: never."""
     max_tokens: int = 16_384
     """Output tokens of one response."""
     replay: str | None = None
@@ -141,6 +155,11 @@ class Settings:
         if name not in self.managed or value == self.managed[name][0]:
             return False
         return name != "permission_mode" or value not in TIGHTENING_MODES
+
+    def limits(self, **given: Any) -> Limits:
+        """Of one turn; what is ``given`` and not None stands in for the setting."""
+        values = {item.name: getattr(self, item.name) for item in fields(Limits)}
+        return Limits(**values | {name: value for name, value in given.items() if value is not None})
 
     def checkpoint_limits(self) -> str:
         """The JSON that ``Core.set_checkpoint_limits`` takes."""

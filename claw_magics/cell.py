@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from claw_kernel.limits import STOPPED_AT
 from claw_kernel.messages import TextBlock, TurnRecord, answer_text
 from claw_kernel.tools.structured_output import read_schema
 from claw_magics import frontend
@@ -66,8 +67,10 @@ def end_cell(record: TurnRecord) -> None:
     match record.stop_reason:
         case "error":
             raise TurnFailed(record.error.message if record.error else "The turn ended with an error.")
-        case "max_turns" | "max_cost":
-            raise TurnStopped(f"The turn met its limit ({record.stop_reason}) before its end.")
+        case reason if reason in STOPPED_AT:
+            raise TurnStopped(f"The turn met its limit ({reason}) before its end.")
+        case "loop":
+            raise TurnStopped("The turn was stopped: the model went round in circles.")
         case "interrupted":
             raise TurnInterrupted("The turn was interrupted.")
         case _:

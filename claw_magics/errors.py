@@ -24,7 +24,7 @@ class TurnFailed(CellError):  # noqa: N818  (this name is what the person reads)
 
 
 class TurnStopped(CellError):  # noqa: N818
-    """The turn met a limit (``max_turns``, ``max_cost``) before its end."""
+    """The turn met a limit (``max_turns``, ``max_cost`` …) or went round in circles, before its end."""
 
 
 class TurnInterrupted(CellError):  # noqa: N818

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from claw_kernel.limits import STOPPED_AT
+from claw_kernel.session.compaction import compaction_line
 from claw_kernel.session.record import MIME_TYPE
 from claw_magics.exchange import (
     answers_of,
@@ -26,10 +28,10 @@ DIFF_LINES = 60
 LINE_WIDTH = 240
 Document = Mapping[str, Any]
 
-_STOPS = {
+_STOPS: dict[str, str] = {
     "max_tokens": "the model met its output limit",
-    "max_turns": "stopped: the limit of model requests (max_turns) was reached",
-    "max_cost": "stopped: the cost limit (max_cost) was reached",
+    **{reason: f"stopped: {what} was reached" for reason, what in STOPPED_AT.items()},
+    "loop": "stopped: the model went round in circles, also after it was told so",
     "refusal": "the model refused",
     "interrupted": "interrupted",
     "incomplete": "incomplete: the kernel ended before the turn did",
@@ -227,6 +229,8 @@ def _inert(text: str) -> str:
 
 def _markdown_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     results = {result["call_id"]: result for result in step.get("results", ())}
+    if step.get("compaction"):
+        yield f"*{_inline(compaction_line(step['compaction']))}*"
     for block in step["content"]:
         if block["type"] == "text":
             yield safe_markdown(block["text"].strip("\n"))
@@ -236,6 +240,8 @@ def _markdown_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -
 
 def _plain_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     results = {result["call_id"]: result for result in step.get("results", ())}
+    if step.get("compaction"):
+        yield f"[{printable(compaction_line(step['compaction']))}]"
     for block in step["content"]:
         if block["type"] == "text":
             yield printable(block["text"].strip("\n"))
@@ -244,6 +250,8 @@ def _plain_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -> I
 
 
 def _markdown_live(live: Document, approvals: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for compaction in live.get("compactions", ()):
+        yield f"*{_inline(compaction_line(compaction))}*"
     if live.get("text"):
         yield safe_markdown(live["text"].strip("\n"))
     elif live.get("thinking"):

@@ -90,6 +90,8 @@ class TurnView:
     """Size of the finished steps as JSON, which every drawing sends again."""
     _text: list[str] = field(default_factory=list)
     _thinking: list[str] = field(default_factory=list)
+    _compactions: list[dict[str, Any]] = field(default_factory=list)
+    """Of the step under way; a finished one holds its own."""
     _asked: dict[str, ApprovalRequest] = field(default_factory=dict)
     _base: dict[str, Any] | None = None
 
@@ -132,12 +134,17 @@ class TurnView:
                     self.waiting_for = event.text
                 else:
                     self.notices.append(event.text)
-            case StepStarted() | StreamRestarted() | ContextCompacted():
+            case StepStarted() | StreamRestarted():
                 self._clear_step()
+            case ContextCompacted():
+                self._clear_step()
+                self.waiting_for = ""
+                self._compactions.append(scrub(write_value(event.compaction), self.redact))
             case StepFinished():
                 step = scrub(write_value(event.step), self.redact)
                 self.steps.append(step)
                 self.step_bytes += len(json.dumps(step))
+                self._compactions.clear()
                 self._clear_step()
             case TurnStarted():
                 self.record, self._base = event.record, None
@@ -173,6 +180,7 @@ class TurnView:
         # The order of keys is part of the format: ``stop_reason`` comes behind these.
         found["stop_reason"] = None
         live = {
+            "compactions": list(self._compactions),
             "text": self.text(),
             "thinking": self.thinking(),
             "calls": [call.document() for call in self.calls.values()],

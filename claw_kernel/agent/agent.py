@@ -16,12 +16,13 @@ from claw_kernel.agent.call_ids import with_own_ids
 from claw_kernel.agent.compaction import Compactor
 from claw_kernel.agent.context import CompactionState
 from claw_kernel.agent.engine import engine_loop
-from claw_kernel.agent.loop import Limits, TurnLoop, run_turn
+from claw_kernel.agent.loop import TurnLoop, run_turn
 from claw_kernel.agent.outside import outside_tools
 from claw_kernel.agent.prompt import system_prompt
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
+from claw_kernel.limits import Before, Limits, Spent
 from claw_kernel.messages import (
     Event,
     ImageBlock,
@@ -218,6 +219,11 @@ class Agent:
         """Have the conversation summarised before the next request; ``instructions`` say what the notes should keep."""
         self.compaction.is_asked, self.compaction.instructions = True, instructions
 
+    def spent(self) -> Before:
+        """By the turns so far, on the path or not: what was paid stays paid."""
+        session = Spent.by(self.session.turns)
+        return Before(session, session + Spent.by(self.session.others))
+
     def set_notebook(self, path: str | None) -> None:
         """The notebook file the session lives in: it is open in an editor, so file tools leave it alone."""
         self.gate.core.set_notebook(path)
@@ -261,12 +267,7 @@ class Agent:
             cell_id=cell_id,
             notices=(*settings.notices, *notices, *missing),
         )
-        limits = Limits(
-            max_turns or settings.max_turns,
-            settings.max_cost_usd if max_cost_usd is None else max_cost_usd,
-            settings.max_tokens,
-            settings.effort,
-        )
+        limits = settings.limits(max_turns=max_turns, max_cost_usd=max_cost_usd)
         turn = Turn(record, output)
         if observer is not None:
             turn.observe(observer)
@@ -354,6 +355,7 @@ class Agent:
             gate=self.gate,
             ways=ways,
             limits=limits,
+            spent=self.spent(),
             price=self._price,
             hasher=self._hasher,
             compactor=compactor,

@@ -30,6 +30,7 @@ from claw_kernel.tools.registry import error_result
 
 INTERRUPTED = "Interrupted by the user; this call did not finish."
 NOT_RUN = "Interrupted by the user before this call ran."
+TOO_LATE = "The time limit of this turn was reached; this call did not run to its end."
 
 
 class CallRunner:
@@ -81,7 +82,7 @@ class CallRunner:
             try:
                 result = await self._decide_and_run(ready)
             except InterruptedTurnError:
-                result = error_result(ready.call, NOT_RUN, title=ready.title, status="cancelled")
+                result = error_result(ready.call, self._not_run(), title=ready.title, status="cancelled")
             except Exception as error:  # a bug in a tool must not lose the turn; the model and the record are told
                 text = f"{ready.call.name} failed inside Claw: {type(error).__name__}: {error}"
                 result = error_result(ready.call, text, title=ready.title, status="error")
@@ -136,7 +137,8 @@ class CallRunner:
             self._turn.emit(ApprovalRequested(opened))
 
         try:
-            answer = await self._cancellation.until_cancelled(self._gate.ask(request, self._turn.turn_id, announce))
+            with self._cancellation.asking():
+                answer = await self._cancellation.until_cancelled(self._gate.ask(request, self._turn.turn_id, announce))
         except InterruptedTurnError:
             for opened in announced:
                 self._turn.emit(ApprovalResolved(opened.request_id, Answer("deny", "interrupt")))
@@ -163,15 +165,18 @@ class CallRunner:
             # Rust tools watch the token themselves and give what they have; Python tools are cancelled.
             output = await (self._cancellation.until_cancelled(running) if ready.tool is not None else running)
         except InterruptedTurnError:
-            output = ToolOutput(_text_content(INTERRUPTED), "cancelled")
+            output = ToolOutput(_text_content(TOO_LATE if self._cancellation.is_expired else INTERRUPTED), "cancelled")
         return self._tools.finish(ready, output, answer, time.monotonic() - started)
 
     def answer_rest(self, calls: list[ToolCall], results: list[ToolResult]) -> None:
         """A result for each call that has none, because the turn was interrupted."""
         for call in calls[len(results) :]:
-            missing = error_result(call, NOT_RUN, status="cancelled")
+            missing = error_result(call, self._not_run(), status="cancelled")
             results.append(missing)
             self._turn.emit(ToolFinished(missing))
+
+    def _not_run(self) -> str:
+        return TOO_LATE if self._cancellation.is_expired else NOT_RUN
 
 
 def _may_share(ready: PreparedCall | ToolResult) -> bool:

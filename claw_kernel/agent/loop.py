@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from claw_kernel.agent.call_ids import CallIds
 from claw_kernel.agent.calls import CallRunner
 from claw_kernel.agent.cancellation import Cancellation, InterruptedTurnError
 from claw_kernel.agent.compaction import Compactor, combined
+from claw_kernel.agent.guards import TOLD_PASSAGE, LoopGuard, PassageGuard, Verdict, without_repeats
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, ContextOverflowError, ProtocolError
 from claw_kernel.gate import Gate
+from claw_kernel.limits import Before, Limits, Spent, cost_limit_met, limit_met
 from claw_kernel.messages import (
     Compaction,
     ContextCompacted,
-    Effort,
     Message,
     MessageFinished,
     ModelRequest,
@@ -53,21 +54,11 @@ from claw_kernel.tools import ToolSet
 
 MAX_NOTICES = 20
 GO_ON = "[The connection was lost while you answered. Everything above arrived; go on exactly where it ends.]"
+REPEATED = "the model wrote the same passage again and again"
 MAX_ASK_AGAIN = 2
 """How often a model that ended without the result it was asked for is asked for it again."""
 MAX_GO_ON = 3
 """How often in a row an answer that was cut off is asked to go on, after what the provider itself tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """``max_turns`` counts model requests; ``max_cost_usd`` is checked before each request but the first. ``max_tokens`` and
-    ``effort`` are of one request."""
-
-    max_turns: int
-    max_cost_usd: float | None
-    max_tokens: int
-    effort: Effort | None = None
 
 
 Price = Callable[[str, Usage], float | None]
@@ -89,6 +80,7 @@ class TurnLoop:
         gate: Gate,
         ways: frozenset[str],
         limits: Limits,
+        spent: Before,
         price: Price,
         hasher: RequestHasher,
         compactor: Compactor,
@@ -108,12 +100,14 @@ class TurnLoop:
         self._hasher, self._asked, self._asked_at = hasher, RequestParts(), 0.0
         self._answered_after = 0.0
         self._has_overflowed = False
+        self._spent, self._loop_guard, self._said_again = spent, LoopGuard(limits.max_repeats), 0
         self._cancellation = Cancellation(turn)
         refuse = provider.refusal if isinstance(provider, PlayedProvider) else None
         self._calls = CallRunner(turn, tools, gate, ways, self._cancellation, refuse)
 
     async def run(self) -> StopReason:
         """All steps of the turn. Raises ClawError for what ends it, ``InterruptedTurnError`` where it was cancelled."""
+        self._start_clock()
         while True:
             if (reason := await self._limit_reached()) is not None:
                 return reason
@@ -143,12 +137,21 @@ class TurnLoop:
                 if calls:
                     await self._calls.run(calls, results)
             finally:
+                verdict = self._guard_loop(calls, results)
                 self._finish_step(index, answer, calls, results)
             if self._cancellation.is_cancelled:
                 raise InterruptedTurnError
+            if verdict == "stop":
+                return "loop"
             output = self.turn.output
             if output is not None and output.has_result:
                 return "end_turn"
+            if answer.incomplete == REPEATED:
+                self._said_again += 1
+                if self._said_again > 1:
+                    return "loop"
+                self._say(f"{REPEATED}; it was stopped and told so")
+                continue
             if answer.incomplete:
                 self._lost = 0 if calls else self._lost + 1
                 if self._lost > MAX_GO_ON:
@@ -172,18 +175,36 @@ class TurnLoop:
     # --- limits ---
 
     async def _limit_reached(self) -> StopReason | None:
-        if len(self._steps) >= self._limits.max_turns:
-            return "max_turns"
-        limit = self._limits.max_cost_usd
-        if limit is None or not self._steps:
-            return None
-        cost = await asyncio.to_thread(turn_cost, self._record, self._price)
-        if cost is None:
+        record, limits = self._record, self._limits
+        turn = Spent.of(record.usage, self._cancellation.elapsed_seconds, None, record.model)
+        if (reason := limit_met(limits, turn, len(self._steps), self._spent)) is not None or not limits.has_cost:
+            return reason
+        cost = await asyncio.to_thread(turn_cost, record, self._price) if turn.tokens else 0.0
+        reason, unpriced = cost_limit_met(limits, Spent.of(record.usage, 0.0, cost, record.model), self._spent)
+        if unpriced:
             raise ClawError(
-                f"A cost limit is set, but the price of {self._record.model} is unknown.",
+                f"A cost limit is set, but the price of {unpriced} is unknown.",
                 "Add it under `prices` in the settings, or remove the limit.",
             )
-        return "max_cost" if cost >= limit else None
+        return reason
+
+    def _start_clock(self) -> None:
+        """The time limits of the turn and of the conversation, whichever ends first."""
+        limits = self._limits
+        session = (
+            None if limits.max_session_seconds is None else limits.max_session_seconds - self._spent.session.seconds
+        )
+        times = [seconds for seconds in (limits.max_seconds, session) if seconds is not None]
+        if times:
+            self._cancellation.expire_after(max(min(times), 0.0))
+
+    @property
+    def interrupted_by(self) -> StopReason:
+        """Why the turn was cancelled: by a person, or by its clock."""
+        if not self._cancellation.is_expired:
+            return "interrupted"
+        turn = Spent(seconds=self._cancellation.elapsed_seconds)
+        return limit_met(replace(self._limits, max_turns=len(self._steps) + 1), turn, 0, self._spent) or "max_seconds"
 
     # --- the request ---
 
@@ -234,10 +255,12 @@ class TurnLoop:
             # comes is joined to what is there.
             output = self.turn.output
             asked = f"[{output.request}]" if output is not None and not self._lost else GO_ON
+            asked = TOLD_PASSAGE if self._said_again else asked
             messages = (*messages, Message("user", (TextBlock(asked),)))
         request = self._request_of(messages)
         self._asked, self._asked_at = self._hasher.parts(request), time.monotonic()
         emit = self.turn.emit
+        guard = PassageGuard()
         stream = self._provider.stream(request)
         try:
             async for event in stream:
@@ -255,8 +278,10 @@ class TurnLoop:
                     case TextDelta():
                         self._partial.append(event.text)
                         emit(event)
+                        if guard.take(event.text):
+                            return self._stopped_repeating(guard.passage)
                     case StreamRestarted():
-                        self._partial = []
+                        self._partial, guard = [], PassageGuard()
                         emit(event)
                     case ToolCallDelta():
                         emit(replace(event, call_id=self._call_ids.own(event.call_id)))
@@ -268,6 +293,23 @@ class TurnLoop:
             if (close := getattr(stream, "aclose", None)) is not None:
                 await close()
         raise ProtocolError(f"{self._provider.name} ended its answer without a final message.", "Try again.")
+
+    def _stopped_repeating(self, passage: int) -> MessageFinished:
+        """The answer, cut off where it began to go round. What the provider counted of it never came: it stands at the end."""
+        text = without_repeats("".join(self._partial), passage)
+        finished = MessageFinished(Message("assistant", (TextBlock(text),)), Usage(), "other", incomplete=REPEATED)
+        self._answered_after = round(time.monotonic() - self._asked_at, 3)
+        self.turn.emit(finished)
+        return finished
+
+    def _guard_loop(self, calls: list[ToolCall], results: list[ToolResult]) -> Verdict:
+        """What the model is told of going round in circles stands at the end of its last result."""
+        if len(results) < len(calls):
+            return "go"
+        verdict, told = self._loop_guard.take(calls, results)
+        if told:
+            results[-1] = replace(results[-1], content=(*results[-1].content, TextBlock(told)))
+        return verdict
 
     # --- the step's end ---
 
@@ -303,7 +345,8 @@ class TurnLoop:
         self.turn.emit(StepFinished(index, step))
 
     def settle(self) -> None:
-        """The turn is over. Where a request failed after a compaction, that is kept, and what it cost."""
+        """The turn is over: its clock stops. Where a request failed after a compaction, that is kept, and what it cost."""
+        self._cancellation.close()
         if self._compaction is not None:
             self._finish_step(len(self._steps), MessageFinished(Message("assistant", ()), Usage(), "other"), [], [])
 
@@ -327,7 +370,7 @@ async def run_turn(loop: TurnLoop) -> TurnRecord:
     try:
         reason = await loop.run()
     except InterruptedTurnError:
-        reason = "interrupted"
+        reason = loop.interrupted_by
     except ClawError as problem:
         reason, error = "error", problem.to_turn_error()
     except asyncio.CancelledError:

@@ -31,6 +31,8 @@ from claw_kernel.messages import (
     answer_text,
 )
 from claw_kernel.question import printable
+from claw_kernel.session.compaction import compaction_line
+from claw_kernel.session.record import write_value
 
 if TYPE_CHECKING:
     from claw_kernel.agent import Turn
@@ -99,7 +101,9 @@ class TextOutput(Output):
                     self._close_line()
                 case StepStarted() | ThinkingDelta() | ToolCallDelta() | MessageFinished() | ToolOutput():
                     pass
-                case ApprovalResolved() | ContextCompacted():
+                case ContextCompacted():
+                    self._note(compaction_line(write_value(event.compaction)))
+                case ApprovalResolved():
                     pass
                 case _:
                     assert_never(event)

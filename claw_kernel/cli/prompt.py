@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, assert_never
 
 from claw_kernel.cli import DONE, FAILED, INTERRUPTED, LIMITED, TERMINATED, USAGE, UsageError
 from claw_kernel.cli.arguments import Parser
+from claw_kernel.limits import STOPPED_AT
 
 if TYPE_CHECKING:
     from claw_kernel.agent import Agent
@@ -158,6 +159,15 @@ def _exit_code(record: TurnRecord, output: Output, signals: _Signals) -> int:
             return LIMITED
         case "max_cost":
             output.say("stopped: the cost limit is reached (--max-cost).")
+            return LIMITED
+        case "max_seconds" | "max_turn_tokens" | "max_session_cost" | "max_session_seconds" | "max_session_tokens":
+            output.say(f"stopped: {STOPPED_AT[reason]} was reached.")
+            return LIMITED
+        case "max_notebook_cost" | "max_notebook_tokens":
+            output.say(f"stopped: {STOPPED_AT[reason]} was reached.")
+            return LIMITED
+        case "loop":
+            output.say("stopped: the model went round in circles, also after it was told so.")
             return LIMITED
         case "interrupted":
             output.say("interrupted.")

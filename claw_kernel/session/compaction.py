@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from claw_kernel.messages import Compaction, ImageBlock, Step, TextBlock, ToolCall, ToolResult, TurnRecord
 from claw_kernel.token_estimate import result_tokens
@@ -23,6 +24,22 @@ def compactions_of(records: Sequence[TurnRecord]) -> Iterator[Compaction]:
 
 def has_compaction(record: TurnRecord) -> bool:
     return any(step.compaction is not None for step in record.steps)
+
+
+def compaction_line(compaction: Mapping[str, Any]) -> str:
+    """One line for the person, from a compaction as JSON."""
+    count = len(compaction.get("cleared", ()))
+    what = (
+        "the conversation so far is now sent as a summary"
+        if compaction.get("summary")
+        else (
+            f"the output{'' if count == 1 else 's'} of {count} older call{'' if count == 1 else 's'} "
+            f"{'is' if count == 1 else 'are'} not sent any more"
+        )
+    )
+    before, after = compaction.get("tokens_before", 0), compaction.get("tokens_after", 0)
+    reason = f" ({compaction['reason']})" if compaction.get("reason") else ""
+    return f"{what}: about {before:,} → {after:,} tokens{reason}"
 
 
 def sent_records(records: Sequence[TurnRecord], latest: Compaction | None = None) -> tuple[TurnRecord, ...]:

@@ -12,7 +12,18 @@ from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
 from claw_kernel.tools.registry import Intent, OnOutput, text_output
 
 NAME = "Config"
-LOWERABLE = ("max_turns", "max_cost_usd", "max_tokens")
+LOWERABLE = (
+    "max_turns",
+    "max_cost_usd",
+    "max_tokens",
+    "max_seconds",
+    "max_turn_tokens",
+    "max_session_cost_usd",
+    "max_session_seconds",
+    "max_session_tokens",
+    "max_notebook_cost_usd",
+    "max_notebook_tokens",
+)
 """The settings that the model may lower. All others decide what it may do, who pays and who is asked."""
 
 
