@@ -47,6 +47,7 @@ class Bench:
         self.env = {
             **os.environ,
             "CLAW_HOME": f"{self.workdir}/home",
+            "CLAW_MAX_REPEATS": "0",  # the server says and asks the same again and again
             "ANTHROPIC_API_KEY": "bench-key",
             "CLAW_API": "anthropic",
         }

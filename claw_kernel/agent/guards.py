@@ -103,7 +103,8 @@ _LEAST_LETTERS = 4
 class PassageGuard:
     """Over the text of one answer while it streams. Looks every few hundred characters, so a token costs an append."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_on: bool = True) -> None:
+        self._is_on = is_on
         self._parts: list[str] = []
         self._tail = ""
         self._new = 0
@@ -113,6 +114,8 @@ class PassageGuard:
 
     def take(self, text: str) -> bool:
         """More text came. True where it goes round in circles; code blocks are left alone."""
+        if not self._is_on:
+            return False
         self._parts.append(text)
         self._new += len(text)
         if self._new < _LOOK_EVERY:

@@ -101,6 +101,8 @@ class TurnLoop:
         self._answered_after = 0.0
         self._has_overflowed = False
         self._spent, self._loop_guard, self._said_again = spent, LoopGuard(limits.max_repeats), 0
+        # What a person wrote, or a model said long ago, may repeat itself.
+        self._is_watched = bool(limits.max_repeats) and provider.name not in ("scripted", "recorded")
         self._cancellation = Cancellation(turn)
         refuse = provider.refusal if isinstance(provider, PlayedProvider) else None
         self._calls = CallRunner(turn, tools, gate, ways, self._cancellation, refuse)
@@ -260,7 +262,7 @@ class TurnLoop:
         request = self._request_of(messages)
         self._asked, self._asked_at = self._hasher.parts(request), time.monotonic()
         emit = self.turn.emit
-        guard = PassageGuard()
+        guard = PassageGuard(is_on=self._is_watched)
         stream = self._provider.stream(request)
         try:
             async for event in stream:
@@ -281,7 +283,7 @@ class TurnLoop:
                         if guard.take(event.text):
                             return self._stopped_repeating(guard.passage)
                     case StreamRestarted():
-                        self._partial, guard = [], PassageGuard()
+                        self._partial, guard = [], PassageGuard(is_on=self._is_watched)
                         emit(event)
                     case ToolCallDelta():
                         emit(replace(event, call_id=self._call_ids.own(event.call_id)))
