@@ -21,6 +21,7 @@ from typing import Any
 from claw_kernel.errors import SettingsError
 from claw_kernel.limits import Limits
 from claw_kernel.messages import Effort
+from claw_kernel.policy_file import apply_policies
 from claw_kernel.settings_fields import (
     ENVIRONMENT,
     SETTABLE,
@@ -119,6 +120,8 @@ class Settings:
     """Asked in this order where the chosen model cannot be had."""
     ca_file: str | None = None
     """Certificates (PEM) that servers of models may show, besides the usual ones."""
+    normalise: tuple[str, ...] = ()
+    """Regular expressions of what a replay looks past."""
     private_hosts: tuple[str, ...] = ()
     """Hosts on this machine or a private network that WebFetch may ask for."""
     search: SearchSettings | None = None
@@ -207,7 +210,7 @@ def load_settings(cwd: str | None = None, env: Mapping[str, str] | None = None) 
     for variable, key in ENVIRONMENT.items():
         if value := env.get(variable):
             settings = settings.with_options(variable, **{key: value})
-    return settings
+    return apply_policies(settings, env.get("CLAW_POLICY", ""))
 
 
 def tightened_by(settings: Settings, permissions: Any, source: str) -> Settings:

@@ -138,6 +138,7 @@ def _file_model() -> type[BaseModel]:
             aliases: dict[str, Annotated[str, Field(pattern=r"^[^/\s]+/\S+$")]] | None = None
             models: dict[str, ModelFacts] | None = None
             sandbox: Sandbox | None = None
+            normalise: tuple[str, ...] | None = None
             web: Web | None = None  # type: ignore[valid-type]  # made by shapes()
             lsp: dict[str, LanguageServer] | None = None  # type: ignore[valid-type]
 

@@ -7,6 +7,8 @@ import sys
 COMMANDS = {
     "prompt": "run one prompt without a notebook and print the answer",
     "doctor": "check the installation and say how to mend it",
+    "run": "run a notebook, code and requests in order, without anybody in front of it",
+    "replay": "run a notebook on its recorded answers and compare what the tools give",
     "lab": "open JupyterLab (arguments are passed on)",
     "demo": "run the quickstart notebook headless on a scripted model",
     "permissions": "say what the policy would do with a call (explain, check)",
@@ -22,6 +24,8 @@ COMMANDS = {
 
 DONE, FAILED, USAGE, LIMITED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 """Exit codes: done · provider or turn failed · usage or settings error · a limit was reached · SIGINT · SIGTERM."""
+DENIED, DRIFTED, NOTEBOOK_FAILED = 4, 5, 6
+"""Of ``run`` and ``replay``: the policy did not allow a call · a result is not the recorded one · a cell failed."""
 
 
 class UsageError(Exception):
@@ -89,6 +93,14 @@ def _command(name: str, rest: list[str]) -> int:
             from claw_kernel.cli import doctor
 
             return doctor.run(rest)
+        case "run":
+            from claw_kernel.cli import run
+
+            return run.run(rest)
+        case "replay":
+            from claw_kernel.cli import replay
+
+            return replay.run(rest)
         case "lab":
             from claw_kernel.cli import lab
 

@@ -38,6 +38,7 @@ from claw_kernel.session.record import scrub
 from claw_kernel.session.request_hash import RequestHasher, differing_message, differing_parts, places_of
 from claw_kernel.session.session import append_message, turn_messages
 
+DIFFERS = "the request differs from the recorded one:"
 _KEPT = "what had arrived is kept"
 """Part of what the loop notes where a stream was lost and the model asked to go on."""
 _PIECE = re.compile(r".{1,120}(?:\s+|$)|\S{1,120}|\s+", re.DOTALL)
@@ -154,13 +155,13 @@ class RecordedProvider:
         for part in differing_parts(step.request_parts, sent):
             if part != "messages" and part not in self._told:
                 self._told.add(part)
-                found.append(f"the request differs from the recorded one: {part}")
+                found.append(f"{DIFFERS} {part}")
             elif part == "messages" and record.turn_id not in self._told:
                 normalise = Normaliser({**self._normaliser.places, **places_of_record(record)})
                 number = differing_message(self._recorded_messages(record), request.messages, normalise.of_json)
                 if number is not None:
                     self._told.add(record.turn_id)
-                    found.append(f"the request differs from the recorded one: message {number}")
+                    found.append(f"{DIFFERS} message {number}")
         return found
 
     def _recorded_messages(self, record: TurnRecord) -> list[Message]:

@@ -1,0 +1,295 @@
+"""A notebook run cell by cell in a kernel of its own, through nbclient: watched, within a budget, interruptible, saved as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from claw_kernel.errors import ClawError
+from claw_kernel.messages import TurnRecord
+from claw_kernel.session import read_record
+from claw_kernel.session.notebook import drawn_records
+from claw_kernel.session.record import MIME_TYPE
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
+    from nbformat import NotebookNode
+
+EndName: TypeAlias = Literal["done", "limit", "provider", "notebook", "interrupted", "terminated"]
+"""How a run ended: all cells ran · a limit was reached · a turn failed · a cell raised or the kernel died · by a signal."""
+PATIENCE_SECONDS = 15.0
+"""How long an interrupted cell may take to end and to record what was done, before its kernel is stopped."""
+_PYTHON_PROMPT = re.compile(r"\s*%%claw(?:[ \t\r\n]|\Z)")
+_CLAW_OTHER = re.compile(r"\s*(?:[%!]|/[A-Za-z][\w-]*(?:[ \t][^\r\n]*)?\s*\Z|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """``message``: one line for the person, empty where all went well. ``cell``: the index of the cell it ended at."""
+
+    name: EndName
+    message: str = ""
+    cell: int | None = None
+
+
+@dataclass(slots=True)
+class Budget:
+    """For the whole notebook: US dollars and model requests; None: no limit. ``spent_usd`` None: a price is unknown."""
+
+    max_cost_usd: float | None = None
+    max_turns: int | None = None
+    spent_usd: float | None = 0.0
+    turns: int = 0
+
+    def take(self, record: TurnRecord) -> None:
+        """Count a turn that has ended."""
+        self.turns += len(record.steps)
+        known = self.spent_usd is not None and record.cost_usd is not None
+        self.spent_usd = (self.spent_usd or 0.0) + (record.cost_usd or 0.0) if known else None
+
+    def rest(self) -> dict[str, float]:
+        """What is left, as settings of the kernel."""
+        found: dict[str, float] = {}
+        if self.max_turns is not None:
+            found["max_turns"] = self.max_turns - self.turns
+        if self.max_cost_usd is not None and self.spent_usd is not None:
+            found["max_cost_usd"] = round(self.max_cost_usd - self.spent_usd, 6)
+        return found
+
+    def exhausted(self) -> str:
+        """Which limit has been reached, in words; empty: none."""
+        if self.max_turns is not None and self.turns >= self.max_turns:
+            return f"the limit of {self.max_turns} model requests is reached"
+        if self.max_cost_usd is not None and self.spent_usd is not None and self.spent_usd >= self.max_cost_usd > 0:
+            return f"the limit of ${self.max_cost_usd:g} is reached"
+        return ""
+
+
+class Watch(Protocol):
+    """Is told what happens while a notebook runs."""
+
+    def cell_started(self, index: int, cell: NotebookNode) -> None: ...
+
+    def turn_drawn(self, index: int, document: Mapping[str, Any]) -> None:
+        """The record of a turn, running (``live``) or finished, as docs/record.md has it."""
+        ...
+
+    def cell_finished(self, index: int, cell: NotebookNode, problem: str) -> None: ...
+
+
+class Answers(Protocol):
+    """A person who can be asked while the notebook runs."""
+
+    def ask(self, requests: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """What waits for an answer now (docs/protocol.md, ``pending``); a ``resolve`` request, once there is one. Never blocks."""
+        ...
+
+
+@dataclass(slots=True)
+class NotebookRun:
+    """``environment``: the kernel's, whole. ``finished``: cells that are left as they are. ``is_stopping_at_turns``: a turn that
+    did not end as asked ends the run. ``save`` is called whenever a cell has ended."""
+
+    notebook: NotebookNode
+    workspace: Path
+    environment: Mapping[str, str]
+    watch: Watch
+    kernel_name: str
+    cell_seconds: int | None = None
+    budget: Budget = field(default_factory=Budget)
+    finished: Collection[int] = ()
+    is_stopping_at_turns: bool = True
+    save: Callable[[], None] = lambda: None
+    answers: Answers | None = None
+    handles_signals: bool = True
+
+    def execute(self) -> RunEnd:
+        """Run all cells. Raises nothing for what a cell or turn does."""
+        return asyncio.run(self._execute())
+
+    async def _execute(self) -> RunEnd:
+        with tempfile.TemporaryDirectory(prefix="claw-kernel-", ignore_cleanup_errors=True) as sockets:
+            client = _client(self, sockets)
+            try:
+                return await self._execute_in(client)
+            finally:
+                atexit.unregister(client._cleanup_kernel)  # stays behind where the kernel never began
+
+    async def _execute_in(self, client: NotebookClient) -> RunEnd:
+        from nbclient.exceptions import DeadKernelError
+
+        signals = _Signals(client)
+        try:
+            async with client.async_setup_kernel(env=dict(self.environment), cwd=str(self.workspace)):
+                if self.handles_signals:
+                    signals.install()
+                return await self._run_cells(client, signals)
+        except (DeadKernelError, RuntimeError) as error:
+            if signals.received:
+                return signals.end()
+            return RunEnd("notebook", f"the kernel died: {_first_line(str(error))}")
+        except Exception as error:
+            from jupyter_client.kernelspec import NoSuchKernel
+
+            if not isinstance(error, NoSuchKernel):
+                raise
+            return RunEnd("notebook", f"there is no kernel {self.kernel_name!r} here; name one with --kernel.")
+
+    async def _run_cells(self, client: NotebookClient, signals: _Signals) -> RunEnd:
+        from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+        for index, cell in enumerate(self.notebook.cells):
+            if cell.cell_type != "code" or not cell.source.strip() or index in self.finished:
+                continue
+            if is_prompt(cell.source, self.kernel_name) and (limit := self.budget.exhausted()):
+                return RunEnd("limit", limit, index)
+            await self._pass_on_budget(client)
+            self.watch.cell_started(index, cell)
+            problem, is_dead = "", False
+            try:
+                await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
+            except CellExecutionError as error:
+                problem = f"{error.ename}: {_first_line(error.evalue)}"
+            except CellTimeoutError:
+                problem = f"the cell took longer than {self.cell_seconds} s"
+            except DeadKernelError:
+                problem, is_dead = "the kernel died", True
+            record = last_record(cell)
+            if record is not None:
+                self.budget.take(record)
+            self.watch.cell_finished(index, cell, problem)
+            self.save()
+            if signals.received:
+                return signals.end(index)
+            if is_dead or (problem and record is None):
+                return RunEnd("notebook", f"cell {index + 1}: {problem}", index)
+            if record is not None and self.is_stopping_at_turns and (end := end_of_turn(record, index)) is not None:
+                return end
+        client.set_widgets_metadata()
+        return RunEnd("done")
+
+    async def _pass_on_budget(self, client: NotebookClient) -> None:
+        """The kernel holds a turn to what is left."""
+        rest = self.budget.rest()
+        if not rest or not self.budget.turns:
+            return
+        kept = {name: max(1 if name == "max_turns" else 0, value) for name, value in rest.items()}
+        code = (
+            "getattr(get_ipython(), 'claw_host', None) is None or "
+            f"get_ipython().claw_host.agent.configure('claw run', **{kept!r})"
+        )
+        assert client.kc is not None
+        asked: Any = client.kc.execute(code, silent=True, store_history=False)
+        await client.async_wait_for_reply(await asked if asyncio.iscoroutine(asked) else asked)
+
+
+def is_prompt(source: str, kernel_name: str) -> bool:
+    """Whether a code cell is a request to the agent."""
+    if kernel_name == "claw":
+        return _PYTHON_PROMPT.match(source) is not None or _CLAW_OTHER.match(source) is None
+    return _PYTHON_PROMPT.match(source) is not None
+
+
+def last_record(cell: Mapping[str, Any]) -> TurnRecord | None:
+    """The record of the turn the cell shows; None where it shows none that can be read."""
+    for document in reversed(drawn_records(cell)):
+        with contextlib.suppress(ClawError):
+            return read_record(document)
+    return None
+
+
+def end_of_turn(record: TurnRecord, index: int) -> RunEnd | None:
+    """How a turn ends a run; None: it does not."""
+    where = f"cell {index + 1}"
+    match record.stop_reason:
+        case "end_turn":
+            return None
+        case "max_turns" | "max_cost" | "max_tokens":
+            words = {"max_turns": "model requests", "max_cost": "cost", "max_tokens": "the answer's length"}
+            return RunEnd("limit", f"{where}: the turn met its limit of {words[record.stop_reason]}", index)
+        case "refusal":
+            return RunEnd("provider", f"{where}: the model refused to answer", index)
+        case "interrupted":
+            return RunEnd("interrupted", f"{where}: the turn was interrupted", index)
+        case _:
+            said = f"{record.error.message} {record.error.remedy}".strip() if record.error else "without an answer"
+            name: EndName = "notebook" if record.error is not None and record.error.kind == "settings" else "provider"
+            return RunEnd(name, f"{where}: {said}", index)
+
+
+def _client(run: NotebookRun, sockets: str) -> NotebookClient:
+    from nbclient import NotebookClient
+
+    class Client(NotebookClient):
+        def create_kernel_manager(self) -> Any:
+            manager = super().create_kernel_manager()
+            if os.name == "posix":
+                # Sockets in a folder of this user's: no port that others can try, and it works without any network.
+                manager.transport, manager.ip = "ipc", f"{sockets}/k"
+            return manager
+
+        def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
+            if msg["msg_type"] in ("display_data", "update_display_data"):
+                document = msg["content"]["data"].get(MIME_TYPE)
+                if isinstance(document, dict):
+                    run.watch.turn_drawn(cell_index, document)
+            return super().process_message(msg, cell, cell_index)
+
+    return Client(
+        run.notebook,
+        timeout=run.cell_seconds,
+        kernel_name=run.kernel_name,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors only: what it warns of does not concern a run
+        resources={"metadata": {"path": str(run.workspace)}},
+    )
+
+
+class _Signals:
+    """SIGINT and SIGTERM end the cell under way, which then records what was done; a kernel that does not obey is stopped."""
+
+    def __init__(self, client: NotebookClient) -> None:
+        self._client = client
+        self.received: int = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def install(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(RuntimeError, NotImplementedError, ValueError):  # no main thread, or no POSIX
+                loop.add_signal_handler(number, self._take, number)
+
+    def end(self, cell: int | None = None) -> RunEnd:
+        is_terminated = self.received == signal.SIGTERM
+        return RunEnd("terminated" if is_terminated else "interrupted", "stopped by a signal", cell)
+
+    def _take(self, number: int) -> None:
+        is_first, self.received = not self.received, number
+        task = asyncio.get_running_loop().create_task(self._stop(is_patient=is_first))
+        self._tasks.add(task)
+
+    async def _stop(self, *, is_patient: bool) -> None:
+        manager: Any = self._client.km
+        if manager is None:
+            return
+        if is_patient:
+            await _awaited(manager.interrupt_kernel())
+            await asyncio.sleep(PATIENCE_SECONDS)
+        if self._client.km is not None:
+            await _awaited(self._client.km.shutdown_kernel(now=True))
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if asyncio.iscoroutine(value) or isinstance(value, asyncio.Future) else value
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0][:300]
