@@ -40,6 +40,7 @@ def apply_policy(settings: Settings, path: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"The policy {path} cannot be read: {error}.", "Give a readable TOML file.") from None
     content = _parse(text, path)
+    sources = _take_sources(content)
     for key in content:
         if key not in _KEYS:
             raise _at(path, text, key, f"a policy cannot set {key!r}; it can set {', '.join(_KEYS)}")
@@ -59,7 +60,7 @@ def apply_policy(settings: Settings, path: Path) -> Settings:
         file, rules = read_permissions(validated(content, path), str(path))
         if hidden := file.get("sandbox", {}).get("hidden"):
             file["sandbox"]["hidden"] = [*settings.sandbox.get("hidden", ()), *hidden]
-        return settings.with_options(str(path), rules=_with_lines(rules, path, text), **file)
+        return settings.with_options(str(path), rules=_with_sources(rules, sources, path, text), **file)
     except SettingsError as error:
         raise located(error) from None
 
@@ -79,10 +80,23 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
     return content
 
 
-def _with_lines(rules: tuple[Rule, ...], path: Path, text: str) -> tuple[Rule, ...]:
+def _take_sources(content: dict[str, Any]) -> dict[str, str]:
+    """A policy that ``claw run`` hands on says of each rule where it came from; taken out here."""
+    permissions, found = content.get("permissions"), {}
+    for rules in permissions.values() if isinstance(permissions, dict) else ():
+        for rule in rules if isinstance(rules, list) else ():
+            if isinstance(rule, dict) and isinstance(source := rule.pop("source", ""), str) and source:
+                found[str(rule.get("rule"))] = source
+    return found
+
+
+def _with_sources(rules: tuple[Rule, ...], sources: dict[str, str], path: Path, text: str) -> tuple[Rule, ...]:
     """Each rule with the line it stands in as its source, so that an error in it, and ``explain``, name it."""
     found = []
     for rule in rules:
+        if source := sources.get(rule.rule):
+            found.append(replace(rule, source=source))
+            continue
         line = next((n for n, content in enumerate(text.splitlines(), 1) if rule.rule in content), 0)
         found.append(replace(rule, source=f"{path}, line {line}" if line else str(path)))
     return tuple(found)

@@ -20,9 +20,12 @@ def choose_model(host: Host, rest: str) -> CommandOutput:
     if rest:
         from claw_magics.models import check_model
 
-        check_model(rest, agent.settings)
+        if agent.settings.replay is None:
+            check_model(rest, agent.settings)
         agent.set_model(rest)
         report.line(f"Model from the next turn on: {agent.model}")
+        if agent.settings.replay is not None:
+            report.line(f"No model is asked while answers are played from {agent.settings.replay}.")
         return report.output()
     from claw_magics.models import find_models
 

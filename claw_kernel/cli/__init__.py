@@ -93,14 +93,14 @@ def _command(name: str, rest: list[str]) -> int:
             from claw_kernel.cli import doctor
 
             return doctor.run(rest)
-        case "run":
-            from claw_kernel.cli import run
+        case "run" | "replay":
+            from claw_kernel.cli import replay, run
+            from claw_kernel.errors import SessionError
 
-            return run.run(rest)
-        case "replay":
-            from claw_kernel.cli import replay
-
-            return replay.run(rest)
+            try:
+                return run.run(rest) if name == "run" else replay.run(rest)
+            except SessionError as error:
+                raise UsageError(str(error)) from None
         case "lab":
             from claw_kernel.cli import lab
 

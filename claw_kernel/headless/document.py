@@ -30,10 +30,8 @@ def open_notebook(path: Path) -> NotebookNode:
     except FileNotFoundError:
         raise SessionError(f"There is no file {path}.", "Give the path of a notebook.") from None
     except Exception as error:  # nbformat raises a dozen kinds for a file that is no notebook
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise SessionError(
-            f"{path} cannot be read as a notebook: {first}", "Give the path of an .ipynb file."
-        ) from None
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SessionError(f"{path} cannot be read as a notebook: {said}", "Give the path of an .ipynb file.") from None
     return notebook
 
 

@@ -180,14 +180,14 @@ def policy_document(settings: Settings, workspace: str) -> dict[str, object]:
     home = settings.env.get("HOME", "")
     permissions: dict[str, object] = {"mode": settings.permission_mode}
     for behavior in ("allow", "ask", "deny"):
-        rules = [rule.rule for rule in settings.rules if rule.behavior == behavior]
-        moved = [_moved(rule, settings.cwd, workspace, home) for rule in rules]
-        permissions[behavior] = list(dict.fromkeys([*rules, *moved]))
+        sources = {rule.rule: rule.source for rule in settings.rules if rule.behavior == behavior}
+        moved = {_moved(rule, settings.cwd, workspace, home): source for rule, source in sources.items()}
+        permissions[behavior] = [{"rule": rule, "source": source} for rule, source in (moved | sources).items()]
     document: dict[str, object] = {"permissions": permissions, "normalise": list(settings.normalise)}
     hidden = [str(path) for path in settings.sandbox.get("hidden", ())]
     if hidden:
-        moved = [_moved(path, settings.cwd, workspace, home) for path in hidden]
-        document["sandbox"] = {"hidden": list(dict.fromkeys([*hidden, *moved]))}
+        places = [_moved(path, settings.cwd, workspace, home) for path in hidden]
+        document["sandbox"] = {"hidden": list(dict.fromkeys([*hidden, *places]))}
     if settings.model:
         document["model"] = settings.model
     return document

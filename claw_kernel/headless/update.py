@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from claw_kernel.headless.document import cell_of, open_notebook, save_notebook, session_of
 from claw_kernel.headless.execution import last_record
 from claw_kernel.messages import Step, TurnRecord
 from claw_kernel.session import read_record, write_record
+from claw_kernel.session.integrity import rechained
 from claw_kernel.session.notebook import METADATA_KEY, drawn_records
 from claw_kernel.session.record import MIME_TYPE, scrub
-from claw_kernel.session.request_hash import request_hash
 
 if TYPE_CHECKING:
     from claw_kernel.headless.replay import Replay
@@ -20,23 +20,34 @@ if TYPE_CHECKING:
 
 def update_notebook(it: Replay) -> int:
     """How many turns changed. What the model said, when, and what it cost stays as it was recorded. Raises SessionError."""
+    from nbformat import from_dict
+
     notebook = open_notebook(it.path)
     records = session_of(notebook)[0].records
     assert it.executed is not None
-    count = 0
+    played = {}
     for record in records:
         index = cell_of(notebook, record)
-        played = last_record(it.executed.cells[index]) if index is not None else None
-        if index is None or played is None:
+        if index is not None and (found := last_record(it.executed.cells[index])) is not None:
+            played[record.turn_id] = (index, found)
+    merged = [
+        read_record(_at_home(write_record(_merged(record, played[record.turn_id][1])), it))
+        if record.turn_id in played
+        else record
+        for record in records
+    ]
+    count = 0
+    for record, updated in zip(records, rechained(merged), strict=True):
+        if updated == record or record.turn_id not in played:
             continue
-        updated = _at_home(_merged(record, played), it.workspace, it.settings.cwd)
+        count += 1
+        index = played[record.turn_id][0]
         document = write_record(updated)
-        count += document != write_record(record)
-        cell, executed = notebook.cells[index], it.executed.cells[index]
+        cell = notebook.cells[index]
         if cell.metadata.get(METADATA_KEY):
             cell.metadata[METADATA_KEY] = document
         if drawn_records(cell):
-            cell.outputs = executed.outputs
+            cell.outputs = [from_dict(_at_home(output, it)) for output in it.executed.cells[index].outputs]  # type: ignore[no-untyped-call]
             for output in cell.outputs:
                 if MIME_TYPE in output.get("data", {}):
                     output["data"][MIME_TYPE] = document
@@ -45,9 +56,8 @@ def update_notebook(it: Replay) -> int:
 
 
 def _merged(record: TurnRecord, played: TurnRecord) -> TurnRecord:
-    """``record`` with the results of ``played``, and requests hashed as they would have been."""
-    model = record.model.partition("/")[2]
-    steps = tuple(_merged_step(old, new, model) for old, new in zip(record.steps, played.steps, strict=False))
+    """``record`` with the results of ``played``."""
+    steps = tuple(_merged_step(old, new) for old, new in zip(record.steps, played.steps, strict=False))
     return replace(
         record,
         content=played.content,
@@ -57,14 +67,11 @@ def _merged(record: TurnRecord, played: TurnRecord) -> TurnRecord:
     )
 
 
-def _merged_step(old: Step, new: Step, model: str) -> Step:
-    hashed = request_hash(model, new.request_parts) if new.request_parts is not None else ""
-    return replace(old, content=new.content, results=new.results, request_hash=hashed, request_parts=new.request_parts)
+def _merged_step(old: Step, new: Step) -> Step:
+    return replace(old, content=new.content, results=new.results, request_parts=new.request_parts)
 
 
-def _at_home(record: TurnRecord, ran_in: str, workspace: str) -> TurnRecord:
-    """``record`` with the folder it was replayed in called by the name of the workspace it is a copy of."""
-    if ran_in == workspace:
-        return record
-    pattern = re.compile(re.escape(ran_in) + r"(?![\w.-])")
-    return read_record(scrub(write_record(record), lambda text: pattern.sub(lambda _: workspace, text)))
+def _at_home(value: Any, it: Replay) -> Any:
+    """JSON with the folder it was replayed in called by the name of the workspace it is a copy of."""
+    pattern = re.compile(re.escape(it.workspace) + r"(?![\w.-])")
+    return scrub(value, lambda text: pattern.sub(lambda _: it.settings.cwd, text))

@@ -6,8 +6,8 @@ that there are signatures, and whatever a record says, its calls are judged by t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from claw_kernel.messages import TurnRecord
@@ -46,11 +46,7 @@ def check_records(records: Sequence[TurnRecord]) -> Check:
     pending: tuple[str, int | None, bool] = ("", None, False)
     """What the next request vouches for: turn, step, and whether that step has calls."""
     for record in records:
-        places = places_of_record(record)
-
-        def clean(value: Any, places: dict[str, str] = places) -> Any:
-            return scrub(value, lambda text: without_places(text, places))
-
+        clean = _cleaner(record)
         own, vouched = (extend_chain(chain, "user", record.content, clean) for chain in (own, vouched))
         if not pending[2]:
             pending = (record.turn_id, None, False)
@@ -73,6 +69,32 @@ def check_records(records: Sequence[TurnRecord]) -> Check:
             note = turn_messages(record, "")[-1]
             own, vouched = (extend_chain(chain, note.role, note.content, clean) for chain in (own, vouched))
     return Check(tuple(edits), unchecked + pending[2])
+
+
+def rechained(records: Sequence[TurnRecord]) -> list[TurnRecord]:
+    """``records`` with requests hashed as what they hold now would have been: for who has changed results on purpose."""
+    chain = START
+    found = []
+    for record in records:
+        clean, model, steps = _cleaner(record), record.model.partition("/")[2], []
+        chain = extend_chain(chain, "user", record.content, clean)
+        for index, step in enumerate(record.steps):
+            if step.request_parts is not None and step.compaction is None and _follows(record, index):
+                parts = replace(step.request_parts, messages=chain)
+                step = replace(step, request_parts=parts, request_hash=request_hash(model, parts))  # noqa: PLW2901
+            steps.append(step)
+            for role, blocks in (("assistant", step.content), ("user", step.results)):
+                chain = extend_chain(chain, role, blocks, clean)
+        if not steps:
+            note = turn_messages(record, "")[-1]
+            chain = extend_chain(chain, note.role, note.content, clean)
+        found.append(replace(record, steps=tuple(steps)))
+    return found
+
+
+def _cleaner(record: TurnRecord) -> Callable[[Any], Any]:
+    places = places_of_record(record)
+    return lambda value: scrub(value, lambda text: without_places(text, places))
 
 
 def _follows(record: TurnRecord, index: int) -> bool:

@@ -29,7 +29,9 @@ class CommandLine:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "claw_kernel.cli", *arguments]
 
-    def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, stdin: str | None = None, timeout: float = 60, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
         return subprocess.run(
             self.command(*arguments),
@@ -37,7 +39,7 @@ class CommandLine:
             env=self.environment | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout,
             **given,
         )
 
