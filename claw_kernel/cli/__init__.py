@@ -15,6 +15,7 @@ COMMANDS = {
     "trust": "let a folder's own settings take effect, or no longer",
     "sandbox": "run a command in the sandbox, or say what of it this machine gives (run, check)",
     "blame": "say who wrote each cell of a notebook: the agent, a person, or both",
+    "export": "write a session as a plain notebook that is proven to run, or as a transcript",
     "session": "sign, check and clean the session in a notebook (sign, scrub, verify)",
     "tools": "list the tools, or run calls from a program",
     "version": "print the version",
@@ -125,6 +126,10 @@ def _command(name: str, rest: list[str]) -> int:
             from claw_kernel.cli import blame
 
             return blame.run(rest)
+        case "export":
+            from claw_kernel.cli import export
+
+            return export.run(rest)
         case "session":
             from claw_kernel.cli import session
 

@@ -28,7 +28,7 @@ _CLAW_LINE = re.compile(
 class Piece:
     """``cell``: number of its cell among all cells, from 1. ``by``: ``person`` (a cell's own text), ``agent`` (a call of the Python
     tool) or ``answer`` (a value that the turn's answer was bound to). ``outputs``: as nbformat has them; of the agent's code only
-    what its result keeps."""
+    what its result keeps, and ``is_cut`` where that is not all."""
 
     cell: int
     by: str
@@ -38,6 +38,7 @@ class Piece:
     turn_id: str = ""
     call_id: str = ""
     is_last_of_turn: bool = False
+    is_cut: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -127,7 +128,7 @@ def _of_turn(number: int, source: str, record: TurnRecord) -> list[Piece]:
     pieces = [
         Piece(
             number, "agent", code, read_code(code), tuple(_outputs(result)), record.turn_id, call.id,
-            is_last_of_turn=call is ran[-1][0],
+            is_last_of_turn=call is ran[-1][0], is_cut=_is_cut(result),
         )
         for call, result in ran
         for code in [call.input["code"]]
@@ -164,7 +165,14 @@ def _outputs(result: ToolResult) -> Iterable[dict[str, Any]]:
         else:
             yield {"output_type": "display_data", "data": {block.media_type: block.data}, "metadata": {}}
     for shown in result.details.get("outputs", ()):
-        yield {"output_type": "display_data", "data": shown.get("data", {}), "metadata": {}}
+        # Its text is in the result's already.
+        yield {"output_type": "display_data", "data": shown.get("data", {}), "metadata": {}, "is_told": False}
+
+
+def _is_cut(result: ToolResult) -> bool:
+    """The record holds less than what was shown: the output was long, or had a secret in it."""
+    texts = [block.text for block in result.content if isinstance(block, TextBlock)]
+    return bool(result.details.get("spill_path")) or any("[secret]" in text for text in texts)
 
 
 def _is_record(output: Mapping[str, Any]) -> bool:

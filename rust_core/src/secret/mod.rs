@@ -172,6 +172,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::format_collect, reason = "short texts")]
     fn every_usual_spelling_is_found() {
         let (secrets, value) = (secrets(), "s3cr3t+va/ue \"ü\"");
         let mut texts = vec![

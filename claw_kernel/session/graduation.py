@@ -1,0 +1,205 @@
+"""From a session to a plain notebook: the code its results need and nothing of the agent, proven by running it in a fresh kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from claw_kernel.errors import SessionError
+from claw_kernel.session.notebook import METADATA_KEY
+from claw_kernel.session.pieces import Piece, read_pieces
+from claw_kernel.session.slicing import slice_back
+
+_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_COMPARED = ("text/plain", "text/html", "text/latex", "text/markdown", "image/svg+xml", *_IMAGES)
+_KEPT_METADATA = ("tags", "name", "collapsed", "scrolled", "jupyter", "slideshow")
+MAX_SHOWN = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An output that came out another way. ``cell``: number in the plain notebook, from 1; ``before`` and ``now`` are cut."""
+
+    cell: int
+    what: str
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graduation:
+    """``notebook``: as nbformat has it, outputs empty until it ran. ``pieces``: by the position of their cell in it, from 0.
+    ``left_out``: how many pieces of code no result needs."""
+
+    notebook: Any
+    pieces: dict[int, Piece]
+    left_out: int
+
+
+def graduate(document: Mapping[str, Any], *, keep_all: bool = False) -> Graduation:
+    """The plain notebook of ``document``. A result is what a person's cell shows, a figure of the agent's, and the last thing that its
+    code showed in a turn; everything these need is kept, with whatever cannot be read. Raises SessionError where
+    there is no code."""
+    from nbformat import v4
+
+    new_cell: Any = v4.new_code_cell
+    pieces = read_pieces(document)
+    kept = set(range(len(pieces))) if keep_all else _needed(pieces)
+    if not kept:
+        raise SessionError("There is no code in this notebook that shows a result.", "Keep everything with --all.")
+    cells: list[Any] = []
+    made: dict[int, Piece] = {}
+    for number, cell in enumerate(document.get("cells", ()), start=1):
+        metadata = {key: value for key, value in cell.get("metadata", {}).items() if key in _KEPT_METADATA}
+        if cell.get("cell_type") != "code":
+            plain = {key: value for key, value in cell.items() if key not in ("metadata", "outputs", "execution_count")}
+            cells.append({**plain, "metadata": metadata})
+            continue
+        for position, piece in enumerate(pieces[at] for at in sorted(kept) if pieces[at].cell == number):
+            identity = str(cell.get("id") or f"cell-{number}")[:56] + (f"-{position}" if position else "")
+            made[len(cells)] = piece
+            cells.append(new_cell(piece.source.rstrip("\n"), id=identity, metadata=metadata if not position else {}))
+    return Graduation(_notebook(document, cells), made, len(pieces) - len(kept))
+
+
+def prove(found: Graduation, folder: Path, *, timeout_seconds: float, normal: Callable[[str], str]) -> list[Difference]:
+    """Run the plain notebook from its beginning in a fresh kernel in ``folder``, keep its outputs, and compare them with those
+    that were recorded, each text as ``normal`` makes it. Raises SessionError where it cannot be run to its end."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    try:
+        NotebookClient(found.notebook, timeout=timeout_seconds, resources={"metadata": {"path": str(folder)}}).execute()
+    except CellExecutionError as error:
+        raise SessionError(f"The plain notebook fails: {error.ename}: {error.evalue}.", "Try --all.") from None
+    except (CellTimeoutError, DeadKernelError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise SessionError(
+            f"The plain notebook could not be run: {first}", "Give it more time with --timeout."
+        ) from None
+    differences: list[Difference] = []
+    for at, piece in found.pieces.items():
+        differences += _differences(at + 1, piece, found.notebook.cells[at].outputs, normal)
+    return differences
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def _needed(pieces: Sequence[Piece]) -> set[int]:
+    roots = {at for at, piece in enumerate(pieces) if _is_result(piece)}
+    chosen = set(slice_back([piece.code for piece in pieces], set(), roots))
+    end = max(chosen, default=-1)
+    # What cannot be read may matter, and so may programs it starts.
+    return chosen | {
+        at for at, piece in enumerate(pieces) if at < end and (piece.code.is_shell or not piece.code.is_readable)
+    }
+
+
+def _is_result(piece: Piece) -> bool:
+    if piece.by == "person":
+        return any(output.get("output_type") != "error" for output in piece.outputs)
+    has_figure = any(kind in _IMAGES for output in piece.outputs for kind in output.get("data", {}))
+    return has_figure or (piece.is_last_of_turn and bool(piece.outputs))
+
+
+def _notebook(document: Mapping[str, Any], cells: list[Any]) -> Any:
+    import nbformat
+
+    metadata = {
+        key: value
+        for key, value in document.get("metadata", {}).items()
+        if key in ("language_info", "title", "authors")
+    }
+    spec = document.get("metadata", {}).get("kernelspec") or {}
+    if spec.get("name") in (None, METADATA_KEY):
+        spec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    metadata["kernelspec"] = spec
+    plain = {
+        "nbformat": 4,
+        "nbformat_minor": max(5, document.get("nbformat_minor", 5)),
+        "metadata": metadata,
+        "cells": cells,
+    }
+    for number, cell in enumerate(cells, start=1):
+        cell.setdefault("id", f"cell-{number}")
+    notebook = nbformat.from_dict(plain)  # type: ignore[no-untyped-call]
+    # Texts in lists of lines, as files hold them.
+    for cell in notebook.cells:
+        if not isinstance(cell.source, str):
+            cell.source = "".join(cell.source)
+    return notebook
+
+
+# --- outputs ----------------------------------------------------------------------------------------------------------
+
+
+def _differences(
+    cell: int, piece: Piece, outputs: Sequence[Mapping[str, Any]], normal: Callable[[str], str]
+) -> Iterator[Difference]:
+    if piece.by == "answer" or piece.is_cut:
+        return
+    # Of the agent's code the record keeps one text, in the order in which it came, and the pictures.
+    view = _shown if piece.by == "person" else _told
+    before, now = dict(view(piece.outputs)), dict(view(outputs))
+    for what in dict.fromkeys([*before, *now]):
+        one, other = before.get(what, ""), now.get(what, "")
+        if _is_image(what):
+            if "".join(one.split()) != "".join(other.split()):
+                yield Difference(cell, what, _size(one), _size(other))
+        elif normal(one) != normal(other):
+            yield Difference(cell, what, _cut(one), _cut(other))
+
+
+def _shown(outputs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """What a cell shows, by kind and place; what a stream printed in pieces is one text."""
+    streams: dict[str, str] = {}
+    number = 0
+    for output in outputs:
+        if output.get("output_type") == "stream":
+            name = str(output.get("name", "stdout"))
+            streams[name] = streams.get(name, "") + _text(output.get("text", ""))
+        elif output.get("output_type") == "error":
+            yield "error", f"{output.get('ename')}: {output.get('evalue')}"
+        else:
+            number += 1
+            for kind, value in output.get("data", {}).items():
+                if kind in _COMPARED:
+                    yield f"output {number} {kind}", _text(value)
+    yield from streams.items()
+
+
+def _told(outputs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """As the Python tool tells a model what its code showed (``claw_kernel/tools/python.py``)."""
+    texts: list[str] = []
+    number = 0
+    for output in outputs:
+        if output.get("output_type") == "stream":
+            texts.append(_text(output.get("text", "")))
+            continue
+        data = output.get("data", {})
+        image = next((kind for kind in _IMAGES if kind in data), None)
+        if image:
+            number += 1
+            yield f"figure {number} {image}", _text(data[image])
+        if (text := _text(data.get("text/plain", ""))) and output.get("is_told", True):
+            texts.append(f"[figure: {text}]" if image else text)
+    yield "text", "\n".join(text.rstrip("\n") for text in texts if text.strip())
+
+
+def _is_image(what: str) -> bool:
+    return what.rsplit(" ", 1)[-1] in _IMAGES
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _size(image: str) -> str:
+    return f"{len(image) * 3 // 4:,} bytes" if image else "nothing"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
