@@ -162,7 +162,7 @@ def _public_line(private_key: str) -> str:
 
 WORDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "sign": ("vouch for a notebook's turns with your key", _sign),
-    "scrub": ("take secrets out of a notebook, or only look for them", _scrub),
+    "scrub": ("take secrets out of a notebook, or only look for them (--check)", _scrub),
     "verify": ("say who signed its turns, and whether they were changed since", _verify),
 }
 """Purpose and function of each word, in the order of the help page."""
