@@ -123,6 +123,7 @@ tables: $(STAMPS)/installed
 
 bench: $(STAMPS)/installed $(STAMPS)/tools
 	@$(PYTHON) benchmarks/run.py
+	@$(PYTHON) benchmarks/growth.py
 	@$(PYTHON) benchmarks/spawn.py
 
 clean:

@@ -15,17 +15,31 @@ from dataclasses import dataclass, field
 
 ROUNDS = 50
 DELTAS = 20_000
+MANY_DELTAS = 200_000
+LONG_ROUNDS = 200
+RESULT_BYTES = 4096
 
 
 def _event(kind: str, **content) -> bytes:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **content})}\n\n".encode()
 
 
+_NO_TOKENS = b'"input_tokens": 0'
+_BYTES_PER_TOKEN = 4
+"""The usual rule of thumb: Claw looks whether a server counts less than it was sent."""
+
+
+def _tokens(count: int) -> bytes:
+    """Always as many bytes, so that a prepared reply stays one."""
+    return b'"input_tokens":%11d' % count
+
+
 def _start() -> bytes:
-    usage = {"input_tokens": 10, "output_tokens": 1}
-    return _event(
+    usage = {"input_tokens": 0, "output_tokens": 1}
+    event = _event(
         "message_start", message={"id": "m", "model": "bench", "role": "assistant", "content": [], "usage": usage}
     )
+    return event.replace(_NO_TOKENS, _tokens(0))
 
 
 def _end(reason: str) -> bytes:
@@ -73,8 +87,12 @@ def scenarios(workdir: str) -> dict[str, list[bytes]]:
     made["hello"] = [_chunked(text_reply(["hello"]))]
     sleeps = [("Bash", {"command": "sleep 0.5"})] * 8
     made["parallel"] = [_chunked(call_reply(sleeps, tag="p")), done]
-    words = [f"word{n % 97} " for n in range(DELTAS)]
-    made["stream"] = [_chunked(call_reply([repeat["read"]], words, tag="s")), done]
+    for name, count in (("stream", DELTAS), ("long-stream", MANY_DELTAS)):
+        words = [f"word{n % 97} " for n in range(count)]
+        made[name] = [_chunked(call_reply([repeat["read"]], words, tag="s")), done]
+    look = ("Read", {"file_path": f"{workdir}/page.txt"})
+    made["growth"] = [*(_chunked(call_reply([look], tag=f"g{n}")) for n in range(LONG_ROUNDS)), done]
+    made["page"] = [_chunked(call_reply([look], tag="g0")), done]
     return made
 
 
@@ -110,7 +128,8 @@ class _Handler(socketserver.StreamRequestHandler):
             asked = body.count(b'"role": "assistant"') + body.count(b'"role":"assistant"')
             self.server.log.append(entry)
             entry.sent_first = time.perf_counter()
-            self.wfile.write(replies[min(asked, len(replies) - 1)])
+            reply = replies[min(asked, len(replies) - 1)]
+            self.wfile.write(reply.replace(_tokens(0), _tokens(length // _BYTES_PER_TOKEN), 1))
             self.wfile.flush()
             entry.sent_last = time.perf_counter()
 
