@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -182,7 +183,7 @@ class Agent:
             self._model = self.settings.model
         if "permission_mode" in values:
             self.set_permission_mode(self.settings.permission_mode, source)
-        if {"base_url", "api"} & set(values):
+        if {"base_url", "api", "fallback_models", "ca_file"} & set(values):
             self._providers.clear()
         self.gate.core.set_checkpoint_limits(self.settings.checkpoint_limits())
 
@@ -388,7 +389,14 @@ class Agent:
 
     def _open(self, name: str) -> tuple[Provider, str]:
         if name not in self._providers:
-            self._providers[name] = open_provider(name, self._provider_settings())
+            given = self._provider_settings()
+            provider, model = open_provider(name, given)
+            if self.settings.fallback_models and not isinstance(provider, PlayedProvider):
+                from claw_kernel.providers.fallback import FallbackProvider
+
+                names, open_model = self.settings.fallback_models, partial(open_provider, settings=given)
+                provider = FallbackProvider(provider, f"{provider.name}/{model}", names, open_model)
+            self._providers[name] = provider, model
         return self._providers[name]
 
     def _provider_settings(self) -> ProviderSettings:
@@ -400,6 +408,9 @@ class Agent:
             cwd=settings.cwd,
             aliases=settings.aliases,
             models=settings.models,
+            home=settings.home,
+            ca_file=settings.ca_file or "",
+            when_key_read=self.gate.core.add_secret,
             is_accepting_edits=settings.accept_edits,
         )
 

@@ -9,6 +9,8 @@ COMMANDS = {
     "doctor": "check the installation and say how to mend it",
     "run": "run a notebook, code and requests in order, without anybody in front of it",
     "replay": "run a notebook on its recorded answers and compare what the tools give",
+    "login": "store the key of a model provider",
+    "logout": "remove it",
     "lab": "open JupyterLab (arguments are passed on)",
     "demo": "run the quickstart notebook headless on a scripted model",
     "permissions": "say what the policy would do with a call (explain, check)",
@@ -102,6 +104,10 @@ def _command(name: str, rest: list[str]) -> int:
                 return run.run(rest) if name == "run" else replay.run(rest)
             except SessionError as error:
                 raise UsageError(str(error)) from None
+        case "login" | "logout":
+            from claw_kernel.cli import login
+
+            return login.login(rest) if name == "login" else login.logout(rest)
         case "lab":
             from claw_kernel.cli import lab
 

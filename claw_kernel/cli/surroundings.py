@@ -60,8 +60,9 @@ def providers(found: Settings) -> Iterator[Finding]:
         for variable in [next((name for name in known.key_variables if found.env.get(name)), "")]
         if variable and not known.is_local
     ]
-    if keys:
-        yield Finding("model", "ok", f"keys set: {', '.join(keys)}")
+    stored = _stored_keys(found)
+    if keys or stored:
+        yield Finding("model", "ok", f"keys set: {', '.join([*keys, *stored])}")
     servers = [
         f"{known.name} on port {known.port} ({', '.join(models[:3]) or 'no model loaded'})"
         for known in KNOWN.values()
@@ -71,7 +72,7 @@ def providers(found: Settings) -> Iterator[Finding]:
         yield Finding("model", "ok", f"servers on this machine: {', '.join(servers)}")
     if found.model is not None:
         yield _chosen_model(found)
-    elif not keys and not servers:
+    elif not keys and not stored and not servers:
         hints = ", ".join(f"{known.name}: {known.start_hint}" for known in KNOWN.values() if known.is_local)
         yield Finding(
             "model",
@@ -81,6 +82,16 @@ def providers(found: Settings) -> Iterator[Finding]:
         )
 
 
+def _stored_keys(found: Settings) -> list[str]:
+    """Providers whose key ``claw login`` stored and no variable comes before, with where it is. Raises SettingsError."""
+    from claw_kernel.credentials import find_key
+    from claw_kernel.providers.known import KNOWN
+
+    unset = [known for known in KNOWN.values() if not any(found.env.get(name) for name in known.key_variables)]
+    keys = [(known.name, find_key(known.name, found.home)) for known in unset]
+    return [f"{name} ({key.place})" for name, key in keys if key is not None]
+
+
 def _chosen_model(found: Settings) -> Finding:
     from claw_kernel.providers.known import KNOWN
 
@@ -88,8 +99,12 @@ def _chosen_model(found: Settings) -> Finding:
     if found.base_url:
         return Finding("model", "ok", f"{found.model} at {found.base_url} is chosen ({source})")
     known = KNOWN.get(str(found.model).partition("/")[0])
-    if known is not None and not known.is_local and not any(found.env.get(name) for name in known.key_variables):
-        remedy = f"Set {known.key_variables[0]}; keys are made at {known.keys_url}"
+    is_set = known is not None and (
+        any(found.env.get(name) for name in known.key_variables)
+        or any(stored.startswith(f"{known.name} (") for stored in _stored_keys(found))
+    )
+    if known is not None and not known.is_local and not is_set:
+        remedy = f"Run `claw login {known.name}` or set {known.key_variables[0]}; keys are made at {known.keys_url}"
         return Finding("model", "warn", f"{found.model} is chosen ({source}), but no key for it is set.", remedy)
     return Finding("model", "ok", f"{found.model} is chosen ({source})")
 

@@ -96,7 +96,8 @@ def open_provider(model: str | None, settings: ProviderSettings) -> tuple[Provid
         raise AuthError(
             f"No key for {known.name}: {' and '.join(known.key_variables)} "
             f"{'is' if len(known.key_variables) == 1 else 'are'} not set.",
-            f"Set {known.key_variables[0]} (keys: {known.keys_url}) and restart the kernel, or choose another model.",
+            f"Run `claw login {known.name}`, or set {known.key_variables[0]} (keys: {known.keys_url}) and restart the kernel, "
+            "or choose another model.",
         )
     from claw_kernel.providers._http import HttpProvider
 
@@ -219,13 +220,22 @@ def _guess(model: str) -> str:
 
 
 def _find_key(known: KnownProvider, settings: ProviderSettings) -> tuple[str, str]:
-    """The variable and its value. Raises AuthError where the value cannot be a key."""
+    """Where the key comes from (its variable, else where ``claw login`` put it) and the key, empty where there is none. Raises
+    AuthError where the value cannot be a key."""
     for variable in known.key_variables:
         key = settings.env.get(variable, "").strip()
         if key:
             if not key.isascii() or not key.isprintable() or " " in key:
                 raise AuthError(f"{variable} holds characters that no key has.", f"Copy the key into {variable} again.")
             return variable, key
+    if settings.home:
+        from claw_kernel.credentials import find_key
+
+        found = find_key(known.name, settings.home)
+        if found is not None:
+            if settings.when_key_read is not None:
+                settings.when_key_read(found.key)
+            return found.place, found.key
     return (known.key_variables[0] if known.key_variables else ""), ""
 
 

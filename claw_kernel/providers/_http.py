@@ -56,7 +56,7 @@ class HttpProvider:
         self.name = server.name
         self._server = server
         self._wire = wire
-        self._env = settings.env
+        self._env, self._ca_file = settings.env, settings.ca_file
         self._timeouts = settings.timeouts
         self._retries = settings.retries
         self._blind = KeptMessages(without_images)
@@ -144,7 +144,7 @@ class HttpProvider:
         if self._client is None:
             from claw_kernel.providers._transport import open_client
 
-            self._client = open_client(self._server.base_url, self._env, self._timeouts)
+            self._client = open_client(self._server.base_url, self._env, self._timeouts, self._ca_file)
         return self._client
 
     def _address(self, model: str) -> str:

@@ -16,10 +16,12 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
+from claw_kernel.errors import SettingsError
 from claw_kernel.providers.settings import Timeouts
 
 _KEEPALIVE_SECONDS = 60.0
@@ -32,18 +34,32 @@ _HAPPY_EYEBALLS_SECONDS = 0.25
 """RFC 8305: how long IPv6 is tried before IPv4 is tried beside it."""
 
 
-def open_client(base_url: str, env: Mapping[str, str], timeouts: Timeouts) -> httpx.AsyncClient:
-    """A client for one server. Redirects are never followed: a key must not travel to another host."""
+def open_client(base_url: str, env: Mapping[str, str], timeouts: Timeouts, ca_file: str = "") -> httpx.AsyncClient:
+    """A client for one server. Redirects are never followed: a key must not travel to another host. Raises SettingsError for a
+    ``ca_file`` that cannot be read."""
     # Silence on a stream is watched by the reader of the stream, which knows what it waits for.
     limits = httpx.Timeout(None, connect=timeouts.connect_seconds)
     parts = urlsplit(base_url)
-    if not is_loopback(parts.hostname) and _has_proxy(env):
-        return httpx.AsyncClient(timeout=limits, follow_redirects=False)
     context = None
     if parts.scheme == "https":
         context = httpx.create_ssl_context()  # the usual certificates, or SSL_CERT_FILE
+        if ca_file:
+            _load(context, ca_file)
+    if not is_loopback(parts.hostname) and _has_proxy(env):
+        return httpx.AsyncClient(timeout=limits, follow_redirects=False, verify=context or True)
+    if context is not None:
         context.set_alpn_protocols(["http/1.1"])
     return httpx.AsyncClient(transport=_Transport(context), timeout=limits, follow_redirects=False, trust_env=False)
+
+
+def _load(context: ssl.SSLContext, ca_file: str) -> None:
+    try:
+        context.load_verify_locations(Path(ca_file).expanduser())
+    except (OSError, ssl.SSLError) as error:
+        why = error.strerror or error
+        raise SettingsError(
+            f"ca_file {ca_file} cannot be used: {why}.", "Name a file with certificates (PEM)."
+        ) from None
 
 
 def is_loopback(host: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -41,7 +41,9 @@ class Retries:
 class ProviderSettings:
     """``env``: the environment to look for keys in. ``base_url`` and ``api`` override the provider's own (``--base-url``,
     ``--api``). ``cwd``: what ``scripted/<path>`` and ``recorded/<path>`` are relative to. ``aliases`` and ``models``: see
-    ``catalogue.py``. ``is_accepting_edits``: calls of a record that was edited by hand may run."""
+    ``catalogue.py``. ``home``: the user's own folder, where keys of ``claw login`` are looked for (empty:
+    nowhere); ``when_key_read`` is told each of them. ``ca_file``: certificates (PEM) that servers may show besides the usual
+    ones. ``is_accepting_edits``: calls of a record that was edited by hand may run."""
 
     env: Mapping[str, str] = field(default_factory=dict)
     base_url: str | None = None
@@ -49,6 +51,9 @@ class ProviderSettings:
     cwd: str = "."
     aliases: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    home: str = ""
+    ca_file: str = ""
+    when_key_read: Callable[[str], object] | None = field(default=None, compare=False)
     is_accepting_edits: bool = False
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()

@@ -91,11 +91,11 @@ async def collect(provider, request):
     return Exchange(events)
 
 
-def ask_all(api, base_url, requests, *, retries=QUICK, timeouts=USUAL, env=None, model="m"):
+def ask_all(api, base_url, requests, *, retries=QUICK, timeouts=USUAL, env=None, model="m", ca_file=""):
     """Open a provider, send the requests one after the other and close it."""
 
     async def run():
-        settings = ProviderSettings(env or {}, base_url, api, timeouts=timeouts, retries=retries)
+        settings = ProviderSettings(env or {}, base_url, api, timeouts=timeouts, retries=retries, ca_file=ca_file)
         provider, name = open_provider(model, settings)
         try:
             return [

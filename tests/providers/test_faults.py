@@ -21,6 +21,7 @@ from claw_kernel.errors import (
     QuotaError,
     RateLimitError,
     ServerError,
+    SettingsError,
 )
 from claw_kernel.messages import Message, TextBlock, ToolCall
 from claw_kernel.providers import Timeouts
@@ -422,6 +423,11 @@ def test_tls(api, tmp_path, monkeypatch):
         assert one.content == (TextBlock("one"),)
         assert two.content == (TextBlock("two " * 50_000),)
         assert server.connections == before + 1
+        monkeypatch.delenv("SSL_CERT_FILE")
+        server.answer(good(api, "three"))
+        assert ask(api, address, ca_file=str(cert)).content == (TextBlock("three"),)
+        with pytest.raises(SettingsError, match="ca_file .* cannot be used"):
+            ask(api, address, ca_file=str(key))
 
 
 def test_a_proxy_is_used_where_one_is_set(api, monkeypatch):
