@@ -426,7 +426,7 @@ def test_tls(api, tmp_path, monkeypatch):
         monkeypatch.delenv("SSL_CERT_FILE")
         server.answer(good(api, "three"))
         assert ask(api, address, ca_file=str(cert)).content == (TextBlock("three"),)
-        with pytest.raises(SettingsError, match="ca_file .* cannot be used"):
+        with pytest.raises(SettingsError, match=r"ca_file .* cannot be used"):
             ask(api, address, ca_file=str(key))
 
 
