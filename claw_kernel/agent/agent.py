@@ -23,6 +23,7 @@ from claw_kernel.agent.prompt import system_prompt
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
+from claw_kernel.instructions import find_instructions
 from claw_kernel.limits import Before, Limits, Spent
 from claw_kernel.messages import (
     Event,
@@ -96,7 +97,8 @@ class Agent:
         self.gate = Gate(core)
         self._namespace = namespace
         self.tools = ToolSet(core, self._python_tools(namespace))
-        self._system = system_prompt(settings.cwd, has_namespace=namespace is not None)
+        self._has_namespace = namespace is not None
+        self._read_instructions()
         self._places = {"workspace": settings.cwd, "home": settings.env.get("HOME", "")}
         self._hasher = RequestHasher(core.redact, places_of(**self._places))
         self._model = settings.model
@@ -326,9 +328,13 @@ class Agent:
             turn.emit(TurnStarted(turn.record))
             return replace(turn.record, stop_reason="error", error=error.to_turn_error())
         environment = {**self._places, **turn.record.environment}
+        if self.instructions.files:
+            environment["instructions"] = self.instructions.digest
         turn.update(replace(turn.record, model=f"{provider.name}/{model}", environment=environment))
         turn.emit(TurnStarted(turn.record))
         before = self.session.records
+        if self._instructed != self.session.session_id:
+            self._read_instructions()
         messages = with_own_ids(self.session.transcript(turn.record.model))
         append_message(messages, Message("user", turn.record.content))
         called = [block.name for message in messages for block in message.content if isinstance(block, ToolCall)]
@@ -360,6 +366,7 @@ class Agent:
             price=self._price,
             hasher=self._hasher,
             compactor=compactor,
+            instructions=self.instructions,
         )
         pricing = asyncio.ensure_future(_load_prices(provider.name))
         record = await run_turn(loop)
@@ -376,6 +383,15 @@ class Agent:
                 return await self._namespace.surroundings()
         except (RuntimeError, TimeoutError):
             return {}
+
+    def _read_instructions(self) -> None:
+        """Once for each conversation, so that a provider's cache of the system text holds."""
+        settings = self.settings
+        self.instructions = find_instructions(settings.cwd, settings.home)
+        self._instructed = self.session.session_id
+        self._system = system_prompt(
+            settings.cwd, has_namespace=self._has_namespace, instructions=self.instructions.text
+        )
 
     async def _find_window(self, model: str) -> int | None:
         """The context window of ``provider/model``, None where nobody knows."""

@@ -17,9 +17,11 @@ from claw_kernel.agent.calls import CallRunner
 from claw_kernel.agent.cancellation import Cancellation, InterruptedTurnError
 from claw_kernel.agent.compaction import Compactor, combined
 from claw_kernel.agent.guards import TOLD_PASSAGE, LoopGuard, PassageGuard, Verdict, without_repeats
+from claw_kernel.agent.summary import PATH_ARGUMENTS
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, ContextOverflowError, ProtocolError
 from claw_kernel.gate import Gate
+from claw_kernel.instructions import Instructions
 from claw_kernel.limits import Before, Limits, Spent, cost_limit_met, limit_met
 from claw_kernel.messages import (
     Compaction,
@@ -84,13 +86,14 @@ class TurnLoop:
         price: Price,
         hasher: RequestHasher,
         compactor: Compactor,
+        instructions: Instructions,
     ) -> None:
         self.turn = turn
         self._provider, self._model, self._system = provider, model, system
         self._messages, self._tools = messages, tools
         self._limits, self._price = limits, price
         self._call_ids = CallIds(messages)
-        self._compactor = compactor
+        self._compactor, self._instructions = compactor, instructions
         self._compaction: Compaction | None = None
         self._record = turn.record
         self._steps: list[Step] = []
@@ -229,6 +232,8 @@ class TurnLoop:
         self._compaction = combined(self._compaction, room.compaction)
         self._record = replace(record, usage=record.usage + room.compaction.usage)
         self.turn.update(self._record)
+        if room.compaction.summary:
+            self._instructions.forget()
         self.turn.emit(ContextCompacted(room.compaction))
 
     async def _ask(self, messages: list[Message]) -> MessageFinished:
@@ -306,12 +311,20 @@ class TurnLoop:
 
     def _guard_loop(self, calls: list[ToolCall], results: list[ToolResult]) -> Verdict:
         """What the model is told of going round in circles stands at the end of its last result."""
+        self._instruct(calls, results)
         if len(results) < len(calls):
             return "go"
         verdict, told = self._loop_guard.take(calls, results)
         if told:
             results[-1] = replace(results[-1], content=(*results[-1].content, TextBlock(told)))
         return verdict
+
+    def _instruct(self, calls: list[ToolCall], results: list[ToolResult]) -> None:
+        """Instructions for files that were touched for the first time stand behind the result that touched them."""
+        for place, (call, result) in enumerate(zip(calls, results, strict=False)):
+            path = next((call.input[name] for name in PATH_ARGUMENTS if isinstance(call.input.get(name), str)), "")
+            if path and not result.is_error and (text := self._instructions.touch(path)):
+                results[place] = replace(result, content=(*result.content, TextBlock(text)))
 
     # --- the step's end ---
 

@@ -23,8 +23,9 @@ _NAMESPACE = """
 Prefer these to loading the same data again, and do not overwrite the user's variables unless asked."""
 
 
-def system_prompt(cwd: str, *, has_namespace: bool) -> str:
-    """The system prompt of one session; about 1.7 kB."""
+def system_prompt(cwd: str, *, has_namespace: bool, instructions: str = "") -> str:
+    """The system prompt of one session; about 1.7 kB and the instruction files. What changes from day to day comes last."""
     facts = f"\n\nWorking directory: {cwd}\nPlatform: {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     today = f"\nToday: {datetime.now(UTC).date().isoformat()}"
-    return _COMMON + (_NAMESPACE if has_namespace else "") + facts + today
+    own = _COMMON + (_NAMESPACE if has_namespace else "")
+    return own + (f"\n\n{instructions}" if instructions else "") + facts + today

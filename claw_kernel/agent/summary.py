@@ -38,7 +38,7 @@ _MAX_NAMES = 80
 _MAX_ANSWERS = 30
 
 _WRITERS = ("Write", "Edit", "NotebookEdit")
-_PATH_ARGUMENTS = ("file_path", "notebook_path", "path", "filename")
+PATH_ARGUMENTS = ("file_path", "notebook_path", "path", "filename")
 
 _BINDING = re.compile(
     r"\b(never|don.?t|do not|does not|must|shall|should|only|always|avoid|without|forbid|forbidden|no|not|cannot|can.?t|keep|leave"
@@ -151,7 +151,7 @@ def _files(records: Sequence[TurnRecord]) -> tuple[list[str], list[str]]:
         found = changed if call.name in _WRITERS else read if call.name == "Read" else None
         if found is None:
             continue
-        paths = [str(call.input[name]) for name in _PATH_ARGUMENTS if call.input.get(name)]
+        paths = [str(call.input[name]) for name in PATH_ARGUMENTS if call.input.get(name)]
         for path in paths:
             found.pop(path, None)
             found[path] = None
