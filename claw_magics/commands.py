@@ -20,6 +20,7 @@ from claw_magics.choices import (
     complete_model,
     complete_permissions,
 )
+from claw_magics.context import compact, show_budget, show_context, show_memory
 from claw_magics.history import (
     complete_history,
     complete_sessions,
@@ -177,6 +178,22 @@ COMMANDS: dict[str, Command] = {
         Command("todos", "todos", "The list of steps as the model left it.", show_todos),
         Command("tools", "tools", "List the agent's tools, what they touch and a rule for each.", list_tools),
         Command("cost", "cost", "Tokens and cost of each turn, and in total.", show_cost),
+        Command(
+            "budget", "budget", "Limits of a cell, the conversation and the notebook, and what is spent.", show_budget
+        ),
+        Command("context", "context", "How full the model's context is, and by what.", show_context),
+        Command(
+            "compact",
+            "compact [WHAT TO KEEP]",
+            "Have the conversation summarised before the next request; the notebook keeps all of it.",
+            compact,
+        ),
+        Command(
+            "memory",
+            "memory",
+            "Instruction files: which are sent, in which order, and why others are not.",
+            show_memory,
+        ),
         Command("clear", "clear", "Begin a new conversation; what the notebook holds stays in it.", _clear),
         Command(
             "session",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from claw_kernel._core import Core, RuleError
 from claw_kernel.agent.call_ids import with_own_ids
 from claw_kernel.agent.compaction import Compactor
-from claw_kernel.agent.context import CompactionState
+from claw_kernel.agent.context import DEFAULT_WINDOW, CompactionState, ContextUse, Window, context_use
 from claw_kernel.agent.engine import engine_loop
 from claw_kernel.agent.loop import TurnLoop, run_turn
 from claw_kernel.agent.outside import outside_tools
@@ -221,6 +221,23 @@ class Agent:
     def compact(self, instructions: str = "") -> None:
         """Have the conversation summarised before the next request; ``instructions`` say what the notes should keep."""
         self.compaction.is_asked, self.compaction.instructions = True, instructions
+
+    def context_use(self) -> ContextUse:
+        """How full the model's window is now, by what the provider counted last, else by estimate. Asks nobody."""
+        from claw_kernel.providers.catalogue import context_window
+
+        settings, model = self.settings, self._model or ""
+        known = settings.context_window or self.compaction.learned.get(model)
+        known = known or (context_window(model, settings.models, settings.aliases) if model else None)
+        return context_use(
+            self.session.records,
+            model,
+            Window.of(known or DEFAULT_WINDOW, settings.max_tokens, settings.compact_percent),
+            is_assumed=known is None,
+            system=self._system,
+            instructions=self.instructions.text,
+            tools=self.tools.specs,
+        )
 
     def spent(self) -> Before:
         """By the turns so far, on the path or not: what was paid stays paid."""

@@ -13,6 +13,7 @@ from claw_kernel.agent.context import (
     CompactionState,
     ContextMeter,
     Window,
+    prompt_tokens,
     window_in,
 )
 from claw_kernel.agent.summary import FOCUS, REQUEST, summary_text
@@ -82,12 +83,11 @@ class Compactor:
         estimate of what came after; else by estimate."""
         last = self._before[-1] if self._before else None
         step = last.steps[-1] if last is not None and last.steps else None
-        if last is not None and step is not None and last.model == self._model and step.model in ("", self._model):
-            usage = step.usage
-            if counted := usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens:
-                self.meter.counted = counted + usage.output_tokens
-                self.meter.estimated = content_tokens(step.results) + content_tokens(messages[-1].content)
-                return
+        is_own = last is not None and last.model == self._model and step is not None and step.model in ("", self._model)
+        if step is not None and is_own and (counted := prompt_tokens(step.usage)):
+            self.meter.counted = counted + step.usage.output_tokens
+            self.meter.estimated = content_tokens(step.results) + content_tokens(messages[-1].content)
+            return
         self.meter.reset(self._fixed_tokens + message_tokens(messages))
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from claw_kernel.messages import ContentBlock, Usage
-from claw_kernel.token_estimate import content_tokens
+from claw_kernel.messages import ContentBlock, ToolSpec, TurnRecord, Usage
+from claw_kernel.session.compaction import compactions_of, sent_records
+from claw_kernel.token_estimate import content_tokens, text_tokens, tools_tokens
 
 DEFAULT_WINDOW = 128_000
 """Tokens, where nobody knows a hosted model's window: what nearly all models of 2024 and later take."""
@@ -80,7 +82,7 @@ class ContextMeter:
     def take(self, usage: Usage, content: tuple[ContentBlock, ...]) -> bool:
         """An answer of ``content`` came. True where the server must have dropped part of the prompt without a word (Ollama
         does): what was sent had grown, and what it counted had not."""
-        total = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        total = prompt_tokens(usage)
         if not total:  # a server that counts nothing
             self.add(content)
             return False
@@ -112,6 +114,55 @@ class CompactionState:
 
     def learn(self, model: str, tokens: int) -> None:
         self.learned[model] = min(tokens, self.learned.get(model, tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class ContextUse:
+    """``tokens`` of ``window`` that the next request would take, ``is_counted`` by the provider or estimated; ``parts``: what of
+    it is which, always estimated. ``is_assumed``: nobody knows the window."""
+
+    model: str
+    window: Window
+    is_assumed: bool
+    tokens: int
+    is_counted: bool
+    parts: tuple[tuple[str, int], ...]
+
+
+def context_use(
+    records: Sequence[TurnRecord],
+    model: str,
+    window: Window,
+    *,
+    is_assumed: bool,
+    system: str,
+    instructions: str,
+    tools: Sequence[ToolSpec],
+) -> ContextUse:
+    """Of the transcript of ``records`` as it is sent now."""
+    sent = sent_records(records)
+    summary = next((one.summary for one in reversed(list(compactions_of(records))) if one.summary), "")
+    steps = [step for record in sent for step in record.steps]
+    parts = (
+        ("system text", text_tokens(system) - text_tokens(instructions)),
+        ("instruction files", text_tokens(instructions)),
+        ("tools", tools_tokens(tools)),
+        ("summary", text_tokens(summary)),
+        ("prompts", max(sum(content_tokens(record.content) for record in sent) - text_tokens(summary), 0)),
+        ("answers and calls", sum(content_tokens(step.content) for step in steps)),
+        ("outputs of calls", sum(content_tokens(step.results) for step in steps)),
+    )
+    last = records[-1].steps[-1] if records and records[-1].steps and records[-1].model == model else None
+    counted = (
+        prompt_tokens(last.usage) + last.usage.output_tokens if last is not None and prompt_tokens(last.usage) else 0
+    )
+    tokens = counted or sum(tokens for _, tokens in parts)
+    return ContextUse(model, window, is_assumed, tokens, counted > 0, parts)
+
+
+def prompt_tokens(usage: Usage) -> int:
+    """What the provider read of a request, from its cache or not."""
+    return usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
 
 
 def window_in(message: str) -> int | None:

@@ -261,3 +261,24 @@ def test_a_notebooks_header_can_only_tighten(shell):
     assert "the notebook's header" in shown
     assert "Bash" not in shown
     assert shell.host.session.header()["permissions"] == header["permissions"]
+
+
+def test_context_memory_and_budget(shell: Shell) -> None:
+    (shell.workspace / "AGENTS.md").write_text("Prefer polars.")
+    (shell.workspace / "CLAUDE.md").symlink_to("/etc/passwd")
+    shell.plain("model scripted/hello")
+    shell.ip.run_cell_magic("claw", "", "Say hello")
+    shown = shell.plain("context")
+    assert "tokens are assumed" in shown
+    assert re.search(r"About [\d,]+ of 128,000 tokens", shown)
+    assert "outputs of calls" in shown
+    shown = shell.plain("memory")
+    assert re.search(r"CLAUDE.md\s+project\s+0\s+not sent: leads out of the project", shown)
+    assert re.search(r"AGENTS.md\s+project\s+14\s+sent", shown)
+    assert "before the next request, keeping: the numbers" in shell.plain("compact the numbers")
+    shell.plain("config set max_session_cost_usd 2.50")
+    shell.plain("config set max_seconds 60")
+    shown = shell.plain("budget")
+    assert re.search(r"max_session_cost_usd\s+conversation\s+2.5\s+\$0.0000 and what scripted/hello cost", shown)
+    assert re.search(r"max_seconds\s+cell\s+60.0", shown)
+    assert "max_session_cost_usd cannot be '-1'" in shell.error("config set max_session_cost_usd -1")
