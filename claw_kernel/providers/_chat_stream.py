@@ -100,6 +100,7 @@ class ChatDecoder:
             if not isinstance(frame, dict):
                 continue
             if frame.get("error") or name == b"error":
+                self._flush(texts, events)  # what came before it in the same read counts
                 raise _faults.read_error_object(self._server, self._asked, frame)
             choices = frame.get("choices")
             if choices:

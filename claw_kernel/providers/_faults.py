@@ -44,7 +44,7 @@ _OVERFLOW_PHRASES = (
     r"reduce the length of the (messages|prompt)",  # Groq
     r"exceed_context_size_error|exceeds the available context size",  # llama.cpp
     r"greater than the context length|context length of only",  # LM Studio
-    r"exceeds? (the )?(model'?s? )?(context|token) (limit|length|window)",  # Kimi, MiniMax, Together
+    r"exceed(s|ed)? (the )?(model'?s? )?(context|token) (limit|length|window)",  # Kimi, MiniMax, Together
     r"too large for model with \d+ maximum context",  # Mistral
     r"prompt has \d+ tokens, but the configured context size is",  # other servers around llama.cpp
     r"exceeds the limit of \d+ tokens|prompt token count of \d+ exceeds",  # GitHub Copilot
