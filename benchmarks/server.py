@@ -76,12 +76,13 @@ def _chunked(frames: list[bytes]) -> bytes:
 
 def scenarios(workdir: str) -> dict[str, list[bytes]]:
     done = _chunked(text_reply(["done"]))
+    # No call twice: an agent may well stop a model that goes round in circles.
     repeat = {
-        "bash": ("Bash", {"command": "true"}),
-        "read": ("Read", {"file_path": f"{workdir}/small.txt"}),
+        "bash": lambda n: ("Bash", {"command": f"true {n}"}),
+        "read": lambda n: ("Read", {"file_path": f"{workdir}/small.txt", "limit": 100 + n}),
     }
     made = {
-        name: [*(_chunked(call_reply([call], tag=f"{name}{n}")) for n in range(ROUNDS)), done]
+        name: [*(_chunked(call_reply([call(n)], tag=f"{name}{n}")) for n in range(ROUNDS)), done]
         for name, call in repeat.items()
     }
     made["hello"] = [_chunked(text_reply(["hello"]))]
@@ -89,10 +90,10 @@ def scenarios(workdir: str) -> dict[str, list[bytes]]:
     made["parallel"] = [_chunked(call_reply(sleeps, tag="p")), done]
     for name, count in (("stream", DELTAS), ("long-stream", MANY_DELTAS)):
         words = [f"word{n % 97} " for n in range(count)]
-        made[name] = [_chunked(call_reply([repeat["read"]], words, tag="s")), done]
-    look = ("Read", {"file_path": f"{workdir}/page.txt"})
-    made["growth"] = [*(_chunked(call_reply([look], tag=f"g{n}")) for n in range(LONG_ROUNDS)), done]
-    made["page"] = [_chunked(call_reply([look], tag="g0")), done]
+        made[name] = [_chunked(call_reply([repeat["read"](0)], words, tag="s")), done]
+    looks = [("Read", {"file_path": f"{workdir}/page.txt", "limit": 100 + n}) for n in range(LONG_ROUNDS)]
+    made["growth"] = [*(_chunked(call_reply([look], tag=f"g{n}")) for n, look in enumerate(looks)), done]
+    made["page"] = [_chunked(call_reply(looks[:1], tag="g0")), done]
     return made
 
 

@@ -47,7 +47,7 @@ def answer(api, blocks):
 
 
 def read(number):
-    return tool_call(f"call_{number}", "Read", {"file_path": "page.txt", "offset": 1 + number % 7})
+    return tool_call(f"call_{number}", "Read", {"file_path": "page.txt", "limit": 1000 + number})
 
 
 def common(one, other):

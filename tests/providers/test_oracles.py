@@ -13,7 +13,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict, get_type_hints, is_typeddict
 
+from claw_kernel.agent import Agent
 from claw_kernel.messages import (
+    Effort,
     ImageBlock,
     Message,
     TextBlock,
@@ -23,6 +25,7 @@ from claw_kernel.messages import (
     ToolSpec,
     Usage,
 )
+from claw_kernel.settings import load_settings
 from tests.model_server import FRAMES, ModelServer, text, thinking, tool_call
 from tests.providers.conftest import HELLO, ask, ask_all
 
@@ -108,6 +111,71 @@ def test_a_request_is_what_the_clients_own_types_allow(server, api):
     request_type(api).validate_python(body)
     with pytest.raises(ValidationError):
         request_type(api).validate_python({**body, "unheard_of": 1})
+
+
+REASONING = (
+    *SESSION[:1],
+    Message(
+        "assistant",
+        (
+            ThinkingBlock("hm", signature="c2ln"),
+            ThinkingBlock("", redacted="b3BhcXVl"),
+            ThinkingBlock(
+                "hm",
+                '{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"hm"}],"encrypted_content":"x"}',
+            ),
+            TextBlock("I look."),
+            ToolCall("toolu_1", "Bash", {"command": "plot"}, signature="c2ln"),
+        ),
+    ),
+    Message("user", (ToolResult("toolu_1", (PNG,)),)),
+    Message("assistant", (TextBlock("A curve."),)),
+    Message("user", (TextBlock("thanks"), PNG)),
+)
+MODELS = {
+    "anthropic": ["anthropic/claude-sonnet-5", "anthropic/claude-opus-4-1", "anthropic/claude-3-5-haiku-latest"],
+    "openai-chat": ["openai/gpt-5", "openai/gpt-4.1", "gemini/gemini-2.5-pro"],
+    "openai-responses": ["openai/gpt-5", "openai/o3", "openai/gpt-4.1"],
+}
+UNTHINKING = {"anthropic/claude-3-5-haiku-latest", "openai/gpt-4.1"}
+GEMINIS_OWN = {"extra_content"}
+"""Fields of a call that OpenAI's types know nothing of."""
+
+
+@pytest.mark.parametrize("effort", [None, *get_args(Effort)])
+def test_a_request_of_each_kind_of_model_with_each_effort(server, api, effort):
+    """Thinking in each of its forms, images beside texts and in results, what a model said going back to it."""
+    for model in MODELS[api]:
+        server.answer(*[FRAMES[api]([text("ok")])] * 2)
+        known = model.partition("/")[0]
+        fields = [{"messages": messages, "tools": TOOLS, "effort": effort} for messages in (SESSION, REASONING)]
+        if known == "openai":  # by its own variable, so that it stays OpenAI
+            env = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": f"{server.base_url}/v1"}
+            exchanges = ask_all(api, None, fields, model=model, env=env)
+        else:
+            exchanges = ask_all(None, server.base_url, fields, model=model)
+        assert all(exchange.content for exchange in exchanges)
+        for request in server.requests[-2:]:
+            body = request.json
+            for message in body.get("messages", ()):
+                for call in message.get("tool_calls", ()) if known == "gemini" else ():
+                    assert set(call) - {"id", "type", "function"} <= GEMINIS_OWN
+                    call.pop("extra_content", None)
+            request_type(api).validate_python(body)
+            thoughts = {"thinking", "reasoning", "reasoning_effort", "output_config"} & set(body)
+            if effort != "none":  # which some say by a field and others by none
+                assert bool(thoughts) == (effort is not None and model not in UNTHINKING), (model, body)
+
+
+def test_the_schemas_of_all_our_tools_are_what_the_clients_allow(server, api, tmp_path):
+    agent = Agent(load_settings(str(tmp_path), {"CLAW_HOME": str(tmp_path / "home")}))
+    tools = tuple(agent.tools.all_specs)
+    agent.close()
+    server.answer(FRAMES[api]([text("ok")]))
+    assert ask_all(api, server.base_url, [{"messages": HELLO, "tools": tools}])[0].content
+    body = server.requests[-1].json
+    assert len(body["tools"]) == len(tools) > 20
+    request_type(api).validate_python(body)
 
 
 def read_anthropic(base_url):
