@@ -136,6 +136,12 @@ def _blame(host: Host, rest: str) -> CommandOutput:
     return blame(host)
 
 
+def _replay(host: Host, rest: str) -> CommandOutput:
+    from claw_magics.replay import run_replay
+
+    return run_replay(host, rest)
+
+
 COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
@@ -235,6 +241,13 @@ COMMANDS: dict[str, Command] = {
             "blame",
             "For each cell who wrote it, the agent or a person, with turn, model and who approved.",
             _blame,
+        ),
+        Command(
+            "replay",
+            "replay [NOTEBOOK] [--accept-edited]",
+            "Run the saved notebook in a copy on its recorded answers, and compare what the tools give.",
+            _replay,
+            lambda host, words: () if "--accept-edited" in words else ("--accept-edited",),  # noqa: ARG005
         ),
         Command(
             "undo",

@@ -111,6 +111,12 @@ class NotebookRun:
     save: Callable[[], None] = lambda: None
     answers: Answers | None = None
     handles_signals: bool = True
+    _signals: _Signals | None = None
+
+    def interrupt(self) -> None:
+        """End the cell under way, and the run with it. Any thread."""
+        if self._signals is not None:
+            self._signals.raise_from_outside()
 
     def execute(self) -> RunEnd:
         """Run all cells. Raises nothing for what a cell or turn does."""
@@ -127,7 +133,7 @@ class NotebookRun:
     async def _execute_in(self, client: NotebookClient) -> RunEnd:
         from nbclient.exceptions import DeadKernelError
 
-        signals = _Signals(client)
+        signals = self._signals = _Signals(client)
         try:
             async with client.async_setup_kernel(env=dict(self.environment), cwd=str(self.workspace)):
                 if self.handles_signals:
@@ -161,6 +167,7 @@ class NotebookRun:
                 problem = f"{error.ename}: {_first_line(error.evalue)}"
             except CellTimeoutError:
                 problem = f"the cell took longer than {self.cell_seconds} s"
+                client.shutdown_kernel = "immediate"  # it would not listen
             except DeadKernelError:
                 problem, is_dead = "the kernel died", True
             record = last_record(cell)
@@ -259,6 +266,7 @@ class _Signals:
     def __init__(self, client: NotebookClient) -> None:
         self._client = client
         self.received: int = 0
+        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def install(self) -> None:
@@ -266,6 +274,10 @@ class _Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(RuntimeError, NotImplementedError, ValueError):  # no main thread, or no POSIX
                 loop.add_signal_handler(number, self._take, number)
+
+    def raise_from_outside(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the run is over
+            self._loop.call_soon_threadsafe(self._take, signal.SIGINT)
 
     def end(self, cell: int | None = None) -> RunEnd:
         is_terminated = self.received == signal.SIGTERM

@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from claw_kernel.headless.execution import Answers
     from claw_kernel.settings import Settings
 
-DROPPED = ("JPY_SESSION_NAME", "CLAW_REPLAY", "CLAW_POLICY", "CLAW_ACCEPT_EDITS", "CLAW_MAX_COST", "CLAW_MAX_TURNS")
+DROPPED = (
+    "JPY_SESSION_NAME",
+    "CLAW_NOTEBOOK",
+    "CLAW_REPLAY",
+    "CLAW_POLICY",
+    "CLAW_ACCEPT_EDITS",
+    "CLAW_MAX_COST",
+    "CLAW_MAX_TURNS",
+)
 """Variables of the environment that say something of another kernel."""
 
 
@@ -59,6 +67,13 @@ class Replay:
     workspace: str = ""
     """Where it ran."""
 
+    _run: NotebookRun | None = None
+
+    def interrupt(self) -> None:
+        """Stop it; ``execute`` then reports what there was. Any thread."""
+        if self._run is not None:
+            self._run.interrupt()
+
     def execute(self) -> Report:
         """Raises SessionError where the notebook holds no turns, SettingsError where the workspace cannot be copied."""
         notebook = open_notebook(self.path)
@@ -75,7 +90,7 @@ class Replay:
             self.workspace = str(workspace)
             self.executed = open_notebook(self.path)
             empty(self.executed)
-            run = NotebookRun(
+            run = self._run = NotebookRun(
                 self.executed,
                 workspace,
                 environment,
