@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
-from claw_kernel.messages import AnswerName
+from claw_kernel.messages import AnsweredBy, AnswerName
 from claw_kernel.session.record import write_value
 from claw_magics.frontend import Frontend
 
@@ -100,7 +100,7 @@ class Control:
         )
         return {"kernel_id": host.kernel_id, "pending": pending, "turns": host.drawn_turns()}
 
-    def _resolve(self, content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
+    def _resolve(self, content: Mapping[str, Any], connection: str) -> dict[str, Any]:
         request_id = _text(content, "request_id")
         answer = next((name for name in _ANSWERS if name == content.get("answer")), None)
         if answer is None:
@@ -108,13 +108,14 @@ class Control:
         message = _text(content, "message", "")[:_MESSAGE_LIMIT]
         selections = _selections(content)
         gate = self._host.gate
+        by: AnsweredBy = "stdin" if self._host.is_terminal(connection) else "extension"
         try:
-            is_accepted = gate is not None and gate.resolve(request_id, answer, "extension", message, selections)
+            is_accepted = gate is not None and gate.resolve(request_id, answer, by, message, selections)
         except ValueError as error:
             raise RequestError(str(error)) from None
         return {
             "is_accepted": is_accepted,
-            "answered_by": "extension" if is_accepted else self._host.answered_by(request_id),
+            "answered_by": by if is_accepted else self._host.answered_by(request_id),
         }
 
     def _interrupt(self, content: Mapping[str, Any], _connection: str) -> dict[str, Any]:

@@ -221,6 +221,12 @@ class Host:
         if (on_greeted := self._on_greeted) is not None:
             on_greeted()
 
+    def is_terminal(self, connection: str) -> bool:
+        """Whether the connection is that of a notebook run from a terminal, whose person answers there."""
+        with self._lock:
+            known = self._frontends.get(connection)
+        return known is not None and known.ui == "terminal"
+
     def drawn_turns(self) -> list[dict[str, Any]]:
         """The last turns of this kernel as they were drawn, oldest first."""
         with self._lock:

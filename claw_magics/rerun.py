@@ -27,6 +27,8 @@ _WHY = {
 def show_recorded(host: Host, options: CellOptions, body: str) -> TurnRecord | None:
     """Show the cell's recorded turn where it is not to be sent again; None where it is. Raises ClawUsageError where only the
     record is wanted and there is none."""
+    if host.agent.settings.replay is not None:
+        return None  # the words come from a record already, and the tools are to run
     host.recall(host.agent.settings.env)
     cell_id = frontend.cell_id_of(host.kernel)
     is_program = not cell_id and bool(host.agent.settings.env.get(NOTEBOOK_VARIABLE))

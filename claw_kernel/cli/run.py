@@ -145,6 +145,7 @@ def _run_live(options: Namespace, path: Path) -> int:
         environment = kernel_environment(os.environ, policy)
         environment |= {"CLAW_MAX_COST": str(budget.max_cost_usd)} if budget.max_cost_usd else {}
         environment |= {"CLAW_MAX_TURNS": str(budget.max_turns)} if budget.max_turns else {}
+        environment["CLAW_RERUN"] = "live"
         # The kernel recalls what the finished turns said from there; its tools leave that file alone.
         environment["JPY_SESSION_NAME"] = str(output.resolve())
         save()

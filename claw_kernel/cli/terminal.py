@@ -5,16 +5,29 @@ from __future__ import annotations
 import os
 import select
 import sys
+from typing import Protocol
 
-from claw_kernel.gate import Gate
-from claw_kernel.messages import ApprovalRequest, ApprovalRequested, ApprovalResolved, Event
+from claw_kernel.messages import AnsweredBy, AnswerName, ApprovalRequest, ApprovalRequested, ApprovalResolved, Event
 from claw_kernel.question import Dialog, open_dialog
+
+
+class Resolver(Protocol):
+    """Takes the answer: the gate of this process, or the way to that of a kernel."""
+
+    def resolve(
+        self,
+        request_id: str,
+        answer: AnswerName,
+        by: AnsweredBy,
+        message: str = "",
+        selections: tuple[tuple[str, ...], ...] = (),
+    ) -> bool: ...
 
 
 class Terminal:
     """Give it every batch of the turn's events, empty ones too: it looks at the keyboard then."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Resolver) -> None:
         self._gate = gate
         self._waiting: list[ApprovalRequest] = []
         self._typed = b""

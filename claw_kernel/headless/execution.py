@@ -6,10 +6,11 @@ import asyncio
 import atexit
 import contextlib
 import os
+import queue
 import re
 import signal
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -28,6 +29,8 @@ EndName: TypeAlias = Literal["done", "limit", "provider", "notebook", "interrupt
 """How a run ended: all cells ran · a limit was reached · a turn failed · a cell raised or the kernel died · by a signal."""
 PATIENCE_SECONDS = 15.0
 """How long an interrupted cell may take to end and to record what was done, before its kernel is stopped."""
+_LOOK_SECONDS = 0.1
+_REPLY_SECONDS = 4.0
 _PYTHON_PROMPT = re.compile(r"\s*%%claw(?:[ \t\r\n]|\Z)")
 _CLAW_OTHER = re.compile(r"\s*(?:[%!]|/[A-Za-z][\w-]*(?:[ \t][^\r\n]*)?\s*\Z|\Z)")
 
@@ -112,6 +115,7 @@ class NotebookRun:
     answers: Answers | None = None
     handles_signals: bool = True
     _signals: _Signals | None = None
+    _pending: list[dict[str, Any]] = field(default_factory=list)
 
     def interrupt(self) -> None:
         """End the cell under way, and the run with it. Any thread."""
@@ -159,10 +163,13 @@ class NotebookRun:
             if is_prompt(cell.source, self.kernel_name) and (limit := self.budget.exhausted()):
                 return RunEnd("limit", limit, index)
             await self._pass_on_budget(client)
+            if self.answers is not None and is_prompt(cell.source, self.kernel_name):
+                await _tell(client, {"op": "hello", "ui": "terminal", "header": None, "records": []})
             self.watch.cell_started(index, cell)
             problem, is_dead = "", False
             try:
-                await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
+                async with self._answering(client):
+                    await client.async_execute_cell(cell, index, execution_count=client.code_cells_executed + 1)
             except CellExecutionError as error:
                 problem = f"{error.ename}: {_first_line(error.evalue)}"
             except CellTimeoutError:
@@ -183,6 +190,32 @@ class NotebookRun:
                 return end
         client.set_widgets_metadata()
         return RunEnd("done")
+
+    @contextlib.asynccontextmanager
+    async def _answering(self, client: NotebookClient) -> AsyncIterator[None]:
+        """While a cell runs, the person at hand is asked what it waits for."""
+        if self.answers is None:
+            yield
+            return
+
+        async def look(answers: Answers) -> None:
+            while True:
+                await asyncio.sleep(_LOOK_SECONDS)
+                if (answer := answers.ask(self._pending)) is not None:
+                    await _tell(client, answer)
+
+        task = asyncio.ensure_future(look(self.answers))
+        try:
+            yield
+        finally:
+            task.cancel()
+            self._pending = []
+            self.answers.ask([])
+
+    def turn_drawn(self, index: int, document: Mapping[str, Any]) -> None:
+        """The client's side."""
+        self._pending = list((document.get("live") or {}).get("pending", ()))
+        self.watch.turn_drawn(index, document)
 
     async def _pass_on_budget(self, client: NotebookClient) -> None:
         """The kernel holds a turn to what is left."""
@@ -248,7 +281,7 @@ def _client(run: NotebookRun, sockets: str) -> NotebookClient:
             if msg["msg_type"] in ("display_data", "update_display_data"):
                 document = msg["content"]["data"].get(MIME_TYPE)
                 if isinstance(document, dict):
-                    run.watch.turn_drawn(cell_index, document)
+                    run.turn_drawn(cell_index, document)
             return super().process_message(msg, cell, cell_index)
 
     return Client(
@@ -297,6 +330,18 @@ class _Signals:
             await asyncio.sleep(PATIENCE_SECONDS)
         if self._client.km is not None:
             await _awaited(self._client.km.shutdown_kernel(now=True))
+
+
+async def _tell(client: NotebookClient, content: Mapping[str, Any]) -> None:
+    """A request of docs/protocol.md on the control channel; its reply is waited for, so that what follows finds it done."""
+    kc: Any = client.kc
+    message = kc.session.msg("claw_request", {"version": 1, **content})
+    kc.control_channel.send(message)
+    with contextlib.suppress(queue.Empty):
+        while (await _awaited(kc.control_channel.get_msg(timeout=_REPLY_SECONDS)))["parent_header"].get(
+            "msg_id"
+        ) != message["header"]["msg_id"]:
+            pass
 
 
 async def _awaited(value: Any) -> Any:

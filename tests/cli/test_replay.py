@@ -307,3 +307,45 @@ def test_mistakes_are_one_line(small):
         assert (done.returncode, said in done.stderr) == (code, True), (arguments, done.stderr)
         assert "Traceback" not in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_at_a_terminal_the_person_is_asked_and_answers(small):
+    pexpect = pytest.importorskip("pexpect")
+    command = small.command("replay", "nb.ipynb", "--allow", "Bash(cat:*)", "--allow", "Python")
+    child = pexpect.spawn(
+        command[0],
+        command[1:],
+        cwd=str(small.workspace),
+        env=small.environment | {"TERM": "dumb"},
+        timeout=90,
+        encoding="utf-8",
+    )
+    child.expect("made.txt")
+    child.expect(r"\] ")
+    child.sendline("y")
+    child.expect("2 turns, 3 tool calls: all same")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert not (small.workspace / "made.txt").exists()
+
+
+def test_in_the_notebook_the_report_is_shown(small):
+    """``%claw replay`` of the saved file, with the rules of the session it is asked in."""
+    (small.workspace / "asking.py").write_text(
+        "import nbformat\nfrom nbclient import NotebookClient\n"
+        "cells = ['%load_ext claw_magics\\n%claw permissions allow Bash(cat:*)', '%claw replay nb.ipynb']\n"
+        "nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])\n"
+        "NotebookClient(nb, timeout=80, kernel_name='python3').execute()\n"
+        "print(nb.cells[1].outputs[-1]['data']['text/plain'])"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "asking.py"],
+            cwd=small.workspace, env=small.environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    finally:
+        (small.workspace / "asking.py").unlink()
+    assert done.returncode == 0, done.stderr
+    assert "2 turns, 3 tool calls: 1 same, 2 refused" in done.stdout
+    assert "nobody can be asked" in done.stdout
