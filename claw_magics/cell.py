@@ -110,6 +110,8 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
     )
     approvals = Approvals(ip, agent.gate, ways, _prompt(host, ways), post, drawn.note_answer)
     view = TurnView(turn.record, host.kernel_id, agent.gate.core.redact)
+    if not host.frontend.has_extension:
+        view.replaced = lambda: host.session.replaced_by(turn.record)
     return turn, Reader(turn, view, _screen(host, drawn), approvals, host.namespace), ways
 
 

@@ -35,6 +35,7 @@ from claw_kernel.messages import (
     TurnRecord,
     TurnStarted,
 )
+from claw_kernel.session.notebook import REPLACED_KEY
 from claw_kernel.session.record import scrub, write_record, write_value
 
 OUTPUT_TAIL = 4_000
@@ -85,6 +86,8 @@ class TurnView:
     notices: list[str] = field(default_factory=list)
     waiting_for: str = ""
     """What a silent model is waited for: the newest passing notice."""
+    replaced: Callable[[], list[TurnRecord]] = list
+    """The turns that the cell showed before, where its output must keep them."""
     is_finished: bool = False
     step_bytes: int = 0
     """Size of the finished steps as JSON, which every drawing sends again."""
@@ -168,7 +171,10 @@ class TurnView:
     def document(self) -> dict[str, Any]:
         """The record so far with ``live``; the record alone once the turn is finished."""
         if self.is_finished:
-            return write_record(self.record, self.redact)
+            found = write_record(self.record, self.redact)
+            if replaced := self.replaced():
+                found[REPLACED_KEY] = [write_record(record, self.redact) for record in replaced]
+            return found
         if self._base is None:
             self._base = write_record(self.record, self.redact)
         found = {key: value for key, value in self._base.items() if key != "stop_reason"}

@@ -334,6 +334,7 @@ class Agent:
 
     async def _run_alone(self, turn: Turn, ways: frozenset[str], limits: Limits) -> TurnRecord:
         turn.update(self.session.begin(turn.record))
+        self.session.note_facts(self._system, self.gate.core.policy())
         self.gate.core.begin_turn(turn.record.session_id, turn.record.turn_id)
         try:
             replayed = self.settings.replay

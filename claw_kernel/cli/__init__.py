@@ -18,7 +18,7 @@ COMMANDS = {
     "sandbox": "run a command in the sandbox, or say what of it this machine gives (run, check)",
     "blame": "say who wrote each cell of a notebook: the agent, a person, or both",
     "export": "write a session as a plain notebook that is proven to run, or as a transcript",
-    "session": "sign, check and clean the session in a notebook (sign, scrub, verify)",
+    "session": "check, sign and clean the session in a notebook (check, sign, scrub, verify)",
     "tools": "list the tools, or run calls from a program",
     "version": "print the version",
     "help": "show this page, or that of a command",

@@ -9,9 +9,12 @@ from collections.abc import Callable
 
 from claw_kernel.cli import DONE, FAILED, UsageError, nearest
 from claw_kernel.cli.arguments import Parser
+from claw_kernel.errors import SessionError
 
 UNSIGNED, UNKNOWN_KEY = 4, 5
 """Exit codes of ``verify``: a turn that nobody signed · one signed with a key that is not known here."""
+NO_SESSION, NEWER = 6, 7
+"""Exit codes of ``check``: the notebook holds no session · a newer version of Claw wrote it."""
 
 
 def run(arguments: list[str]) -> int:
@@ -145,6 +148,43 @@ def _lines(path: str) -> list[str]:
     return [line for line in text.splitlines() if line]
 
 
+def _check(arguments: list[str]) -> int:
+    from dataclasses import asdict
+
+    from claw_kernel.session.check import check_session
+    from claw_kernel.session.notebook import read_notebook
+
+    parser = Parser(
+        "session check",
+        "Say whether the session that a notebook holds is whole: records, their order, calls and their results, both carriers.",
+        "Exit codes: 0 whole, 1 damaged, 2 no notebook, 6 it holds no session, 7 written by a newer Claw.",
+    )
+    parser.add_argument("notebook", metavar="NOTEBOOK")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.read(arguments)
+    try:
+        documents, header = read_notebook(options.notebook)
+    except SessionError as error:
+        raise UsageError(str(error)) from None
+    found = check_session(documents, header)
+    if options.json:
+        problems = [{**asdict(problem), "is_harmless": problem.is_harmless} for problem in found.problems]
+        summary = {"is_whole": found.is_whole, "turns": found.turns, "formats": found.formats, "problems": problems}
+        print(json.dumps(summary, indent=1))
+    else:
+        for problem in found.problems:
+            print(f"{problem.kind}: {problem.turn_id or 'session'}: {problem.message}")
+        count = len(found.turns)
+        print(
+            f"{options.notebook}: {count} {'turn' if count == 1 else 'turns'}, {'whole' if found.is_whole else 'damaged'}."
+        )
+    if any(problem.kind == "format" for problem in found.problems):
+        return NEWER
+    if not found.is_whole:
+        return FAILED
+    return DONE if found.turns or header else NO_SESSION
+
+
 def _key_text(path: str) -> str:
     from pathlib import Path
 
@@ -161,6 +201,7 @@ def _public_line(private_key: str) -> str:
 
 
 WORDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "check": ("say whether the session it holds is whole", _check),
     "sign": ("vouch for a notebook's turns with your key", _sign),
     "scrub": ("take secrets out of a notebook, or only look for them (--check)", _scrub),
     "verify": ("say who signed its turns, and whether they were changed since", _verify),

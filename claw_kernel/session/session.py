@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,9 @@ from claw_kernel.session.upgrade import upgraded
 def now() -> str:
     """The present in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+FACTS = ("instructions_hash", "policy_hash")
 
 
 class Session:
@@ -135,6 +139,11 @@ class Session:
                 if not replaced.steps and index == len(records) - 1:
                     self._tree.remove(replaced.turn_id)  # nothing was said in it
             return replace(record, parent_id=before[-1].turn_id if before else "")
+
+    def note_facts(self, instructions: str, policy: str) -> None:
+        """What the turn that begins is asked with; the header holds the hashes."""
+        with self._lock:
+            self.facts = {"instructions_hash": _sha256(instructions), "policy_hash": _sha256(policy)}
 
     def add(self, record: TurnRecord) -> None:
         """Add a finished turn, which is then the end of the path. One that did not pass ``begin`` does so here."""
@@ -248,6 +257,8 @@ class Session:
         header = header or {}
         if isinstance(permissions := header.get("permissions"), dict) and not self.permissions:
             self.permissions = permissions
+        if not self.facts:
+            self.facts = {name: header[name] for name in FACTS if isinstance(header.get(name), str)}
         if isinstance(signatures := header.get("signatures"), list) and not self.signatures:
             self.signatures = signatures
         found, warnings = read_records(documents)
@@ -399,6 +410,10 @@ def read_records(documents: Iterable[Any]) -> tuple[dict[str, TurnRecord], list[
         if known is None or _weight(record) > _weight(known):
             found[record.turn_id] = record
     return found, warnings
+
+
+def _sha256(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _ids(value: Any) -> list[str]:

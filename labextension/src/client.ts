@@ -3,7 +3,7 @@ import type { Kernel, KernelMessage } from '@jupyterlab/services';
 import { UUID } from '@lumino/coreutils';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import { collectRecords, hasTraces, headerOf } from './notebook';
+import { collectRecords, hasTraces, headerOf, outlineOf } from './notebook';
 import {
   type AnswerName,
   COMM_TARGET,
@@ -125,6 +125,33 @@ export class KernelClient {
     });
   }
 
+  /** Cells were started in one moment, and their code is on its way: the kernel hears of it before it can begin them all. */
+  cellsStarted(cellIds: string[]): void {
+    cellIds.forEach(id => this.runs.set(id, cellIds.length > 1));
+    this.report();
+  }
+
+  cellEnded(cellId: string): void {
+    this.runs.delete(cellId);
+  }
+
+  /** Tell the kernel what the notebook shows now. */
+  report(): void {
+    if (this.state === 'live') {
+      this.request('notebook', this.outline()).catch(() => undefined); // a kernel of an older version
+    }
+  }
+
+  /** Ask for what the kernel drew, so that what is missing here can be put back. */
+  async rejoin(): Promise<void> {
+    const reply = await this.request('sync');
+    this._rejoined.emit({ kernel_id: this.kernelId, turns: drawnTurns(reply) });
+  }
+
+  private outline(): JSONRecord {
+    return { cells: outlineOf(this.context.model), runs: Object.fromEntries(this.runs) };
+  }
+
   async resolve(requestId: string, answer: AnswerName, message: string, selections: string[][]): Promise<ResolveReply> {
     const reply = await this.request('resolve', {
       request_id: requestId,
@@ -192,7 +219,8 @@ export class KernelClient {
           ...this.frontEnd,
           path: this.context.localPath,
           header: headerOf(this.context.model),
-          records: collectRecords(this.context.model)
+          records: collectRecords(this.context.model),
+          ...this.outline()
         });
         if (greeting !== this.greetings) {
           return;
@@ -250,6 +278,8 @@ export class KernelClient {
     }
   }
 
+  /** Of cells that were started and have not ended: whether others were started in the same moment. */
+  private readonly runs = new Map<string, boolean>();
   private kernel: Kernel.IKernelConnection | null = null;
   private greetings = 0;
   private _state: ClientState = 'connecting';
@@ -286,6 +316,11 @@ export class KernelClients {
       this._changed.emit(undefined);
     });
     start(client);
+  }
+
+  /** The client of the notebook with this model. */
+  ofModel(model: unknown): KernelClient | null {
+    return [...this.byContext].find(([context]) => context.model === model)?.[1] ?? null;
   }
 
   get(context: NotebookContext): KernelClient | null {

@@ -8,6 +8,7 @@ import { TURN_MIME } from './protocol';
 import { TurnRenderer } from './renderer';
 import { Restore, watchRunningCells } from './restore';
 import { Storage } from './storage';
+import { Outline, watchStarts } from './outline';
 
 const INTERRUPT_TURN = 'claw:interrupt-turn';
 
@@ -39,9 +40,12 @@ const turns: JupyterFrontEndPlugin<void> = {
     );
 
     const runningCells = watchRunningCells();
+    watchStarts(clients);
     const open = (panel: NonNullable<typeof tracker.currentWidget>): void =>
       clients.open(panel.context, client => {
-        new Restore(client, new Storage(client), runningCells);
+        const storage = new Storage(client);
+        new Restore(client, storage, runningCells);
+        new Outline(client, storage, runningCells);
       });
     tracker.widgetAdded.connect((_, panel) => open(panel));
     tracker.forEach(open);

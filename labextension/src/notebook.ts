@@ -35,17 +35,43 @@ export function drawnRecords(cell: ICellModel): { index: number; record: TurnRec
 /** All records of the notebook, one per turn: the one with more steps, then the finished one. */
 export function collectRecords(model: INotebookModel): TurnRecord[] {
   const records = new Map<string, TurnRecord>();
+  const take = (record: TurnRecord): void => {
+    const known = records.get(record.turn_id);
+    if (!known || isFuller(record, known)) {
+      records.set(record.turn_id, record);
+    }
+  };
   for (const cell of model.cells) {
     const stored = storedRecord(cell);
     const drawn = drawnRecords(cell).map(({ record }) => record);
-    for (const record of stored ? [stored, ...drawn] : drawn) {
-      const known = records.get(record.turn_id);
-      if (!known || isFuller(record, known)) {
-        records.set(record.turn_id, record);
-      }
-    }
+    (stored ? [stored, ...drawn] : drawn).forEach(take);
+    drawn.flatMap(replacedBy).forEach(take);
   }
-  return [...records.values()].map(withoutLive);
+  branchesOf(model).forEach(take);
+  return [...records.values()].map(asStored);
+}
+
+/** The records that no cell shows any more, because their cells ran again. */
+export function branchesOf(model: INotebookModel): TurnRecord[] {
+  const header = headerOf(model);
+  return isObject(header) && Array.isArray(header.branches) ? header.branches.filter(isRecord) : [];
+}
+
+/** The turns that the cell of a drawn record showed before, kept in its output where no extension was at work. */
+export function replacedBy(record: TurnRecord): TurnRecord[] {
+  return (record.replaced ?? []).filter(isRecord);
+}
+
+/** The ids of the turns in a cell's metadata and outputs. */
+export function shownTurns(cell: ICellModel): string[] {
+  const stored = storedRecord(cell);
+  const ids = drawnRecords(cell).map(({ record }) => record.turn_id);
+  return [...new Set(stored ? [stored.turn_id, ...ids] : ids)];
+}
+
+/** Each cell's id with the turns it shows, in order. */
+export function outlineOf(model: INotebookModel): [string, string[]][] {
+  return [...model.cells].map(cell => [cell.id, shownTurns(cell)]);
 }
 
 /** Whether anything in the notebook says that Claw was or will be at work in it. */
@@ -85,8 +111,9 @@ export function findCell(model: INotebookModel, cellId: string, turnId: string):
   return shows;
 }
 
-export function withoutLive(record: TurnRecord): TurnRecord {
-  const { live, ...rest } = record;
+/** The record without what only a drawing has. */
+export function asStored(record: TurnRecord): TurnRecord {
+  const { live, replaced, ...rest } = record;
   return rest;
 }
 

@@ -150,6 +150,8 @@ export interface TurnRecord {
   usage?: Usage;
   cost_usd?: number | null;
   live?: Live;
+  /** In an output that was drawn where no extension was at work: the turns its cell showed before. */
+  replaced?: unknown[];
 }
 
 /** A turn as the kernel remembers it: the bundle it drew last. */

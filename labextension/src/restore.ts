@@ -28,7 +28,8 @@ export class Restore {
       const latest = this.latest.get(displayId);
       const record = recordOf(turn.bundle);
       const cell = findCell(this.client.context.model, turn.cell_id ?? '', turn.turn_id);
-      if (this.drawnByLab.has(displayId) || !record || !cell || this.runningCells.has(cell.id)) {
+      const isLabs = this.drawnByLab.has(displayId) && !(record && isFinished(record));
+      if (isLabs || !record || !cell || this.runningCells.has(cell.id)) {
         continue;
       }
       const isOvertaken = latest !== undefined && !isFinished(record);

@@ -1,15 +1,26 @@
 import { JSONExt, type JSONObject, type PartialJSONValue } from '@lumino/coreutils';
+import { type ISignal, Signal } from '@lumino/signaling';
 
 import type { KernelClient } from './client';
-import { drawnRecords, findCell, headerOf } from './notebook';
+import {
+  asStored,
+  branchesOf,
+  drawnRecords,
+  findCell,
+  headerOf,
+  replacedBy,
+  shownTurns,
+  storedRecord
+} from './notebook';
 import { isFinished, isObject, METADATA_KEY, recordOf, type TurnRecord } from './protocol';
 
 const SHOW_ATTEMPTS = 20;
 const SHOW_PAUSE_MILLISECONDS = 50;
 
 /**
- * Writes finished records into the notebook: `cell.metadata.claw` and, from the kernel, the header `metadata.claw`. It
- * never saves the document, and what is equal already is not written again.
+ * Writes finished records into the notebook: `cell.metadata.claw` and, from the kernel, the header `metadata.claw`, which
+ * also keeps the turns that their cells no longer show. It never saves the document, and what is equal already is not
+ * written again.
  */
 export class Storage {
   constructor(private readonly client: KernelClient) {
@@ -19,6 +30,21 @@ export class Storage {
         void this.store(record);
       }
     });
+    client.context.saveState.connect((_, state) => {
+      if (state === 'started') {
+        this.addHeard();
+      }
+    });
+  }
+
+  /** The document holds a turn it did not hold before. */
+  get stored(): ISignal<this, TurnRecord> {
+    return this._stored;
+  }
+
+  /** A finished turn is nowhere to be seen in this page's document, though its cell is there. */
+  get missed(): ISignal<this, TurnRecord> {
+    return this._missed;
   }
 
   async store(record: TurnRecord): Promise<void> {
@@ -31,23 +57,60 @@ export class Storage {
       if (this.client.context.isDisposed) {
         return;
       }
-      if (this.write(record, header)) {
+      if (this.isShown(record)) {
+        this.write(record, header);
         return;
       }
       await new Promise(resolve => window.setTimeout(resolve, SHOW_PAUSE_MILLISECONDS));
     }
+    this.heard.set(record.turn_id, { record, header });
+    this._missed.emit(record);
   }
 
-  /** False where the document does not show the finished turn (yet). */
-  private write(record: TurnRecord, header: unknown): boolean {
-    const model = this.client.context.model;
-    const cell = findCell(model, record.cell_id ?? '', record.turn_id);
-    if (
-      !cell ||
-      !drawnRecords(cell).some(drawn => drawn.record.turn_id === record.turn_id && isFinished(drawn.record))
-    ) {
-      return false;
+  private isShown(record: TurnRecord): boolean {
+    const cell = findCell(this.client.context.model, record.cell_id ?? '', record.turn_id);
+    return (
+      cell !== null &&
+      drawnRecords(cell).some(drawn => drawn.record.turn_id === record.turn_id && isFinished(drawn.record))
+    );
+  }
+
+  /**
+   * Turns that another page ran are added when this page is saved, so that its file has them too. Not before: a page
+   * that nobody touched must not ask to be saved.
+   */
+  private addHeard(): void {
+    for (const { record, header } of this.heard.values()) {
+      const cell = findCell(this.client.context.model, record.cell_id ?? '', record.turn_id);
+      const stored = cell && storedRecord(cell);
+      if (cell && (!stored || (stored.started_at ?? '') < (record.started_at ?? ''))) {
+        this.write(record, header);
+      }
     }
+    this.heard.clear();
+  }
+
+  private write(drawn: TurnRecord, fromKernel: unknown): void {
+    const model = this.client.context.model;
+    const cell = findCell(model, drawn.cell_id ?? '', drawn.turn_id);
+    if (!cell) {
+      return;
+    }
+    const record = asStored(drawn);
+    const displaced = storedRecord(cell);
+    const kept = new Map(branchesOf(model).map(known => [known.turn_id, known]));
+    const replaced = drawnRecords(cell).flatMap(shown => replacedBy(shown.record));
+    for (const known of displaced ? [...replaced, displaced] : replaced) {
+      kept.set(known.turn_id, asStored(known));
+    }
+    kept.delete(record.turn_id);
+    for (const other of model.cells) {
+      if (other !== cell) {
+        shownTurns(other).forEach(id => kept.delete(id));
+      }
+    }
+    const base = isObject(fromKernel) ? fromKernel : (headerOf(model) as JSONObject | null);
+    const header = isObject(base) && kept.size > 0 ? { ...base, branches: [...kept.values()] } : base;
     const isNewRecord = !isEqual(cell.sharedModel.getMetadata(METADATA_KEY), record);
     const isNewHeader = isObject(header) && !isEqual(headerOf(model), header);
     if (isNewRecord || isNewHeader) {
@@ -61,8 +124,13 @@ export class Storage {
         }
       }, false);
     }
-    return true;
+    this._stored.emit(record);
   }
+
+  /** Finished turns that this page's document does not show. */
+  private readonly heard = new Map<string, { record: TurnRecord; header: unknown }>();
+  private readonly _stored = new Signal<this, TurnRecord>(this);
+  private readonly _missed = new Signal<this, TurnRecord>(this);
 }
 
 function isEqual(stored: unknown, value: unknown): boolean {
