@@ -39,7 +39,7 @@ help:
 	@echo '  make build   build the wheel into dist/'
 	@echo '  make test    all tests: Rust, Python, notebooks, JupyterLab in headless Chromium'
 	@echo '  make check   formatters, linters and type checkers'
-	@echo '  make tables  write what is generated from the tools: docs/tools.md and the snapshots of their schemas'
+	@echo '  make tables  write what is generated: tables of tools, attacks and carriers, snapshots, the schema of records'
 	@echo '  make bench   the benchmarks'
 	@echo '  make clean   remove .venv and everything that was built'
 
@@ -120,6 +120,8 @@ check: $(STAMPS)/installed $(STAMPS)/tools
 tables: $(STAMPS)/installed
 	@$(PYTHON) tests/core/tool_snapshots.py
 	@$(PYTHON) -m tests.attacks.tables
+	@$(PYTHON) -m claw_kernel.session.schema
+	@$(PYTHON) -m tests.carriers.tools
 
 bench: $(STAMPS)/installed $(STAMPS)/tools
 	@$(PYTHON) benchmarks/run.py

@@ -28,8 +28,11 @@ export class Restore {
       const latest = this.latest.get(displayId);
       const record = recordOf(turn.bundle);
       const cell = findCell(this.client.context.model, turn.cell_id ?? '', turn.turn_id);
-      const isLabs = this.drawnByLab.has(displayId) && !(record && isFinished(record));
-      if (isLabs || !record || !cell || this.runningCells.has(cell.id)) {
+      if (!record || !cell) {
+        continue;
+      }
+      // What runs is JupyterLab's to draw; what ended may have gone to a cell that was moved or reloaded meanwhile.
+      if (!isFinished(record) && (this.drawnByLab.has(displayId) || this.runningCells.has(cell.id))) {
         continue;
       }
       const isOvertaken = latest !== undefined && !isFinished(record);
