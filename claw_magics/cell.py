@@ -18,6 +18,7 @@ from claw_magics.options import USAGE, CellOptions, parse_options
 from claw_magics.prompt import expand_prompt, read_policy
 from claw_magics.pump import can_pump, comms_open
 from claw_magics.reader import Reader
+from claw_magics.recovery import journal_of, lost_notices
 from claw_magics.rerun import show_recorded
 from claw_magics.screen import CellScreen, ConsoleScreen, Screen
 from claw_magics.stdin import KernelPrompt, Prompt, TerminalPrompt
@@ -100,8 +101,9 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
         model=options.model,
         max_turns=options.max_turns,
         max_cost_usd=options.max_cost_usd,
-        notices=(*expanded.problems, *host.take_warnings(), *branch_notices(host)),
+        notices=(*expanded.problems, *host.take_warnings(), *branch_notices(host), *lost_notices(host)),
         schema=read_schema(options.schema, agent.settings.cwd) if options.schema else None,
+        observe=journal_of(host),
     )
     host.last_turn_id = turn.turn_id
     drawn = host.remember(turn, frontend.cell_id_of(host.kernel))

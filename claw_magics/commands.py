@@ -217,8 +217,9 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "history",
-            "history\nhistory use TURN\nhistory use notebook",
-            "Draw the conversation with its branches; go on with another branch, or in the order of the cells.",
+            "history\nhistory use TURN\nhistory use notebook\nhistory recover",
+            "Draw the conversation with its branches; go on with another branch, or in the order of the cells; take back what a killed "
+            "kernel left.",
             history,
             complete_history,
         ),

@@ -40,6 +40,7 @@ class Control:
             "interrupt": self._interrupt,
             "header": self._header,
             "notebook": self._notebook,
+            "saved": self._saved,
         }
 
     def install(self, kernel: Any) -> bool:
@@ -125,6 +126,15 @@ class Control:
         if turn is not None and is_running:
             turn.cancel()
         return {"is_running": is_running}
+
+    def _saved(self, content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
+        from claw_magics.recovery import forget
+
+        turn_ids = content.get("turns", [])
+        if not isinstance(turn_ids, list) or not all(isinstance(turn_id, str) for turn_id in turn_ids):
+            raise RequestError("turns is a list of texts")
+        forget(self._host, turn_ids)
+        return {}
 
     def _notebook(self, content: Mapping[str, Any], connection: str) -> dict[str, Any]:
         self._host.outlines.take(connection, *_outline(content))

@@ -19,8 +19,13 @@ def history(host: Host, rest: str) -> CommandOutput:
     words = rest.split()
     if not words:
         return _show(host)
+    if words == ["recover"]:
+        from claw_magics.recovery import recover
+
+        check_idle(host, "changed")
+        return recover(host)
     if words[0] != "use":
-        raise UsageError(unknown("word", words[0], ("use",), "see %claw help history."))
+        raise UsageError(unknown("word", words[0], ("use", "recover"), "see %claw help history."))
     if len(words) != 2:
         raise UsageError("%claw history use needs the number of a turn, or the word notebook.")
     return _use_notebook(host) if words[1] == "notebook" else _use(host, words[1])
@@ -28,7 +33,7 @@ def history(host: Host, rest: str) -> CommandOutput:
 
 def complete_history(host: Host, words: Sequence[str]) -> Sequence[str]:
     if not words:
-        return ("use",)
+        return ("use", "recover")
     numbers = [str(number) for number in range(1, len(host.session.turns) + 1)]
     return ["notebook", *numbers] if list(words) == ["use"] else ()
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from claw_kernel.gate import Gate
     from claw_kernel.messages import AnsweredBy
     from claw_kernel.session import Session
+    from claw_kernel.session.journal import Lost
     from claw_magics.completion import Completion
     from claw_magics.control import Control
     from claw_magics.namespace import LiveNamespace
@@ -91,6 +92,8 @@ class Host:
         self._outlines: Outlines | None = None
         self.last_turn_id = ""
         """The newest turn that this kernel ran or showed from its record."""
+        self.lost: list[Lost] | None = None
+        """Turns that a killed kernel left of this notebook; None: not looked for yet."""
         self.told_order: tuple[str, ...] = ()
         """The order of cells that a person was told of last."""
         self._comm: Any = None

@@ -262,11 +262,12 @@ class Agent:
         max_cost_usd: float | None = None,
         notices: Iterable[str] = (),
         schema: Mapping[str, Any] | None = None,
+        observe: Callable[[Event], None] | None = None,
     ) -> Turn:
         """Begin a turn and return at once. ``content``: what is sent (default: the prompt as text). ``ways``: who can answer
         an approval now: any of ``extension``, ``widget``, ``stdin``; empty: nobody can, and what the policy would ask is denied.
         ``max_turns`` limits model requests. ``schema``: the turn's result is to be a value that fits this JSON schema
-        (``Turn.result``). Raises SettingsError for a schema that is none, and nothing for a provider's fault: that ends the
+        (``Turn.result``). ``observe`` sees each event (``Turn.observe``). Raises SettingsError for a schema that is none, and nothing for a provider's fault: that ends the
         turn with an error."""
         settings = self.settings
         observer, missing = _telemetry(settings, self.gate.core.redact)
@@ -289,8 +290,8 @@ class Agent:
         )
         limits = settings.limits(max_turns=max_turns, max_cost_usd=max_cost_usd)
         turn = Turn(record, output)
-        if observer is not None:
-            turn.observe(observer)
+        for one in filter(None, (observer, observe)):
+            turn.observe(one)
         loop = engine_loop()
 
         def begin() -> None:

@@ -30,7 +30,7 @@ class Turn:
         self._notify: Callable[[], None] | None = None
         self._is_finished = False
         self._on_cancel: Callable[[], None] | None = None
-        self._observe: Callable[[Event], None] | None = None
+        self._observers: list[Callable[[Event], None]] = []
 
     @property
     def record(self) -> TurnRecord:
@@ -100,8 +100,8 @@ class Turn:
 
     def emit(self, event: Event) -> None:
         """Add an event; any thread."""
-        if self._observe is not None:
-            self._observe(event)
+        for observe in self._observers:
+            observe(event)
         with self._lock:
             self._events.append(event)
             if isinstance(event, TurnFinished):
@@ -119,7 +119,7 @@ class Turn:
 
     def observe(self, observe: Callable[[Event], None]) -> None:
         """``observe`` sees each event before the reader does, in the thread it comes from. Set before the turn begins."""
-        self._observe = observe
+        self._observers.append(observe)
 
     def when_cancelled(self, callback: Callable[[], None]) -> None:
         """``callback`` is called by ``cancel``, in the canceller's thread."""

@@ -90,6 +90,7 @@ class Journal:
             return
         if is_last:
             self._file = None
+            _unlock(file)
 
         def flush() -> None:
             with contextlib.suppress(OSError):
@@ -133,7 +134,7 @@ def forget_saved(state_dir: str, turn_ids: Iterable[str]) -> None:
     folder = Path(state_dir) / FOLDER
     for turn_id in turn_ids:
         path = folder / f"{turn_id}.jsonl"
-        if path.parent == folder and not _is_written(path):
+        if path.parent == folder and path.name.startswith("t_") and not _is_written(path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -213,6 +214,13 @@ def _lock(file: int) -> None:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _unlock(file: int) -> None:
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _is_written(path: Path) -> bool:

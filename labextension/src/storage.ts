@@ -33,6 +33,10 @@ export class Storage {
     client.context.saveState.connect((_, state) => {
       if (state === 'started') {
         this.addHeard();
+        this.saving = [...this.unsaved];
+      } else if (state === 'completed' && this.saving.length > 0) {
+        this.saving.forEach(id => this.unsaved.delete(id));
+        client.request('saved', { turns: this.saving.splice(0) }).catch(() => undefined);
       }
     });
   }
@@ -124,11 +128,14 @@ export class Storage {
         }
       }, false);
     }
+    this.unsaved.add(record.turn_id);
     this._stored.emit(record);
   }
 
   /** Finished turns that this page's document does not show. */
   private readonly heard = new Map<string, { record: TurnRecord; header: unknown }>();
+  private readonly unsaved = new Set<string>();
+  private saving: string[] = [];
   private readonly _stored = new Signal<this, TurnRecord>(this);
   private readonly _missed = new Signal<this, TurnRecord>(this);
 }
