@@ -331,6 +331,6 @@ def _count(value: Any) -> int:
 def _is_complete(arguments: str) -> bool:
     try:
         json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

@@ -324,7 +324,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     for value, unit in ((headers.get("retry-after-ms", ""), 0.001), (text, 1.0)):
         try:
             seconds = float(value) * unit
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isfinite(seconds):
             return max(seconds, 0.0)
@@ -337,7 +337,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 def _read_json(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -22,15 +22,19 @@ from claw_kernel.errors import (
     StreamError,
 )
 from claw_kernel.messages import (
+    ContentBlock,
+    Message,
     MessageFinished,
     ModelRequest,
     ProviderEvent,
     ProviderNotice,
     StreamRestarted,
+    TextBlock,
     ThinkingBlock,
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
+from claw_kernel.providers._leaked import take_leaked_calls
 from claw_kernel.providers._sse import SseParser
 from claw_kernel.providers._wire import Decoder, KeptMessages, WireFormat, without_images
 from claw_kernel.providers.settings import ProviderSettings
@@ -43,6 +47,10 @@ _AFTER_WHOLE_SECONDS = 3.0
 _AFTER_END_SECONDS = 0.02
 """How long the end of the response is waited for after the end mark, so that the connection can be used again."""
 _LONGEST_ERROR_BYTES = 64 * 1024
+_BYTES_PER_TOKEN = 4
+"""Of English and code; other text has more tokens, so a request that is too long by this is too long."""
+_LEAST_CUT_TOKENS = 2_048
+"""The smallest window a server was ever seen to load a model with unless it was told to."""
 _GZIP_BEGINS = b"\x1f\x8b"
 """No text begins so: some gateways compress without saying it (RFC 1952)."""
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -56,7 +64,9 @@ class HttpProvider:
         self.name = server.name
         self._server = server
         self._wire = wire
+        self._settings = settings
         self._env, self._ca_file = settings.env, settings.ca_file
+        self._windows: dict[str, int | None] = {}
         self._timeouts = settings.timeouts
         self._retries = settings.retries
         self._blind = KeptMessages(without_images)
@@ -86,11 +96,15 @@ class HttpProvider:
             try:
                 async with aclosing(self._attempt(request, body)) as events:
                     async for event in events:
+                        if isinstance(event, MessageFinished):
+                            event = self._mended(event, request)  # noqa: PLW2901
                         if isinstance(event, MessageFinished) and _is_empty(event):
                             if not has_been_empty and attempt < self._retries.limit:
                                 has_been_empty = True
                                 raise StreamError(f"{self.name} answered with nothing.", "Try again.")
                             yield ProviderNotice(f"{self.name} answered with nothing")
+                        if isinstance(event, MessageFinished) and (cut := await self._cut_notice(request.model, body)):
+                            yield cut
                         has_deltas = True
                         yield event
                 return
@@ -127,6 +141,35 @@ class HttpProvider:
         if card.has_images is False:
             request = replace(request, messages=self._blind(request.messages))
         return request
+
+    def _mended(self, finished: MessageFinished, request: ModelRequest) -> MessageFinished:
+        """With calls that the server left in the text taken out of it, and without halves of characters."""
+        content = tuple([_whole(block) for block in finished.message.content])
+        if finished.incomplete or not content or not isinstance(content[-1], TextBlock):
+            return replace(finished, message=Message("assistant", content))
+        last = content[-1]
+        text, calls = take_leaked_calls(last.text, {tool.name for tool in request.tools})
+        if not calls:
+            return replace(finished, message=Message("assistant", content))
+        before = (*content[:-1], replace(last, text=text)) if text else content[:-1]
+        return replace(finished, message=Message("assistant", (*before, *calls)), stop="tool_use")
+
+    async def _cut_notice(self, model: str, body: bytes) -> ProviderNotice | None:
+        """Said where a server that drops what does not fit must have dropped something: its answer rests on a part."""
+        tokens = len(body) // _BYTES_PER_TOKEN
+        if not self._server.known.dialect.cuts_silently or tokens < _LEAST_CUT_TOKENS or b'"image_url"' in body:
+            return None
+        if model not in self._windows:
+            from claw_kernel.providers.local import ask_context_window
+
+            self._windows[model] = await ask_context_window(f"{self.name}/{model}", self._settings, is_loaded=True)
+        window = self._windows[model]
+        if window is None or tokens <= window:
+            return None
+        return ProviderNotice(
+            f"{self.name} has {model} loaded with a window of {window} tokens and dropped what did not fit of this conversation; "
+            f"start it with OLLAMA_CONTEXT_LENGTH={max(32_768, 2 * window)}"
+        )
 
     def _wait_seconds(self, error: ProviderError, attempt: int) -> float:
         retries = self._retries
@@ -289,7 +332,7 @@ class HttpProvider:
         try:
             # All frames of a read are one parse.
             values = json.loads(b"[%s]" % b",".join([data for _, data in frames]))
-        except ValueError:
+        except (ValueError, RecursionError):
             values = None
         if values is None or len(values) != len(frames):
             values = [_read_frame(data, self.name) for _, data in frames if data.strip() and data != b"[DONE]"]
@@ -298,6 +341,17 @@ class HttpProvider:
         if is_last:
             decoder.end()
         return events
+
+
+def _whole(block: ContentBlock) -> ContentBlock:
+    """Where servers cut a character of two UTF-16 units between two frames the halves are joined; a lone half is no character."""
+    if not isinstance(block, TextBlock | ThinkingBlock) or block.text.isascii():
+        return block
+    try:
+        block.text.encode()
+    except UnicodeEncodeError:
+        return replace(block, text=block.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return block
 
 
 def _is_empty(finished: MessageFinished) -> bool:
@@ -309,7 +363,7 @@ def _is_empty(finished: MessageFinished) -> bool:
 def _read_frame(data: bytes, name: str) -> Any:
     try:
         return json.loads(data.decode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProtocolError(
             f"{name} sent an event that is no JSON: {data[:60].decode('utf-8', 'replace')!r}.",
             "Check the base URL and the API, or try again.",

@@ -146,7 +146,7 @@ def read_tool_call(call_id: str, name: str, arguments: str) -> ToolCall:
         return ToolCall(call_id, name, {})
     try:
         value = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict):
         return ToolCall(call_id, name, value)

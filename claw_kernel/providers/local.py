@@ -52,9 +52,9 @@ async def list_models(base_url: str, key: str = "") -> list[str]:
     return []
 
 
-async def ask_context_window(model: str, settings: ProviderSettings) -> int | None:
+async def ask_context_window(model: str, settings: ProviderSettings, *, is_loaded: bool = False) -> int | None:
     """How many tokens the server takes that ``provider/model`` is served by; None for a hosted one, and where none answers in
-    time or says it. Takes at most ``PROBE_SECONDS`` and raises nothing."""
+    time or says it. ``is_loaded``: only what it said first is asked, which knows of models that are at work. Takes at most ``PROBE_SECONDS`` and raises nothing."""
     from claw_kernel.errors import ClawError
     from claw_kernel.providers import find_server
 
@@ -69,7 +69,7 @@ async def ask_context_window(model: str, settings: ProviderSettings) -> int | No
     places = _PLACES.get(server.name, (f"{parts.path.rstrip('/')}/models", "/props"))
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            for place in places:
+            for place in places[:1] if is_loaded else places:
                 path = place if server.name not in _PLACES else root + place
                 content = json.dumps({"model": name}) if place == "/api/show" else ""
                 try:

@@ -204,7 +204,7 @@ def read_details(signature: str) -> list[Any]:
         return []
     try:
         details = json.loads(signature)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return details if isinstance(details, list) else []
 

@@ -168,7 +168,7 @@ def _read_reasoning(signature: str) -> dict[str, Any] | None:
         return None
     try:
         item = json.loads(signature)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return item if isinstance(item, dict) else None
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from claw_kernel.errors import SettingsError
-from claw_kernel.messages import Usage
+from claw_kernel.messages import Message, TextBlock, Usage
 from claw_kernel.providers import ProviderSettings, open_provider
 from claw_kernel.providers.catalogue import (
     ALIASES,
@@ -18,7 +18,8 @@ from claw_kernel.providers.catalogue import (
 from claw_kernel.providers.known import KNOWN
 from claw_kernel.providers.prices import cost_usd
 from claw_kernel.settings import load_settings
-from tests.model_server import JSON, ModelServer, Response
+from tests.model_server import FRAMES, JSON, ModelServer, Response, text
+from tests.providers.conftest import ask_all
 
 
 @pytest.mark.parametrize(
@@ -119,3 +120,19 @@ def test_a_server_on_this_machine_is_asked(kind, window):
 def test_nobody_answers():
     settings = ProviderSettings({}, "http://127.0.0.1:9")
     assert asyncio.run(find_context_window("vllm/m", settings)) is None
+
+
+def test_ollama_is_not_trusted_to_say_what_it_drops():
+    """It cuts a long conversation to its window without a word; the person is told, each time it happens."""
+    loaded = {"models": [{"name": "m", "context_length": 4096}]}
+
+    def say(request):
+        return Response(200, JSON, [json.dumps(loaded).encode()], is_chunked=False)
+
+    with ModelServer(pages=say) as server:
+        server.answer(*[FRAMES["openai-chat"]([text("ok")])] * 3)
+        long, short = ((Message("user", (TextBlock("word " * n),)),) for n in (4000, 10))
+        exchanges = ask_all(None, server.base_url, [{"messages": m} for m in (long, short, long)], model="ollama/m")
+    assert [len(exchange.notices) for exchange in exchanges] == [1, 0, 1]
+    assert "OLLAMA_CONTEXT_LENGTH=32768" in exchanges[0].notices[0]
+    assert [request.path for request in server.requests].count("/api/ps") == 1

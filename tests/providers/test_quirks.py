@@ -2,12 +2,15 @@
 
 import json
 import re
+import time
 
 import pytest
 
-from claw_kernel.messages import TextBlock, ThinkingBlock, ToolCall, Usage
+from claw_kernel.messages import TextBlock, ThinkingBlock, ToolCall, ToolSpec, Usage
+from claw_kernel.providers._leaked import take_leaked_calls
+from claw_kernel.providers._wire import read_tool_call
 from tests.model_server import DONE, FRAMES, anthropic_frames, chat_chunk, chat_frames, text, tool_call
-from tests.providers.conftest import ask
+from tests.providers.conftest import HELLO, ask, ask_all
 
 LS = {"command": "ls"}
 TWO = [tool_call("call_a", "Bash", LS), tool_call("call_b", "Read", {"path": "x"})]
@@ -309,3 +312,85 @@ def test_responses_without_output_indexes(server):
         TextBlock("I look."),
         ToolCall("c1", "Bash", {"command": "ls"}),
     )
+
+
+TOOLS = (ToolSpec("Bash", "Run a command.", {"type": "object"}), ToolSpec("Read", "Read.", {"type": "object"}))
+LEAKED = {
+    "Hermes": '<tool_call>\n{"name": "Bash", "arguments": {"command": "ls"}}\n</tool_call>',
+    "Hermes, two": '<tool_call>{"name": "Bash", "arguments": {"command": "ls"}}</tool_call>\n'
+    '<tool_call>{"name": "Read", "arguments": {"path": "x"}}</tool_call>',
+    "Hermes, without its end": '<tool_call>\n{"name": "Bash", "arguments": {"command": "ls"}}\n',
+    "arguments as text": '<tool_call>{"name": "Bash", "arguments": "{\\"command\\": \\"ls\\"}"}</tool_call>',
+    "Qwen3-Coder": "<tool_call>\n<function=Bash>\n<parameter=command>\nls\n</parameter>\n</function>\n</tool_call>",
+    "Qwen3-Coder, bare": "<function=Bash>\n<parameter=command>\nls\n</parameter>\n</function>",
+    "Mistral": '[TOOL_CALLS][{"name": "Bash", "arguments": {"command": "ls"}}]',
+    "Llama": '{"name": "Bash", "parameters": {"command": "ls"}}',
+    "Llama, tagged": '<|python_tag|>{"name": "Bash", "parameters": {"command": "ls"}}',
+    "after words": 'I look.\n<tool_call>{"name": "Bash", "arguments": {"command": "ls"}}</tool_call>',
+}
+NO_CALLS = [
+    '<tool_call>{"name": "Nothing", "arguments": {}}</tool_call>',
+    '<tool_call>{"name": "Bash", "arguments": {"comm',
+    'Write <tool_call>{"name": "Bash", "arguments": {}}</tool_call> and it runs.',
+    'So: {"name": "Bash", "parameters": {}}',
+    '{"name": "Bash"}',
+    '{"name": "Bash", "parameters": {}, "why": 1, "more": 2}',
+]
+
+
+def say(server, said, tools=TOOLS):
+    frames = [chat_chunk({"content": said[i : i + 4]}) for i in range(0, len(said), 4)]
+    server.answer([*frames, chat_chunk({}, "stop"), DONE])
+    return ask_all("openai-chat", server.base_url, [{"messages": HELLO, "tools": tools}])[0]
+
+
+@pytest.mark.parametrize("name", LEAKED)
+def test_a_call_that_leaked_into_the_text(server, name):
+    exchange = say(server, LEAKED[name])
+    calls = [block for block in exchange.content if isinstance(block, ToolCall)]
+    assert (calls[0].name, calls[0].input) == ("Bash", LS)
+    assert [call.name for call in calls[1:]] == (["Read"] if name == "Hermes, two" else [])
+    assert [b.text for b in exchange.content if isinstance(b, TextBlock)] == (
+        ["I look."] if name == "after words" else []
+    )
+    assert exchange.finished.stop == "tool_use"
+
+
+@pytest.mark.parametrize("said", NO_CALLS)
+def test_what_only_looks_like_a_call_is_text(server, said):
+    assert say(server, said).content == (TextBlock(said),)
+
+
+def test_no_call_leaks_where_no_tools_were_offered(server):
+    assert say(server, LEAKED["Hermes"], tools=()).content == (TextBlock(LEAKED["Hermes"]),)
+
+
+def test_halves_of_a_character(server):
+    """A server that counts in UTF-16 cuts an emoji between two frames; a lone half is no character."""
+    frame = b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n'
+    halves = [frame % b"a\\ud83c", frame % b"\\udf89b", frame % b"\\ud83d.", chat_chunk({}, "stop"), DONE]
+    server.answer(halves)
+    assert ask("openai-chat", server.base_url).content == (TextBlock("a🎉b\ufffd."),)
+
+
+def test_looking_for_leaked_calls_takes_one_pass():
+    """However a model repeats the marks."""
+    for mark in (
+        "<tool_call>{}</tool_call>",
+        "<tool_call>{",
+        "<function=a></function>",
+        "[TOOL_CALLS][",
+        "<|python_tag|>{",
+        "{",
+    ):
+        text = mark * 20_000 + "x"
+        started = time.perf_counter()
+        assert take_leaked_calls(text, {"a"}) == (text, [])
+        assert time.perf_counter() - started < 2
+
+
+def test_arguments_nested_beyond_any_use():
+    """Deeper than a JSON parser goes: malformed, like any other arguments that cannot be read."""
+    deep = "[" * 100_000
+    assert read_tool_call("c", "Bash", deep).malformed == deep
+    assert take_leaked_calls(f"[TOOL_CALLS]{deep}", {"Bash"})[1] == []
