@@ -8,7 +8,7 @@ what the name stands for; code that changes the process for all that follows is 
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -86,24 +86,22 @@ def read_code(source: str) -> Code:
 
 
 def slice_back(
-    codes: Sequence[Code], wanted: Container[str] | set[str], roots: Container[int] = (), *, with_ambient: bool = True
+    codes: Sequence[Code], wanted: Collection[str], roots: Container[int] = (), *, with_ambient: bool = True
 ) -> list[int]:
     """Positions, in order, of the pieces that make the names ``wanted``, and of those that the pieces ``roots`` need, with these.
-    ``with_ambient``: what is ambient belongs to every slice that is not empty."""
+    ``with_ambient``: what is ambient belongs to every slice that begins behind it."""
     deferred: set[str] = set()
     while True:
-        needed, chosen = {*wanted, *deferred}, set()  # type: ignore[misc]
+        needed = {*wanted, *deferred}
+        chosen: set[int] = set()
         later: set[str] = set()
         for at in reversed(range(len(codes))):
             code = codes[at]
-            if at in roots or needed & (code.binds | code.changes):
+            is_ambient = with_ambient and code.is_ambient and bool(chosen)
+            if at in roots or is_ambient or needed & (code.binds | code.changes):
                 chosen.add(at)
                 needed = (needed - code.binds) | code.uses
                 later |= code.later
-        if chosen and with_ambient:
-            ambient = {at for at, code in enumerate(codes) if code.is_ambient and at < max(chosen)}
-            later |= {name for at in ambient - chosen for name in codes[at].uses}
-            chosen |= ambient
         # A function may use what is defined behind it, so these are looked for everywhere.
         if later <= deferred:
             return sorted(chosen)

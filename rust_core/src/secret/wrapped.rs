@@ -15,7 +15,10 @@ pub fn redact(text: &str, automaton: &AhoCorasick) -> Option<String> {
     let mut redacted: Option<String> = None;
     let mut copied = 0;
     each_block(text.as_bytes(), &mut |pieces| {
-        let joined: Vec<u8> = pieces.iter().flat_map(|piece| &text.as_bytes()[piece.clone()]).copied().collect();
+        let mut joined = Vec::with_capacity(pieces.iter().map(Range::len).sum());
+        for piece in pieces {
+            joined.extend_from_slice(&text.as_bytes()[piece.clone()]);
+        }
         for found in automaton.find_iter(&joined) {
             let out = redacted.get_or_insert_with(String::new);
             out.push_str(&text[copied..place(pieces, found.start())]);
