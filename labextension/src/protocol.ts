@@ -64,9 +64,19 @@ export interface ToolResult {
 
 export type AssistantBlock = TextBlock | ThinkingBlock | ToolCall;
 
+/** From this step on less of the conversation is sent to the model. */
+export interface Compaction {
+  summary?: string;
+  cleared?: string[];
+  reason?: string;
+  tokens_before?: number;
+  tokens_after?: number;
+}
+
 export interface Step {
   content?: AssistantBlock[];
   results?: ToolResult[];
+  compaction?: Compaction | null;
 }
 
 export interface Approval {
@@ -131,6 +141,7 @@ export interface Live {
   thinking?: string;
   calls?: LiveCall[];
   pending?: ApprovalRequest[];
+  compactions?: Compaction[];
   kernel_id?: string;
 }
 

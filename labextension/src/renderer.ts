@@ -3,11 +3,13 @@ import { Widget } from '@lumino/widgets';
 
 import { type CallFacts, CallView } from './call';
 import type { KernelClients, Liveness } from './client';
+import { compactionLine } from './compaction';
 import { el, formatSeconds, icon, setHidden, setText } from './dom';
 import { formatCost, formatElapsed, formatUsage } from './footer';
 import { FreeLayout } from './layout';
 import { MarkdownText } from './markdown';
 import {
+  type Compaction,
   isNewerRecord,
   isRecord,
   type Step,
@@ -153,6 +155,9 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
 
   private drawStep(step: Step, index: number, record: TurnRecord, liveness: Liveness): void {
     const counts = { text: 0, thinking: 0 };
+    if (step.compaction) {
+      this.drawCompaction(index, 0, step.compaction);
+    }
     for (const block of step.content ?? []) {
       switch (block.type) {
         case 'text':
@@ -185,6 +190,7 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     const thinking = textOf(live.thinking);
     const text = textOf(live.text);
     const calls = live.calls ?? [];
+    (live.compactions ?? []).forEach((compaction, count) => this.drawCompaction(index, count, compaction));
     if (thinking) {
       this.drawThinking(index, 0, thinking, text !== '' || calls.length > 0 || liveness === 'expired');
     }
@@ -201,6 +207,21 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     for (const request of pending.filter(({ call_id: id }) => !calls.some(call => call.call_id === id))) {
       const live = { call_id: request.call_id, state: 'waiting' as const };
       this.drawCall({ id: request.call_id, call: null, live, request, result: null, approval: null }, liveness);
+    }
+  }
+
+  /** Less of the conversation is sent from here on. */
+  private drawCompaction(step: number, count: number, compaction: Compaction): void {
+    const key = `${step}.compaction.${count}`;
+    let node = this.compactions.get(key);
+    if (!node) {
+      node = el('div', 'claw-Notices', el('span', 'claw-Notice'));
+      this.compactions.set(key, node);
+    }
+    this.place(key, node);
+    const line = node.firstElementChild;
+    if (line instanceof HTMLElement) {
+      setText(line, compactionLine(compaction));
     }
   }
 
@@ -294,6 +315,12 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
         }
       }
     }
+    for (const [key, node] of this.compactions) {
+      if (!this.seen.has(key)) {
+        this.compactions.delete(key);
+        node.remove();
+      }
+    }
     for (const widget of this.free) {
       if (!this.node.contains(widget.node)) {
         widget.dispose();
@@ -367,6 +394,7 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
   private readonly seen = new Set<string>();
   private readonly texts = new Map<string, MarkdownText>();
   private readonly thoughts = new Map<string, ThinkingView>();
+  private readonly compactions = new Map<string, HTMLElement>();
   private readonly calls = new Map<string, CallView>();
   private readonly callInputs = new Map<string, ToolCall>();
   private readonly notices = el('div', 'claw-Notices');
