@@ -24,7 +24,7 @@ def last_text(request: Request) -> str:
 
 
 def is_for_notes(request: Request) -> bool:
-    return last_text(request).startswith(ASKS_FOR_NOTES)
+    return ASKS_FOR_NOTES.encode() in request.body[-8_000:] and last_text(request).startswith(ASKS_FOR_NOTES)
 
 
 class Reader:
