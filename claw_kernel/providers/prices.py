@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from claw_kernel.messages import TurnRecord, Usage
+from claw_kernel.messages import Compaction, Step, TurnRecord, Usage
 from claw_kernel.providers.catalogue import PRICE_TABLE_NAMES
 from claw_kernel.providers.known import KNOWN
 
@@ -17,7 +17,8 @@ def preload() -> None:
 def turn_cost(record: TurnRecord, price: Callable[[str, Usage], float | None]) -> float | None:
     """US dollars of a turn so far, or None where a price is unknown. Steps that another model answered (a fallback) cost what
     that one costs. ``price``: ``(provider/model, usage)`` to US dollars. Takes some 150 ms the first time."""
-    rest, others = record.usage, [step for step in record.steps if step.model not in ("", record.model)]
+    paid: list[Step | Compaction] = [*record.steps, *(step.compaction for step in record.steps if step.compaction)]
+    rest, others = record.usage, [one for one in paid if one.model not in ("", record.model)]
     for step in others:
         rest = Usage(*(getattr(rest, name) - getattr(step.usage, name) for name in Usage.__slots__))
     costs = [price(record.model, rest), *(price(step.model, step.usage) for step in others)]
