@@ -5,10 +5,8 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
+use crate::order::PROXY_VARIABLES;
 use crate::system::{raise_loopback, send_fd};
-
-/// The proxy variables programs know; some only read one of the cases.
-const VARIABLES: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
 
 /// Makes the network usable inside; the variables that name the way out, if there is one.
 pub fn build(core: BorrowedFd<'_>, wants_proxy: bool) -> io::Result<Vec<std::ffi::OsString>> {
@@ -19,5 +17,5 @@ pub fn build(core: BorrowedFd<'_>, wants_proxy: bool) -> io::Result<Vec<std::ffi
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
     send_fd(core, listener.as_fd())?;
-    Ok(VARIABLES.iter().map(|name| format!("{name}=http://{address}").into()).collect())
+    Ok(PROXY_VARIABLES.iter().map(|name| format!("{name}=http://{address}").into()).collect())
 }

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 /// An order longer than this is refused: something is wrong with it.
 const MAX_BYTES: usize = 16 << 20;
 
+/// The proxy variables programs know; some only read one of the cases.
+pub const PROXY_VARIABLES: &[&str] =
+    &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+
 /// What is done with a place in the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Treatment {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read as _};
+use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -10,18 +11,19 @@ use std::sync::Arc;
 use rustix::process::Pid;
 
 use super::confinement::Enclosure;
-use super::environment::MARKER_VARIABLE;
+use super::environment::{Environment, MARKER_VARIABLE};
 use super::keeper::{Keeper, PATIENCE, refusal};
 use super::leader::Confined;
-use super::order::{Ground, Message as _, Run};
+use super::order::{Ground, Message as _, PROXY_VARIABLES, Run};
+use super::seatbelt;
 use super::spawn::{Input, Request};
 use crate::network::{Proxy, Refusal};
 
 /// Keeps a confined process alive, and its way to the network open.
 pub struct Hold {
-    life: UnixStream,
+    /// With what has put it up.
+    life: Option<(UnixStream, Arc<Keeper>)>,
     proxy: Option<Proxy>,
-    _keeper: Arc<Keeper>,
 }
 
 impl fmt::Debug for Hold {
@@ -40,7 +42,9 @@ impl Hold {
 impl Drop for Hold {
     /// Its end of the socket may be open elsewhere still; the other end is to see that nobody waits any more.
     fn drop(&mut self) {
-        let _ = self.life.shutdown(std::net::Shutdown::Write);
+        if let Some((life, _)) = &self.life {
+            let _ = life.shutdown(std::net::Shutdown::Write);
+        }
     }
 }
 
@@ -63,8 +67,33 @@ pub fn start(
     })?;
     let pid = began(&mut ours)?;
     ours.set_read_timeout(None)?;
-    let hold = Hold { life: ours.try_clone()?, proxy, _keeper: keeper };
+    let hold = Hold { life: Some((ours.try_clone()?, keeper)), proxy };
     Ok((Confined::new(pid, ours)?, hold))
+}
+
+/// The same through Seatbelt: what is to be started instead, with its variables.
+pub fn through_seatbelt(
+    request: &Request<'_>,
+    enclosure: &Enclosure,
+) -> io::Result<(Vec<OsString>, Environment, Hold)> {
+    let proxy = match &enclosure.hosts {
+        Some(hosts) => {
+            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+            Some((listener.local_addr()?, Proxy::start(listener, Arc::clone(hosts))?))
+        }
+        None => None,
+    };
+    let mut arguments = seatbelt::arguments(&enclosure.ground, proxy.as_ref().map(|(address, _)| address.port()))?;
+    arguments.push(request.program.into());
+    arguments.extend(request.arguments.iter().cloned());
+    let mut added = enclosure.variables.clone();
+    if let Some((address, _)) = &proxy {
+        added.extend(PROXY_VARIABLES.iter().map(|name| (name.into(), format!("http://{address}").into())));
+    }
+    let is_replaced = |name: &OsString| added.iter().any(|(other, _)| other == name);
+    let kept = request.environment.iter().filter(|(name, _)| !is_replaced(name)).cloned();
+    let environment = kept.chain(added.iter().cloned()).collect();
+    Ok((arguments, environment, Hold { life: None, proxy: proxy.map(|(_, proxy)| proxy) }))
 }
 
 fn keeper(request: &Request<'_>, enclosure: &Enclosure) -> io::Result<(Arc<Keeper>, Option<Proxy>)> {

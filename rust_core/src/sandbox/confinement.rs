@@ -23,6 +23,8 @@ pub enum Confinement {
 pub struct Enclosure {
     /// What is put up.
     pub ground: Ground,
+    /// By the sandbox of macOS, instead of the launcher.
+    pub is_seatbelt: bool,
     /// Who may be talked to; `None`: nobody.
     pub hosts: Option<Arc<Hosts>>,
     /// Replaced or added in the environment.

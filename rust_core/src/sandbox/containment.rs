@@ -95,8 +95,9 @@ impl Containment {
 
     /// The same for a command that has nothing to write; `None` where nothing would keep it from writing all the same.
     pub fn without_writing(&self) -> io::Result<Option<Confinement>> {
-        let layers = self.sandbox.machine().layers;
-        if self.sandbox.mode() == Mode::Off || !(layers.namespaces || layers.landlock > 0) {
+        let machine = self.sandbox.machine();
+        let is_held = machine.layers.namespaces || machine.layers.landlock > 0 || machine.has_seatbelt;
+        if self.sandbox.mode() == Mode::Off || !is_held {
             return Ok(None);
         }
         self.reading().map(Some)

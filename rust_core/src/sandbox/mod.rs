@@ -15,6 +15,7 @@ mod process;
 mod protected;
 mod quarantine;
 mod repository;
+mod seatbelt;
 mod secret_places;
 mod session;
 mod spawn;

@@ -8,6 +8,7 @@ use super::confinement::Confinement;
 use super::environment::Environment;
 use super::launcher;
 use super::order::Layers;
+use super::seatbelt;
 use super::spawn::{Input, Output, Request, spawn};
 
 /// The layers that can be put up, and what is missing.
@@ -15,6 +16,8 @@ use super::spawn::{Input, Output, Request, spawn};
 pub struct Machine {
     /// All that works here.
     pub layers: Layers,
+    /// macOS and its own sandbox.
+    pub has_seatbelt: bool,
     /// One sentence per thing that does not hold, the reason in it; empty: the whole sandbox.
     pub missing: Vec<String>,
 }
@@ -24,9 +27,14 @@ static MACHINE: OnceLock<Machine> = OnceLock::new();
 
 /// What holds here. `state`: where the launcher may be put.
 pub fn machine(state: &Path) -> &'static Machine {
-    MACHINE.get_or_init(|| match run(state) {
-        Ok(report) => read(&report, rustix::process::geteuid().is_root()),
-        Err(error) => Machine { layers: Layers::default(), missing: vec![format!("Nothing is confined: {error}.")] },
+    MACHINE.get_or_init(|| {
+        if cfg!(target_os = "macos") {
+            return seatbelt::machine();
+        }
+        match run(state) {
+            Ok(report) => read(&report, rustix::process::geteuid().is_root()),
+            Err(error) => Machine { missing: vec![format!("Nothing is confined: {error}.")], ..Machine::default() },
+        }
     })
 }
 
@@ -86,7 +94,7 @@ fn read(report: &str, is_root: bool) -> Machine {
         landlock,
         seccomp: is_ok("seccomp"),
     };
-    Machine { layers, missing }
+    Machine { layers, missing, has_seatbelt: false }
 }
 
 #[cfg(test)]

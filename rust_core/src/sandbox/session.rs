@@ -171,7 +171,7 @@ impl Sandbox {
         if self.settings.mode == Mode::Off {
             return Ok(Confinement::Off);
         }
-        let layers = self.machine().layers;
+        let (layers, is_seatbelt) = (self.machine().layers, self.machine().has_seatbelt);
         let mut places: Vec<Place> = Vec::new();
         let mut add = |treatment, path: &Path, source: &Path| {
             places.push(Place { treatment, path: path.to_path_buf(), source: source.to_path_buf() });
@@ -181,7 +181,7 @@ impl Sandbox {
         }
         for (path, name) in [("/tmp", "tmp"), ("/var/tmp", "var-tmp")] {
             let (path, source) = (Path::new(path), self.temporary.join(name));
-            if path.symlink_metadata().is_ok_and(|entry| entry.is_dir()) {
+            if !layers.namespaces || path.symlink_metadata().is_ok_and(|entry| entry.is_dir()) {
                 DirBuilder::new().recursive(true).mode(0o700).create(&source)?;
                 let shown = if layers.namespaces { path } else { &source };
                 add(Treatment::Write, shown, &source);
@@ -211,10 +211,10 @@ impl Sandbox {
             add(Treatment::Hide, path, path);
         }
         places.sort_by_key(|place| (place.path.components().count(), place.treatment));
-        let readable = if layers.namespaces { Vec::new() } else { all_but(&hidden) };
+        let readable = if layers.namespaces || is_seatbelt { Vec::new() } else { all_but(&hidden) };
         let temporary = if layers.namespaces { PathBuf::from("/tmp") } else { self.temporary.join("tmp") };
         let mut variables: Vec<(OsString, OsString)> = vec![("TMPDIR".into(), temporary.into())];
-        let hosts = (layers.namespaces && !hosts.is_empty()).then(|| Arc::new(hosts));
+        let hosts = ((layers.namespaces || is_seatbelt) && !hosts.is_empty()).then(|| Arc::new(hosts));
         if let Some(hosts) = &hosts {
             // The sandbox has a loopback of its own, for test servers; a granted one is the machine's.
             let is_own = |name: &str| Host::parse(name).is_ok_and(|host| hosts.names(&host));
@@ -231,7 +231,7 @@ impl Sandbox {
             ..Ground::default()
         };
         let (state, keepers) = (self.state.clone(), Some(Arc::clone(&self.keepers)));
-        Ok(Confinement::On(Box::new(Enclosure { ground, hosts, variables, state, keepers })))
+        Ok(Confinement::On(Box::new(Enclosure { ground, is_seatbelt, hosts, variables, state, keepers })))
     }
 
     fn limits(&self) -> Vec<(u32, u64)> {

@@ -7,15 +7,16 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, pipe};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use super::confined;
 use super::confinement::Confinement;
 use super::environment::{Environment, MARKER_VARIABLE};
 use super::leader::Leader;
+use super::seatbelt;
 
 /// What a process reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,23 +98,40 @@ pub fn spawn(request: &Request<'_>) -> io::Result<Running> {
         }
     };
     // The pipes' other ends go with the process; were they kept here, reading would never end.
+    let streams = [stdin, stdout, stderr];
     let (child, hold) = match request.confinement {
         Confinement::Off => {
-            let mut command = Command::new(request.program);
-            command.args(request.arguments).current_dir(request.folder).env_clear();
-            command.envs(request.environment.iter().map(|(name, value)| (name, value)));
-            command.env(MARKER_VARIABLE, request.marker).stdin(stdin).stdout(stdout).stderr(stderr);
-            if request.input != Input::Inherit {
-                command.process_group(0);
-            }
-            (Leader::Own(command.spawn()?), None)
+            (Leader::Own(start(request, request.program, request.arguments, request.environment, streams)?), None)
+        }
+        Confinement::On(enclosure) if enclosure.is_seatbelt => {
+            let (arguments, environment, hold) = confined::through_seatbelt(request, enclosure)?;
+            let program = Path::new(seatbelt::PROGRAM);
+            (Leader::Own(start(request, program, &arguments, &environment, streams)?), Some(hold))
         }
         Confinement::On(enclosure) => {
-            let (child, hold) = confined::start(request, enclosure, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+            let (child, hold) = confined::start(request, enclosure, streams.each_ref().map(AsFd::as_fd))?;
             (Leader::Confined(child), Some(hold))
         }
     };
     Ok(Running { child, input, output, errors, hold })
+}
+
+fn start(
+    request: &Request<'_>,
+    program: &Path,
+    arguments: &[OsString],
+    environment: &Environment,
+    streams: [OwnedFd; 3],
+) -> io::Result<Child> {
+    let [stdin, stdout, stderr] = streams;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(request.folder).env_clear();
+    command.envs(environment.iter().map(|(name, value)| (name, value))).env(MARKER_VARIABLE, request.marker);
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
+    if request.input != Input::Inherit {
+        command.process_group(0);
+    }
+    command.spawn()
 }
 
 #[cfg(test)]
