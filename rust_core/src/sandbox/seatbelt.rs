@@ -106,7 +106,7 @@ fn rule(text: &mut String, what: &str, filter: &str, path: &Path) -> io::Result<
 /// A string of the language. Names with control characters are refused, not guessed at.
 fn quote(path: &Path) -> io::Result<String> {
     let name = path.to_str().filter(|name| !name.chars().any(char::is_control)).ok_or_else(|| {
-        let why = format!("the name {path:?} cannot be written in a Seatbelt profile");
+        let why = format!("the name {:?} cannot be written in a Seatbelt profile", path.to_string_lossy());
         io::Error::new(io::ErrorKind::InvalidInput, why)
     })?;
     Ok(format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")))
@@ -115,6 +115,7 @@ fn quote(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
 
     fn ground(places: &[(Treatment, &str)]) -> Ground {
         let place = |(treatment, path): &(Treatment, &str)| Place {
@@ -128,7 +129,8 @@ mod tests {
     /// What the last matching rule says, read from the text as Seatbelt would, for rules on one path.
     fn decides(profile: &str, operation: &str, path: &str) -> bool {
         let mut is_allowed = false;
-        for line in profile.lines().filter(|line| line.starts_with('(')) {
+        let rules = profile.replace("\n  ", " "); // one a line
+        for line in rules.lines().filter(|line| line.starts_with('(')) {
             let (head, rest) = line[1..].split_once(" (").unwrap_or((line[1..].trim_end_matches(')'), ""));
             let mut words = head.split(' ');
             let verdict = words.next().unwrap();
@@ -205,7 +207,6 @@ mod tests {
         for odd in ["/w/new\nline", "/w/\u{1b}", "/w/\u{85}"] {
             assert!(super::profile(&ground(&[(Treatment::Protect, odd)]), None).is_err(), "{odd:?}");
         }
-        use std::os::unix::ffi::OsStrExt as _;
         assert!(quote(Path::new(std::ffi::OsStr::from_bytes(b"/w/\xff"))).is_err());
     }
 
