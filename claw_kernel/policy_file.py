@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +65,8 @@ def apply_policy(settings: Settings, path: Path) -> Settings:
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
+    import tomllib  # with four modules of its own, and most starts have no policy
+
     try:
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except json.JSONDecodeError as error:
