@@ -170,16 +170,19 @@ def _finished(notebook: NotebookNode, output: Path) -> dict[int, NotebookNode]:
     """Cells of an earlier run that stopped on the way, whose turns are done; none where it had reached its end."""
     from claw_kernel.errors import SessionError
     from claw_kernel.headless.document import kernel_of, open_notebook
-    from claw_kernel.headless.execution import is_prompt, last_record
+    from claw_kernel.headless.execution import CLAW_KERNEL, last_record
+    from claw_kernel.session.pieces import is_prompt
 
     try:
         earlier = open_notebook(output)
     except SessionError:
         return {}
     found: dict[int, NotebookNode] = {}
-    kernel = kernel_of(notebook)
+    is_claw_kernel = kernel_of(notebook) == CLAW_KERNEL
     prompts = [
-        n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code" and is_prompt(cell.source, kernel)
+        n
+        for n, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and is_prompt(cell.source, is_claw_kernel=is_claw_kernel)
     ]
     for index in prompts:
         cell = earlier.cells[index] if index < len(earlier.cells) else None

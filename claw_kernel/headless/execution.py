@@ -7,7 +7,6 @@ import atexit
 import contextlib
 import os
 import queue
-import re
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -19,6 +18,7 @@ from claw_kernel.errors import ClawError
 from claw_kernel.messages import TurnRecord
 from claw_kernel.session import read_record
 from claw_kernel.session.notebook import drawn_records
+from claw_kernel.session.pieces import is_prompt
 from claw_kernel.session.record import MIME_TYPE
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 
 EndName: TypeAlias = Literal["done", "limit", "provider", "notebook", "interrupted", "terminated"]
 """How a run ended: all cells ran · a limit was reached · a turn failed · a cell raised or the kernel died · by a signal."""
+CLAW_KERNEL = "claw"
 PATIENCE_SECONDS = 15.0
 """How long an interrupted cell may take to end and to record what was done, before its kernel is stopped."""
 _LOOK_SECONDS = 0.1
 _REPLY_SECONDS = 4.0
-_PYTHON_PROMPT = re.compile(r"\s*%%claw(?:[ \t\r\n]|\Z)")
-_CLAW_OTHER = re.compile(r"\s*(?:[%!]|/[A-Za-z][\w-]*(?:[ \t][^\r\n]*)?\s*\Z|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +159,12 @@ class NotebookRun:
         for index, cell in enumerate(self.notebook.cells):
             if cell.cell_type != "code" or not cell.source.strip() or index in self.finished:
                 continue
-            if is_prompt(cell.source, self.kernel_name) and (limit := self.budget.exhausted()):
+            if is_prompt(cell.source, is_claw_kernel=self.kernel_name == CLAW_KERNEL) and (
+                limit := self.budget.exhausted()
+            ):
                 return RunEnd("limit", limit, index)
             await self._pass_on_budget(client)
-            if self.answers is not None and is_prompt(cell.source, self.kernel_name):
+            if self.answers is not None and is_prompt(cell.source, is_claw_kernel=self.kernel_name == CLAW_KERNEL):
                 await _tell(client, {"op": "hello", "ui": "terminal", "header": None, "records": []})
             self.watch.cell_started(index, cell)
             problem, is_dead = "", False
@@ -230,13 +231,6 @@ class NotebookRun:
         assert client.kc is not None
         asked: Any = client.kc.execute(code, silent=True, store_history=False)
         await client.async_wait_for_reply(await asked if asyncio.iscoroutine(asked) else asked)
-
-
-def is_prompt(source: str, kernel_name: str) -> bool:
-    """Whether a code cell is a request to the agent."""
-    if kernel_name == "claw":
-        return _PYTHON_PROMPT.match(source) is not None or _CLAW_OTHER.match(source) is None
-    return _PYTHON_PROMPT.match(source) is not None
 
 
 def last_record(cell: Mapping[str, Any]) -> TurnRecord | None:

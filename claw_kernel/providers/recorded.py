@@ -2,7 +2,7 @@
 directory), or every model at once where the setting ``replay`` names a notebook.
 
 For each turn it takes the first record with the same prompt that was not played yet, else the last one with it, and gives the
-content of its steps, one for each request. It needs no key and no network, keeps no clock, and never fails because a request differs
+content of its steps, one for each request; the loop compacts nothing while it plays. It needs no key and no network, keeps no clock, and never fails because a request differs
 from the recorded one: it says which part does. What a record says has no rights: the calls it holds are judged like those of any model,
 and those of a step that was edited since (:mod:`claw_kernel.session.integrity`) are refused, unless edits are accepted.
 """
@@ -64,7 +64,6 @@ class RecordedProvider:
         self._played: set[str] = set()
         self._record: TurnRecord | None = None
         self._step = 0
-        self._summaries: set[str] = set()
         self._hasher = RequestHasher(str, places_of(workspace, home))
         self._normaliser = Normaliser(places_of(workspace, home))
         self._told: set[str] = set()
@@ -80,7 +79,6 @@ class RecordedProvider:
         fresh = [record for record in fitting if record.turn_id not in self._played]
         self._record = next(iter(fresh or fitting[-1:]), None)
         self._step = 0
-        self._summaries = set()
         if self._record is not None:
             self._played.add(self._record.turn_id)
 
@@ -104,9 +102,6 @@ class RecordedProvider:
                 "Run it live to go on.",
             )
         step = record.steps[self._step]
-        if (summary := self._summary(step, request)) is not None:
-            yield summary
-            return
         if self._step == 0:
             yield ProviderNotice(
                 f"recorded model: answers are played from {self._shown}, no model is called; tools run for real"
@@ -133,18 +128,6 @@ class RecordedProvider:
             if message.role == "user" and texts:
                 return self.begin_turn(texts[0])
         return None
-
-    def _summary(self, step: Step, request: ModelRequest) -> MessageFinished | None:
-        """The recorded summary, where this request asks for it: it ends with words that are neither prompt nor result."""
-        compaction = step.compaction
-        if compaction is None or not compaction.summary or compaction.summary in self._summaries:
-            return None
-        last = request.messages[-1].content[-1]
-        if not isinstance(last, TextBlock) or (self._record is not None and last in self._record.content):
-            return None
-        self._summaries.add(compaction.summary)
-        message = Message("assistant", (TextBlock(compaction.summary),))
-        return MessageFinished(message, compaction.usage, "end_turn", compaction.model.partition("/")[2])
 
     def _differences(self, request: ModelRequest, step: Step) -> list[str]:
         """What of the request is not as it was recorded, each said once; of messages the first, once a turn."""

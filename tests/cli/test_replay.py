@@ -100,6 +100,15 @@ def test_the_tour_replays_the_same_without_key_and_network_and_changes_nothing(t
     assert digest_of(tour.workspace) == before
 
 
+def test_the_tour_of_the_claw_kernel_replays_the_same(tour):
+    specs = str(ROOT / "labextension/wheel_data/data/share/jupyter")  # where they are in an editable installation
+    tour.environment["JUPYTER_PATH"] = specs
+    tour.record("claw_kernel.ipynb", "--policy", "ci.toml")
+    shutil.copy(ROOT / "notebooks" / "penguin_stats.py", tour.workspace)
+    code, report, said = tour.replay("claw_kernel.ipynb", "--policy", "ci.toml")
+    assert (code, report["counts"]["same"], said) == (0, 8, ""), report
+
+
 def test_a_changed_file_is_named_by_turn_step_and_tool_and_an_edited_command_is_refused(tour):
     """One replay for both, since a kernel with pandas takes its time."""
     path = tour.workspace / "penguins.csv"

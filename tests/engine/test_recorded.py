@@ -225,3 +225,18 @@ def test_a_fresh_session_can_be_read_from_the_notebook(recorded, tmp_path):
     session = Session()
     assert session.merge(*read_notebook(notebook_of(recorded, tmp_path / "nb.ipynb"))) == []
     assert session.records == recorded
+
+
+def test_a_session_that_was_compacted_is_not_taken_for_edited(tmp_path, workspace):
+    from tests.engine.long_sessions import Reader, open_agent, serving
+
+    with serving(Reader(workspace, steps=20)) as server:
+        agent = open_agent(tmp_path / "home", workspace, server, None, context_window=24_000, max_tokens=2_000)
+        try:
+            for prompt in ("Read it again and again.", "And once more."):
+                play(agent.start(prompt))
+        finally:
+            agent.close()
+    records = [read_record(json.loads(json.dumps(write_record(record)))) for record in agent.session.records]
+    assert any(step.compaction for record in records for step in record.steps)
+    assert check_records(records).edits == ()
