@@ -21,6 +21,16 @@ def message_of(call: Document) -> str | None:
     return _text(call, "message", "text")
 
 
+def sources_of(block: Document) -> list[str]:
+    """A line for each source that the provider names for a text block: title and address, as they came."""
+    citations = block.get("citations")
+    named = (
+        [source for source in citations if isinstance(source, Mapping)] if isinstance(citations, list | tuple) else []
+    )
+    lines = [": ".join(str(source[key]) for key in ("title", "url") if source.get(key)) for source in named]
+    return [" ".join(line.split()) for line in lines if line]
+
+
 def plan_of(call: Document) -> str | None:
     """The plan of an ``ExitPlanMode`` that was answered; while it waits, the card shows it."""
     if call["tool"] != "ExitPlanMode" or "result" not in call or _is_invalid(call):

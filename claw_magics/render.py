@@ -18,6 +18,7 @@ from claw_magics.exchange import (
     latest_todos,
     message_of,
     plan_of,
+    sources_of,
     todo_lines,
     todos_of_call,
 )
@@ -234,6 +235,8 @@ def _markdown_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -
     for block in step["content"]:
         if block["type"] == "text":
             yield safe_markdown(block["text"].strip("\n"))
+            if sources := sources_of(block):
+                yield "\n".join(["Sources:", "", *(f"* {_inline(line)}" for line in sources)])
         elif block["type"] == "tool_call":
             yield _markdown_call(finished_call(block, results), approvals.get(block["id"]))
 
@@ -245,6 +248,8 @@ def _plain_step(step: Document, approvals: Mapping[str, Mapping[str, Any]]) -> I
     for block in step["content"]:
         if block["type"] == "text":
             yield printable(block["text"].strip("\n"))
+            if sources := sources_of(block):
+                yield "\n".join(["Sources:", *(f"- {printable(line)}" for line in sources)])
         elif block["type"] == "tool_call":
             yield plain_call(finished_call(block, results), approvals.get(block["id"]))
 

@@ -12,9 +12,17 @@ export const RECORD_FORMAT = 2;
 export type AnswerName = 'allow_once' | 'allow_always' | 'deny' | 'approve' | 'accept_edits' | 'answered';
 export type AnsweredBy = 'extension' | 'widget' | 'stdin' | 'policy' | 'interrupt';
 
+/** What the provider says a text rests on. */
+export interface Citation {
+  url?: string;
+  title?: string;
+  quote?: string;
+}
+
 export interface TextBlock {
   type: 'text';
   text: string;
+  citations?: Citation[];
 }
 
 export interface ThinkingBlock {
@@ -254,6 +262,15 @@ export function isDrawnTurn(value: unknown): value is DrawnTurn {
 }
 
 /** `value` as a string; anything that is no string counts as empty. */
+/** A line for each source of a text: title and address, as they came. */
+export function sourcesOf(citations: unknown): string[] {
+  const named: unknown[] = Array.isArray(citations) ? citations : [];
+  return named
+    .filter((source): source is Record<string, unknown> => typeof source === 'object' && source !== null)
+    .map(source => [textOf(source['title']), textOf(source['url'])].filter(part => part).join(': '))
+    .filter(line => line);
+}
+
 export function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }

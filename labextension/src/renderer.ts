@@ -12,7 +12,9 @@ import {
   type Compaction,
   isNewerRecord,
   isRecord,
+  sourcesOf,
   type Step,
+  type TextBlock,
   textOf,
   type ThinkingBlock,
   type ToolCall,
@@ -161,7 +163,7 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     for (const block of step.content ?? []) {
       switch (block.type) {
         case 'text':
-          this.drawText(index, counts.text++, textOf(block.text), true);
+          this.drawText(index, counts.text++, textWithSources(block), true);
           break;
         case 'thinking':
           this.drawThinking(index, counts.thinking++, thinkingText(block), true);
@@ -410,6 +412,13 @@ function approvalOf(
   callId: string
 ): TurnRecord['approvals'] extends (infer A)[] | undefined ? A | null : never {
   return (record.approvals ?? []).find(approval => approval.call_id === callId) ?? null;
+}
+
+/** The sources stand as code: what names them is the model's server, and nothing of it is markup. */
+function textWithSources(block: TextBlock): string {
+  const lines = sourcesOf(block.citations).map(line => `* \`${line.replace(/[`\s]+/g, ' ')}\``);
+  const text = textOf(block.text);
+  return lines.length ? `${text}\n\nSources:\n\n${lines.join('\n')}` : text;
 }
 
 function thinkingText(block: ThinkingBlock): string {

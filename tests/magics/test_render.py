@@ -46,6 +46,14 @@ def test_a_turn_has_all_three_forms() -> None:
     assert "Hello **you**." in bundle["text/plain"]
 
 
+def test_sources_are_shown_as_they_came() -> None:
+    cited = {**text("It is so."), "citations": [{"title": "A *page*", "url": "https://example.org/a"}, {"quote": "x"}, 7]}
+    assert "Sources:" in render_markdown(document(cited))
+    assert "A *page*" not in render_markdown(document(cited))
+    assert "- A *page*: https://example.org/a" in render_plain(document(cited))
+    assert "Sources" not in render_plain(document(text("It is so.")))
+
+
 def test_footer_says_unknown_cost() -> None:
     assert footer(document()) == "scripted/tour · 1,200 tokens in, 34 out · cost unknown · 3.2 s"
     assert "$0.0123" in footer(document(cost_usd=0.0123))
