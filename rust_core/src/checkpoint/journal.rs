@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::family::Family;
 use super::git::GitChange;
 use super::pack::Hash;
 use super::state::{Content, State, path_text};
@@ -41,6 +42,9 @@ pub struct Entry {
     pub title: String,
     /// What changed.
     pub changes: Vec<Change>,
+    /// Which of these paths, and of others, were names of one file before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub families: Vec<Family>,
     /// A restore: to how it was before the entry of this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored_to: Option<u64>,

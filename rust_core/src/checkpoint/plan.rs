@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::family::{Family, Name, Names, families_before};
 use super::journal::Entry;
-use super::state::{Saving, State, Unsaved, capture_path};
+use super::state::{FileState, Saving, State, Unsaved, capture_path};
 use crate::workspace::Workspace;
 
 /// To which moment.
@@ -114,32 +115,69 @@ pub enum Way {
     Lose(Unsaved),
 }
 
+/// All of a restore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// One for each path, sorted.
+    pub steps: Vec<Step>,
+    /// Which paths shall be names of one file, among them some that no step is about.
+    pub families: Vec<Family>,
+}
+
+impl Plan {
+    /// The other paths that shall be names of the same file.
+    pub fn other_names(&self, path: &Path) -> impl Iterator<Item = &Path> {
+        other_names(&self.families, path)
+    }
+}
+
+fn other_names<'a>(families: &'a [Family], path: &Path) -> impl Iterator<Item = &'a Path> {
+    let family = families.iter().find(|family| family.iter().any(|name| name.0 == path));
+    let path = path.to_path_buf();
+    family.into_iter().flatten().map(|Name(name)| name.as_path()).filter(move |name| *name != path)
+}
+
 struct Wanted {
     to: State,
     expected: State,
     is_broken: bool,
+    first_change: usize,
 }
 
-/// The steps that take back `entries` (oldest first, up to the last there is).
-pub fn steps(workspace: &Workspace, entries: &[Entry], saving: Saving<'_>) -> io::Result<Vec<Step>> {
+/// What takes back `entries` (oldest first, up to the last there is). `names` are those of the last look.
+pub fn plan(workspace: &Workspace, entries: &[Entry], names: &Names, saving: Saving<'_>) -> io::Result<Plan> {
     let mut wanted: BTreeMap<&Path, Wanted> = BTreeMap::new();
-    for change in entries.iter().flat_map(|entry| &entry.changes) {
+    let changes =
+        entries.iter().enumerate().flat_map(|(at, entry)| entry.changes.iter().map(move |change| (at, change)));
+    for (at, change) in changes {
         let known = wanted.entry(&change.path).or_insert_with(|| Wanted {
             to: change.before.clone(),
             expected: change.before.clone(),
             is_broken: false,
+            first_change: at,
         });
         // Not as the call before had left it: somebody else was there in between.
         known.is_broken |= !known.expected.is_same(&change.before);
         known.expected = change.after.clone();
     }
-    let mut steps = Vec::new();
-    for (path, Wanted { to, expected, is_broken }) in wanted {
+    let families = families_before(entries, |path| wanted.get(path).map(|wanted| wanted.first_change));
+    let mut names = names.clone();
+    let mut present = Vec::with_capacity(wanted.len());
+    for (path, Wanted { expected, .. }) in &wanted {
         let mut from = capture_path(workspace, path, saving)?;
-        if matches!((&from, &expected), (State::Folder { .. }, State::Skipped { .. })) {
+        if matches!((&from, expected), (State::Folder { .. }, State::Skipped { .. })) {
             from = expected.clone(); // still not looked into
         }
-        if from.is_identical(&to) {
+        names.add(&from, || path.to_path_buf());
+        present.push(from);
+    }
+    let mut steps = Vec::new();
+    for ((path, Wanted { to, expected, is_broken, .. }), from) in wanted.into_iter().zip(present) {
+        let is_in_place = match &from {
+            State::File(file) => is_linked_so(workspace, path, file, &families, &names),
+            _ => true,
+        };
+        if from.is_identical(&to) && is_in_place {
             continue;
         }
         let is_conflict = (is_broken || !from.is_same(&expected)) && !from.is_same(&to);
@@ -148,6 +186,22 @@ pub fn steps(workspace: &Workspace, entries: &[Entry], saving: Saving<'_>) -> io
     let places: Vec<(PathBuf, State)> = steps.iter().map(|step| (step.path.clone(), step.from.clone())).collect();
     for step in &mut steps {
         step.way = way(step, &places);
+    }
+    // What was not saved may still be there under another of its names.
+    let is_there = |path: &Path, to: &State| match steps.iter().find(|step| step.path == path) {
+        Some(step) => matches!(step.way, Way::Restore | Way::Move(_)),
+        None => capture_path(workspace, path, saving).is_ok_and(|there| there.is_identical(to)),
+    };
+    let linked: Vec<bool> = steps
+        .iter()
+        .map(|step| {
+            matches!(step.way, Way::Lose(_))
+                && step.from.unsaved().is_none()
+                && other_names(&families, &step.path).any(|name| is_there(name, &step.to))
+        })
+        .collect();
+    for (step, _) in steps.iter_mut().zip(linked).filter(|(_, is_linked)| *is_linked) {
+        step.way = Way::Restore;
     }
     let sources: Vec<PathBuf> = steps
         .iter()
@@ -169,7 +223,28 @@ pub fn steps(workspace: &Workspace, entries: &[Entry], saving: Saving<'_>) -> io
         !(is_removed_folder && left.contains(&step.path))
     });
     keep_times(workspace, &mut steps)?;
-    Ok(steps)
+    Ok(Plan { steps, families })
+}
+
+/// Whether the path is a name of the same file as the paths it shall share one with, and of no other.
+fn is_linked_so(workspace: &Workspace, path: &Path, file: &FileState, families: &[Family], names: &Names) -> bool {
+    let is_together = |name: &Path| inode_at(workspace, name) == Some(file.inode);
+    other_names(families, path).all(is_together) && !has_strangers(workspace, path, file, families, names)
+}
+
+/// Whether the file at `path` has a name that it shall not have.
+pub fn has_strangers(workspace: &Workspace, path: &Path, file: &FileState, families: &[Family], names: &Names) -> bool {
+    let is_stranger = |name: &&Path| *name != path && !other_names(families, path).any(|other| other == *name);
+    file.has_other_names
+        && names.of(file.inode).filter(is_stranger).any(|name| inode_at(workspace, name) == Some(file.inode))
+}
+
+fn inode_at(workspace: &Workspace, path: &Path) -> Option<u64> {
+    let unread = Saving { pack: None, max_bytes: 0, refusal: Some(Unsaved::Large) };
+    match capture_path(workspace, path, unread) {
+        Ok(State::File(file)) => Some(file.inode),
+        _ => None,
+    }
 }
 
 /// A folder's time changes when a file in it is put back; one that the calls left alone gets its time again.
@@ -226,6 +301,7 @@ mod tests {
             number,
             at: String::new(),
             turn: turn.into(),
+            families: Vec::new(),
             call: String::new(),
             tool: String::new(),
             title: String::new(),

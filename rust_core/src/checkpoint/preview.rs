@@ -62,10 +62,10 @@ pub fn describe(entry: &Entry) -> Value {
     })
 }
 
-/// The time of a folder changes with all that lies in it; nobody wants to read that.
+/// The time of a folder changes with all that lies in it; nobody wants to read that, nor of names of a file.
 fn is_shown(before: &State, after: &State) -> bool {
-    !matches!((before, after), (State::Folder { .. } | State::Skipped { .. }, State::Folder { .. }))
-        || !before.is_same(after)
+    let is_folder = matches!((before, after), (State::Folder { .. } | State::Skipped { .. }, State::Folder { .. }));
+    !before.is_same(after) || (!is_folder && !before.is_identical(after))
 }
 
 fn file(step: &Step, pack: &Pack) -> Option<Value> {

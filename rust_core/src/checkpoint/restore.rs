@@ -1,7 +1,7 @@
 //! Doing the steps of a restore. Each is done in one system call that replaces, or can be done again, so that a restore
 //! that was killed on the way is finished by the next start.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, syncfs, unlinkat};
 use serde::{Deserialize, Serialize};
 
+use super::family::Names;
 use super::journal::Change;
 use super::pack::Pack;
-use super::plan::{Step, Way};
+use super::plan::{Plan, Step, Way, has_strangers};
 use super::state::{Content, FileState, Saving, State, capture, capture_path};
 use super::store::Owner;
-use super::tree::Tree;
 use crate::crash;
 use crate::draft::{Draft, place_hard_link, place_link};
 use crate::intent::Intents;
@@ -33,7 +33,7 @@ pub struct Noted {
     /// One line for the person.
     pub title: String,
     /// What is done.
-    pub steps: Vec<Step>,
+    pub plan: Plan,
 }
 
 /// A path that could not be put back, and why.
@@ -45,8 +45,10 @@ pub struct Restorer<'a> {
     pub workspace: &'a Workspace,
     /// From what.
     pub pack: &'a Pack,
-    /// To find the other names of a file.
-    pub tree: &'a Tree,
+    /// What is done.
+    pub plan: &'a Plan,
+    /// Of the last look and of what the plan found.
+    pub names: Names,
     /// For what has a name for a moment only.
     pub intents: &'a Intents,
     /// So many files that they are written to the disk together at the end, before the note of the restore goes.
@@ -55,9 +57,9 @@ pub struct Restorer<'a> {
 
 impl Restorer<'_> {
     /// Does the steps and says what has changed, and what could not be done.
-    pub fn apply(&self, steps: &[Step]) -> (Vec<Change>, Vec<Failure>) {
+    pub fn apply(&self) -> (Vec<Change>, Vec<Failure>) {
+        let steps = &self.plan.steps;
         let mut failures: Vec<Failure> = Vec::new();
-        let mut by_inode = HashMap::new();
         let mut run = |steps: &mut dyn Iterator<Item = &Step>, act: &mut dyn FnMut(&Step) -> io::Result<()>| {
             for step in steps {
                 if failures.iter().any(|(path, _)| *path == step.path) {
@@ -84,8 +86,14 @@ impl Restorer<'_> {
         run(&mut restored().rev().filter(|step| is_folder(&step.from) && !is_folder(&step.to)), &mut |step| {
             self.remove_folder(step)
         });
-        run(&mut restored().filter(|step| matches!(step.to, State::File(_) | State::Link { .. })), &mut |step| {
-            self.put(step, &mut by_inode)
+        let mut put: Vec<&Step> =
+            restored().filter(|step| matches!(step.to, State::File(_) | State::Link { .. })).collect();
+        put.sort_by_key(|step| putting_order(step));
+        let mut to_come: HashSet<&Path> = put.iter().map(|step| step.path.as_path()).collect();
+        run(&mut put.into_iter(), &mut |step| {
+            self.put(step, &to_come)?;
+            to_come.remove(step.path.as_path());
+            Ok(())
         });
         run(&mut restored().rev().filter(|step| is_folder(&step.to)), &mut |step| self.finish_folder(step));
         if self.is_bulk
@@ -101,7 +109,7 @@ impl Restorer<'_> {
         for (path, before) in places {
             let saving = Saving { pack: Some(self.pack), max_bytes: super::MAX_EXPLICIT_BYTES, refusal: None };
             if let Ok(after) = capture_path(self.workspace, path, saving)
-                && !after.is_identical(before)
+                && !after.is_untouched(before)
             {
                 changes.push(Change { path: path.clone(), before: before.clone(), after });
             }
@@ -154,7 +162,8 @@ impl Restorer<'_> {
         }
     }
 
-    fn put(&self, step: &Step, by_inode: &mut HashMap<u64, (PathBuf, bool)>) -> io::Result<()> {
+    /// `to_come` are the paths that are put after this one, or could not be.
+    fn put(&self, step: &Step, to_come: &HashSet<&Path>) -> io::Result<()> {
         let (folder, name) = self.parent(&step.path)?;
         let (now, _) = capture(folder.as_fd(), &name, look())?;
         let is_done = now.is_identical(&step.to);
@@ -169,18 +178,30 @@ impl Restorer<'_> {
         match &step.to {
             State::Link { target } if !is_done => place_link(&folder, self.intents, target.as_os_str(), &name),
             State::File(file) => {
-                if !is_done {
-                    let is_linked = self.relink(&folder, &name, step, file, by_inode)?;
-                    self.put_file(&folder, &name, if is_linked { &step.to } else { &now }, file)?;
+                if self.relink(&folder, &name, step, &now, to_come)? {
+                    return Ok(());
                 }
-                by_inode.entry(file.inode).or_insert_with(|| (step.path.clone(), file.has_other_names));
-                Ok(())
+                let is_alone = match &now {
+                    State::File(now) => {
+                        !has_strangers(self.workspace, &step.path, now, &self.plan.families, &self.names)
+                    }
+                    _ => false,
+                };
+                if is_done && is_alone { Ok(()) } else { self.put_file(&folder, &name, &now, file, is_alone) }
             }
             _ => Ok(()),
         }
     }
 
-    fn put_file(&self, folder: &OwnedFd, name: &OsStr, now: &State, file: &FileState) -> io::Result<()> {
+    /// `is_alone`: what lies there may be changed in place.
+    fn put_file(
+        &self,
+        folder: &OwnedFd,
+        name: &OsStr,
+        now: &State,
+        file: &FileState,
+        is_alone: bool,
+    ) -> io::Result<()> {
         let is_content_there = match now {
             State::File(now) => match (now.content, file.content) {
                 (Content::Saved(a), Content::Saved(b)) => a == b,
@@ -188,7 +209,7 @@ impl Restorer<'_> {
             },
             _ => false,
         };
-        if is_content_there {
+        if is_content_there && is_alone {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             if let Ok(fd) = openat(folder, name, flags, Mode::empty()) {
                 file.attributes.apply(fd.as_fd())?;
@@ -215,41 +236,34 @@ impl Restorer<'_> {
         draft.place_over(name, is_expected)?.map(|_| ()).ok_or_else(changed_meanwhile)
     }
 
-    /// Makes the path another name of the file it was a name of, where that is still there as it was.
+    /// Makes the path another name of the file it shall share with other paths, where one of them is in its place.
     fn relink(
         &self,
         folder: &OwnedFd,
         name: &OsStr,
         step: &Step,
-        file: &FileState,
-        by_inode: &HashMap<u64, (PathBuf, bool)>,
+        now: &State,
+        to_come: &HashSet<&Path>,
     ) -> io::Result<bool> {
-        let restored =
-            by_inode.get(&file.inode).filter(|(_, has_other_names)| file.has_other_names || *has_other_names);
-        let other = match restored {
-            Some((other, _)) => other.clone(),
-            None if !file.has_other_names => return Ok(false),
-            // A name of it already; the others follow this one.
-            None if step.from.identity().is_some_and(|(inode, ..)| inode == file.inode) => return Ok(false),
-            None => match self.tree.other_name(file.inode, &step.path) {
-                Some(other) => other,
-                None => return Ok(false),
-            },
-        };
-        let place = self.workspace.place(&other);
-        let folder_of_other =
-            place.requested.parent().map(|folder| self.workspace.open_folder(&self.workspace.place(folder)));
-        let (Some(Ok(other_folder)), Some(other_name)) = (folder_of_other, place.relative.file_name()) else {
-            return Ok(false); // gone with its folder
-        };
-        let (there, _) = capture(other_folder.as_fd(), other_name, look())?;
-        let is_it = matches!(&there, State::File(there)
-            if there.content == file.content && (restored.is_some() || there.inode == file.inode));
-        if !is_it {
-            return Ok(false);
+        for other in self.plan.other_names(&step.path).filter(|other| !to_come.contains(other)) {
+            let place = self.workspace.place(other);
+            let folder_of_other =
+                place.requested.parent().map(|folder| self.workspace.open_folder(&self.workspace.place(folder)));
+            let (Some(Ok(other_folder)), Some(other_name)) = (folder_of_other, place.relative.file_name()) else {
+                continue; // gone with its folder
+            };
+            let (there, _) = capture(other_folder.as_fd(), other_name, look())?;
+            let State::File(file) = &there else { continue };
+            // Whatever became of it since: only what is the same in every respect is taken for it.
+            if !there.is_identical(&step.to) {
+                continue;
+            }
+            if !matches!(now, State::File(now) if now.inode == file.inode) {
+                place_hard_link((&other_folder, other_name), (folder, name), self.intents)?;
+            }
+            return Ok(true);
         }
-        place_hard_link((&other_folder, other_name), (folder, name), self.intents)?;
-        Ok(true)
+        Ok(false)
     }
 
     fn finish_folder(&self, step: &Step) -> io::Result<()> {
@@ -264,6 +278,21 @@ impl Restorer<'_> {
         let place = self.workspace.place(path);
         let name = place.relative.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         Ok((self.workspace.open_parent(&place)?, name))
+    }
+}
+
+/// What was not saved is changed in place, so after everything that shares its file by mistake; and linked after that.
+fn putting_order(step: &Step) -> u8 {
+    match (&step.from, &step.to) {
+        (State::File(from), State::File(to)) if matches!(to.content, Content::Unsaved(_)) => {
+            if from.inode == to.inode {
+                1
+            } else {
+                2
+            }
+        }
+        (_, State::File(to)) if matches!(to.content, Content::Unsaved(_)) => 2,
+        _ => 0,
     }
 }
 

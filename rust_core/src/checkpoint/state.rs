@@ -131,6 +131,13 @@ impl State {
         }
     }
 
+    /// Nothing was done to it: identical, and still the same file where files with several names come into it.
+    pub fn is_untouched(&self, other: &Self) -> bool {
+        let is_relinked = matches!((self, other), (Self::File(a), Self::File(b))
+            if a.inode != b.inode && (a.has_other_names || b.has_other_names));
+        self.is_identical(other) && !is_relinked
+    }
+
     /// Why it could not be put back, where it could not.
     pub fn unsaved(&self) -> Option<Unsaved> {
         match self {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ignore::gitignore::Gitignore;
 use serde::{Deserialize, Serialize};
 
+use super::family::Names;
 use super::journal::Change;
 use super::state::{Content, Signature, State, Unsaved, path_text};
 
@@ -53,6 +54,8 @@ pub struct Tree {
     folders: HashMap<PathBuf, HashMap<OsString, Node>>,
     /// Of the folders that have a `.gitignore`.
     pub rules: HashMap<PathBuf, KnownRules>,
+    /// Of the files that have several names.
+    pub names: Names,
     /// Every folder has been looked at.
     pub is_complete: bool,
     count: usize,
@@ -141,17 +144,6 @@ impl Tree {
         self.folders.values().flat_map(HashMap::values).filter(|node| node.state.unsaved() == Some(why)).count()
     }
 
-    /// Another path that this file had at the last look.
-    pub fn other_name(&self, inode: u64, except: &Path) -> Option<PathBuf> {
-        let is_it = |node: &Node| matches!(&node.state, State::File(file) if file.inode == inode);
-        self.folders.iter().find_map(|(folder, nodes)| {
-            nodes
-                .iter()
-                .find(|(name, node)| is_it(node) && folder.join(name) != except)
-                .map(|(name, _)| folder.join(name))
-        })
-    }
-
     /// Takes in what a look found, writes it down, and says what that changes.
     pub fn apply(&mut self, updates: Vec<Update>) -> io::Result<Vec<Change>> {
         let mut changes = Vec::new();
@@ -172,7 +164,7 @@ impl Tree {
             }
             let state = |node: Option<Node>| node.map_or(State::Absent, |node| node.state);
             let (before, after) = (state(old), state(node));
-            if !before.is_identical(&after) {
+            if !before.is_untouched(&after) {
                 changes.push(Change { path, before, after });
             }
         }
@@ -195,6 +187,7 @@ impl Tree {
             for (name, node) in self.folders.remove(&folder).unwrap_or_default() {
                 self.count -= 1;
                 let path = folder.join(name);
+                self.names.remove(&node.state, || path.clone());
                 write_line(lines, path.clone(), None)?;
                 if let Some(changes) = &mut changes {
                     changes.push(Change { path, before: node.state, after: State::Absent });
@@ -205,7 +198,12 @@ impl Tree {
     }
 
     fn put(&mut self, folder: &Path, name: &OsStr, node: Option<Node>) -> Option<Node> {
+        let known = self.folders.get(folder).and_then(|nodes| nodes.get(name));
+        if let Some(known) = known {
+            self.names.remove(&known.state, || folder.join(name));
+        }
         if let Some(node) = node {
+            self.names.add(&node.state, || folder.join(name));
             if !self.folders.contains_key(folder) {
                 self.folders.insert(folder.to_path_buf(), HashMap::new());
             }
