@@ -68,7 +68,7 @@ fn is_matched(rule: &Rule, example: &str, policy: &Policy, workspace: &Workspace
         }
     };
     let call = CallView { tool, arguments: &arguments };
-    let (subjects, _) = subjects(workspace, &effects);
+    let (subjects, _) = subjects(workspace, &effects, None);
     let decision = alone.decide(call, &subjects);
     match rule.behavior {
         Behavior::Deny => decision.verdict == Verdict::Deny && !decision.rule.is_empty(),

@@ -77,6 +77,8 @@ pub struct Core {
     notebook: RwLock<Option<PathBuf>>,
     /// The interpreter that runs us: for readers of files that are processes of their own.
     pub python: Option<PathBuf>,
+    /// Its folder.
+    programs: Option<PathBuf>,
     spill: SpillFolder,
     audit: AuditLog,
     session: String,
@@ -143,6 +145,7 @@ impl Core {
             indexes: LineIndexes::default(),
             notebook: RwLock::default(),
             python: None,
+            programs: setup.programs.map(Path::to_path_buf),
             spill,
             audit: AuditLog::new(state.join("audit.jsonl")),
             session: setup.session.to_owned(),
@@ -207,7 +210,7 @@ impl Core {
             let preview = parse_preview(name, preview)?;
             let arguments = renamed(name, arguments);
             let call = CallView { tool: name, arguments: &arguments };
-            let mut decision = policy.decide(call, &subjects(&self.workspace, &effects).0);
+            let mut decision = policy.decide(call, &subjects(&self.workspace, &effects, None).0);
             if starts_processes(&effects) {
                 self.containment.judge(&mut decision, policy.mode, false);
             }
@@ -237,7 +240,10 @@ impl Core {
         if let Some(effect) = declared.iter().find(|effect| !tool.effect_kinds().contains(&effect.kind())) {
             return Err(InputError(format!("{name} was not run: it does not declare the effect {}.", effect.kind())));
         }
-        let (subjects, effects) = subjects(&self.workspace, &declared);
+        // Where the sandbox does not hold it, a command that only reads is asked like any other.
+        let is_held = self.containment.is_whole() && !call.escapes_sandbox() && !call.is_background();
+        let environment = is_held.then(|| sandbox::environment(self.programs.as_deref()));
+        let (subjects, effects) = subjects(&self.workspace, &declared, environment.as_ref());
         let given = renamed(tool.name(), arguments);
         let mut decision = policy.decide(CallView { tool: tool.name(), arguments: &given }, &subjects);
         if starts_processes(&effects) {

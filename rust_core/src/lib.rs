@@ -21,6 +21,7 @@ mod notebook;
 mod orphan;
 mod output;
 mod permission;
+mod plain_repository;
 mod process;
 mod sandbox;
 mod secret;

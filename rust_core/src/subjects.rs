@@ -1,22 +1,31 @@
 //! From what a tool declares to what the policy judges: paths are located, command lines read.
 
+use std::path::Path;
+
 use crate::effect::Effect;
-use crate::permission::Subject;
-use crate::shell::{self, Script, SimpleCommand};
+use crate::permission::{Reads, Subject};
+use crate::plain_repository;
+use crate::sandbox::{Environment, find_program};
+use crate::shell::{self, Extent, Script, SimpleCommand};
 use crate::workspace::Workspace;
 
 /// Further arguments of a line are not looked at as paths.
 const MAX_MENTIONS: usize = 500;
 
 /// Effects with what the policy must know about them, and all effects with those found on the way (redirections).
-pub fn subjects(workspace: &Workspace, effects: &[Effect]) -> (Vec<Subject>, Vec<Effect>) {
+/// `sandboxed`: the variables of a command that the whole sandbox will hold.
+pub fn subjects(
+    workspace: &Workspace,
+    effects: &[Effect],
+    sandboxed: Option<&Environment>,
+) -> (Vec<Subject>, Vec<Effect>) {
     let (mut subjects, mut all) = (Vec::new(), effects.to_vec());
     for effect in effects {
         let subject = match effect {
             Effect::ReadPath { path } => Subject::Read { location: workspace.locate(path), is_shell: false },
             Effect::WritePath { path } => Subject::Write { location: workspace.locate(path), is_shell: false },
             Effect::Run { command } => {
-                let (subject, mentions) = run(workspace, command, &mut subjects, &mut all);
+                let (subject, mentions) = run(workspace, command, sandboxed, &mut subjects, &mut all);
                 subjects.push(subject);
                 subjects.extend(mentions);
                 continue;
@@ -36,6 +45,7 @@ pub fn subjects(workspace: &Workspace, effects: &[Effect]) -> (Vec<Subject>, Vec
 fn run(
     workspace: &Workspace,
     command: &str,
+    sandboxed: Option<&Environment>,
     subjects: &mut Vec<Subject>,
     all: &mut Vec<Effect>,
 ) -> (Subject, Vec<Subject>) {
@@ -58,8 +68,46 @@ fn run(
         }
     }
     let mentions = mentions(workspace, &script, &folders);
+    let reads = sandboxed
+        .map(|environment| {
+            script.commands.iter().map(|simple| reads(workspace, environment, simple, &folders)).collect()
+        })
+        .unwrap_or_default();
     let folders = folders.into_iter().map(|folder| folder.map(|folder| workspace.locate(folder))).collect();
-    (Subject::Run { command: command.to_owned(), script, folders }, mentions)
+    (Subject::Run { command: command.to_owned(), script, folders, reads }, mentions)
+}
+
+/// What a command reads, where it does nothing else on this machine either.
+fn reads(
+    workspace: &Workspace,
+    environment: &Environment,
+    simple: &SimpleCommand,
+    folders: &[Option<&str>],
+) -> Option<Reads> {
+    let reading = shell::reading(simple)?;
+    let program = &simple.words.first()?.text;
+    if !shell::is_builtin(program) {
+        // The first on the PATH is what runs, and it must not be a file that somebody put into the workspace.
+        let found = find_program(program, environment, &[]).ok()?;
+        let target = found.canonicalize().ok()?;
+        let is_inside = |path: &Path| workspace.writable_roots().iter().any(|root| path.starts_with(root));
+        if is_inside(&found) || is_inside(&target) {
+            return None;
+        }
+    }
+    if reading.extent == Extent::Repository && !plain_repository::is_plain(workspace.path()) {
+        return None;
+    }
+    let mut paths: Vec<String> = Vec::new();
+    for path in reading.paths {
+        let moved = folders.iter().flatten().map(|folder| format!("{folder}/{path}"));
+        paths.extend(moved.filter(|_| !path.starts_with(['/', '~'])));
+        paths.push(path);
+    }
+    let locations: Vec<_> = paths.iter().map(|path| workspace.locate(path)).collect();
+    // A pipe or device may never end.
+    let is_usual = |path: &Path| path.metadata().map_or(true, |found| found.is_file() || found.is_dir());
+    locations.iter().all(|location| is_usual(&location.target)).then_some(Reads { extent: reading.extent, locations })
 }
 
 /// Every argument as the path it may be (`x`, `--file=x`, `@x`, `if=x`), in every folder the line visits. What a program makes of
@@ -100,7 +148,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let workspace = Workspace::new(dir.path(), &[], &[]).unwrap();
         let command = "cd .git && echo x > config".to_owned();
-        let (subjects, effects) = subjects(&workspace, &[Effect::Run { command }]);
+        let (subjects, effects) = subjects(&workspace, &[Effect::Run { command }], None);
         assert_eq!(effects.len(), 3);
         let is_protected =
             |subject: &Subject| matches!(subject, Subject::Write { location, .. } if location.is_protected);

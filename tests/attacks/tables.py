@@ -3,7 +3,7 @@
 A case is an attack and its benign twin: what looks alike and is what it seems. No attack may fare better than *ask*, no twin
 worse than *allow*. ``make tables`` writes the table.
 
-Kinds: ``lines`` (Bash), ``repeats`` (a piece of a line, repeated), ``calls`` (of any tool), ``hosts`` (of sandboxed commands),
+Kinds: ``lines`` (Bash), ``reads`` (Bash without any rule, where what only reads in the workspace needs none), ``repeats`` (a piece of a line, repeated), ``calls`` (of any tool), ``hosts`` (of sandboxed commands),
 ``refused_rules`` (rules that cannot be written), ``runs`` (executed in the sandbox: the attack must not print ESCAPED, the
 twin must print FINE), ``tests`` (that live elsewhere, because they need a running session).
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = ROOT / "docs" / "attacks.md"
-KINDS = ("lines", "repeats", "calls", "hosts", "refused_rules", "runs", "tests")
+KINDS = ("lines", "reads", "repeats", "calls", "hosts", "refused_rules", "runs", "tests")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _read(path: Path) -> AttackClass:
 def _cases(table: dict[str, Any]) -> Iterator[Case]:
     for kind in KINDS:
         for entry in table.get(kind, ()):
-            if kind == "lines":
+            if kind in ("lines", "reads"):
                 name, attack, twin = entry
                 yield Case(name, kind, attack, twin, {})
             else:

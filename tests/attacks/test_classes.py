@@ -49,11 +49,7 @@ class Place:
 
     def set_policy(self, known: AttackClass, case: Case | None = None, mode: str = "default") -> None:
         options = case.options if case else {}
-        rules = [
-            {"behavior": behavior, "rule": rule}
-            for behavior in ("allow", "ask", "deny")
-            for rule in [*known.rules[behavior], *options.get(behavior, ())]
-        ]
+        rules = [rule for behavior in ("allow", "ask", "deny") for rule in case_rules(known, behavior, options)]
         self.core.set_policy(json.dumps({"mode": options.get("mode", mode), "rules": rules}))
 
     def decide(self, tool: str, arguments: dict[str, Any]) -> str:
@@ -71,6 +67,11 @@ class Place:
 def fill(text: str, known: Mapping[str, object]) -> str:
     """``{name}`` replaced where it is known; the shell's own braces stay."""
     return re.sub(r"\{(\w+)\}", lambda match: str(known.get(match[1], match[0])), text)
+
+
+def case_rules(known: AttackClass, behavior: str, options: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
+    rules = [*known.rules[behavior], *(options or {}).get(behavior, ())]
+    return [{"behavior": behavior, "rule": rule} for rule in rules]
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,16 @@ def test_command_lines(place: Place, known: AttackClass, case: Case) -> None:
     attack, twin = (piece * case.attack, piece * case.twin) if piece else (case.attack, case.twin)
     assert place.decide("Bash", {"command": attack}) in STOPPED
     assert place.decide("Bash", {"command": twin}) == "allow"
+
+
+@pytest.mark.parametrize("mode", ["default", "acceptEdits", "plan"])
+@pytest.mark.parametrize(("known", "case"), cases("reads"))
+def test_lines_that_only_read(place: Place, known: AttackClass, case: Case, mode: str) -> None:
+    if json.loads(place.core.sandbox_report())["missing"]:
+        pytest.skip("this machine cannot give the whole sandbox, without which such lines are asked")
+    place.core.set_policy(json.dumps({"mode": mode, "rules": case_rules(known, "deny")}))
+    assert place.decide("Bash", {"command": place.fill(case.attack)}) in STOPPED
+    assert place.decide("Bash", {"command": place.fill(case.twin)}) == "allow"
 
 
 @pytest.mark.parametrize(("known", "case"), cases("lines"))

@@ -47,15 +47,15 @@ def test_explain_names_the_rule_and_where_it_came_from(claw):
 
 
 def test_check_answers_one_decision_a_line_whatever_the_line(claw):
-    run = {"tool": "Bash", "input": {"command": "ls"}}
+    run = {"tool": "Bash", "input": {"command": "make x"}}
     done = claw(
         "permissions",
         "check",
         "--json",
         lines=[
             run,
-            {**run, "policy": {"allow": ["Bash(ls:*)"]}},
-            {**run, "policy": {"allow": ["Bash(ls:*)"], "deny": ["Bash"]}},
+            {**run, "policy": {"allow": ["Bash(make:*)"]}},
+            {**run, "policy": {"allow": ["Bash(make:*)"], "deny": ["Bash"]}},
             {**run, "policy": {"mode": "plan"}},
             {**run, "policy": {"allow": ["Bsh"]}},
             {**run, "policy": {"mode": "planned"}},
@@ -79,7 +79,7 @@ def test_check_answers_one_decision_a_line_whatever_the_line(claw):
         None,
         None,
     ]
-    assert answers[1]["rule"] == "Bash(ls:*)"
+    assert answers[1]["rule"] == "Bash(make:*)"
     assert all(a["error"] for a in answers if "decision" not in a)
     assert done.returncode == 0
     assert not done.stderr

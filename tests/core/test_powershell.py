@@ -58,7 +58,7 @@ def test_only_the_exact_rule_allows_it(bench, pwsh):
     assert asked.suggested_rules == ["PowerShell(Get-ChildItem)"]
     assert json.loads(asked.effects) == [{"effect": "run", "command": "Get-ChildItem"}]
     bench.set_policy("default", allow=["PowerShell(ls)"])
-    assert bench.prepare("Bash", command="ls").decision == "ask"
+    assert bench.prepare("Bash", command="make").decision == "ask"
     bench.set_policy("plan", allow=["PowerShell(ls)"])
     assert bench.prepare("PowerShell", command="ls").decision == "deny"
     with pytest.raises(RuleError, match="exactly"):

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rule::{Behavior, Rule};
 use crate::location::Location;
-use crate::shell::Script;
+use crate::shell::{Extent, Script};
 
 /// Ordered by strictness: over several, the maximum counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +64,15 @@ pub struct Decision {
     pub suggested_rules: Vec<String>,
 }
 
+/// What a command reads that does nothing else.
+#[derive(Debug, Clone)]
+pub struct Reads {
+    /// How far.
+    pub extent: Extent,
+    /// Where its paths lead, from every folder the line visits.
+    pub locations: Vec<Location>,
+}
+
 /// An effect with everything the policy needs to know about it.
 #[derive(Debug, Clone)]
 pub enum Subject {
@@ -89,6 +98,8 @@ pub enum Subject {
         script: Script,
         /// Where each `cd` with a plain target leads, in order of `script.commands`.
         folders: Vec<Option<Location>>,
+        /// What each command reads that only reads; in the same order, empty where the sandbox is not to be relied on.
+        reads: Vec<Option<Reads>>,
     },
     /// Starts a program that the tool chose: a rule for the whole tool decides, never one for commands.
     Start,

@@ -8,7 +8,7 @@ mod pattern;
 mod rule;
 mod suggest;
 
-pub use decision::{Decision, Mode, Subject, Verdict};
+pub use decision::{Decision, Mode, Reads, Subject, Verdict};
 pub use rule::{Behavior, CallView, Rule, RuleError};
 
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use decision::Judgement;
 
 use crate::location::Location;
 use crate::network::{Host, Hosts};
-use crate::shell::{self, Script, SimpleCommand};
+use crate::shell::{self, Extent, Script, SimpleCommand};
 
 /// Mode and rules in force.
 #[derive(Debug, Clone, Default)]
@@ -108,7 +108,7 @@ impl Policy {
         match subject {
             Subject::Read { location, is_shell } => self.judge_path(call, location, false, *is_shell, all),
             Subject::Write { location, is_shell } => self.judge_path(call, location, true, *is_shell, all),
-            Subject::Run { command, script, folders } => self.judge_run(call, command, script, folders),
+            Subject::Run { command, script, folders, reads } => self.judge_run(call, command, script, folders, reads),
             Subject::Fetch { host } => self.judge_fetch(call, host),
             Subject::Namespace => self.judge_other(
                 |rule| rule.covers_call(call),
@@ -261,7 +261,14 @@ impl Policy {
         })
     }
 
-    fn judge_run(&self, call: CallView<'_>, command: &str, script: &Script, folders: &[Option<Location>]) -> Judgement {
+    fn judge_run(
+        &self,
+        call: CallView<'_>,
+        command: &str,
+        script: &Script,
+        folders: &[Option<Location>],
+        reads: &[Option<Reads>],
+    ) -> Judgement {
         let is_forbidden = |rule: &Rule| {
             rule.covers_call(call)
                 || rule.is_exactly(call.tool, command)
@@ -270,11 +277,17 @@ impl Policy {
         if let Some(rule) = self.find(Behavior::Deny, is_forbidden) {
             return Judgement::by(rule, "this command");
         }
-        if self.mode == Mode::Plan {
+        // Of another language, no reader here knows what a line does.
+        let reads = if call.tool == "Bash" { reads } else { &[] };
+        let is_reading = self.only_reads(script, folders, reads);
+        if self.mode == Mode::Plan && !is_reading {
             return plan_denial();
         }
         if let Some(rule) = self.find(Behavior::Ask, is_forbidden) {
             return Judgement::by(rule, "this command");
+        }
+        if self.mode == Mode::Plan {
+            return reading();
         }
         let is_critical =
             |simple: &SimpleCommand| shell::is_critical_removal(&simple.words, &self.workspace, self.home.as_deref());
@@ -299,6 +312,13 @@ impl Policy {
             // What a line of another language is made of, no reader here knows.
             return Judgement::new(Verdict::Ask, format!("No rule allows `{}`.", brief(command)));
         }
+        let judgement = self.judge_commands(script, folders, reads);
+        if judgement.verdict == Verdict::Ask && is_reading { reading() } else { judgement }
+    }
+
+    /// Each command by its own rule.
+    fn judge_commands(&self, script: &Script, folders: &[Option<Location>], reads: &[Option<Reads>]) -> Judgement {
+        let writes = script.redirects.iter().any(|redirect| redirect.is_write);
         let mut found: Option<&Rule> = None;
         for (index, simple) in script.commands.iter().enumerate() {
             if let Some(folder) = folders.get(index).and_then(Option::as_ref) {
@@ -309,6 +329,8 @@ impl Policy {
             }
             match self.find(Behavior::Allow, |rule| rule.allows_command(simple)) {
                 Some(rule) => found = Some(rule),
+                // Part of a pipe; what names files might name others once the commands before it have run.
+                None if !writes && reads.get(index).and_then(Option::as_ref).is_some_and(is_filter) => {}
                 None => return Judgement::new(Verdict::Ask, format!("No rule allows `{}`.", brief(&simple.source))),
             }
         }
@@ -318,6 +340,35 @@ impl Policy {
             None => Judgement::new(Verdict::Allow, "Changing to a folder of the workspace is allowed."),
         }
     }
+    /// Whether the line does nothing but read what Read may read. It is held to the sandbox meanwhile.
+    fn only_reads(&self, script: &Script, folders: &[Option<Location>], reads: &[Option<Reads>]) -> bool {
+        let may_read = |reads: &Reads| {
+            // Which files lie below a folder or in a repository, no rule is asked here.
+            let is_whole = matches!(reads.extent, Extent::Tree | Extent::Repository);
+            reads.locations.iter().all(|location| location.root.is_some()) && !(is_whole && self.restricts_reading())
+        };
+        let is_fine = |index: usize| match folders.get(index).and_then(Option::as_ref) {
+            Some(folder) => cd_objection(index, folder, script).is_none(),
+            None => reads.get(index).and_then(Option::as_ref).is_some_and(may_read),
+        };
+        script.doubt.is_none()
+            && !script.redirects.iter().any(|redirect| redirect.is_write)
+            && reads.iter().any(Option::is_some)
+            && (0..script.commands.len()).all(is_fine)
+    }
+
+    fn restricts_reading(&self) -> bool {
+        self.rules.iter().any(|rule| rule.behavior != Behavior::Allow && rule.is_about_reading())
+    }
+}
+
+fn reading() -> Judgement {
+    Judgement::new(Verdict::Allow, "It only reads in the workspace, and the sandbox holds it to that.")
+}
+
+/// Reads what another command writes, and names no file.
+fn is_filter(reads: &Reads) -> bool {
+    reads.extent == Extent::Input && reads.locations.is_empty()
 }
 
 /// `cd` needs no rule where it comes first, stays inside, and nothing after it depends on where it leads.

@@ -58,7 +58,7 @@ pub fn rules(tool: &str, subjects: &[Subject], policy: &Policy) -> Vec<String> {
                 is_plain.then(|| vec![format!("PowerShell({})", command.trim())])
             }
             Subject::Run { .. } if tool != "Bash" => Some(vec![tool.to_owned()]),
-            Subject::Run { command, script, folders } => command_rules(command, script, folders, policy),
+            Subject::Run { command, script, folders, .. } => command_rules(command, script, folders, policy),
             Subject::Fetch { host } if tool == "WebFetch" => {
                 Host::parse(host).ok().map(|host| vec![format!("WebFetch(domain:{host})")])
             }

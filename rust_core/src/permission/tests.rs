@@ -39,7 +39,7 @@ pub fn run(command: &str) -> Vec<Subject> {
             _ => None,
         })
         .collect();
-    subjects.push(Subject::Run { command: command.to_owned(), script, folders });
+    subjects.push(Subject::Run { command: command.to_owned(), script, folders, reads: Vec::new() });
     subjects
 }
 

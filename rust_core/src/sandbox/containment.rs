@@ -28,6 +28,11 @@ impl Containment {
         Self { sandbox, state: state.to_path_buf(), background: Mutex::default() }
     }
 
+    /// Every layer of the sandbox stands.
+    pub fn is_whole(&self) -> bool {
+        self.sandbox.mode() == Mode::On && self.sandbox.weakness().is_none()
+    }
+
     /// What the sandbox adds to the policy's decision on a call that starts processes. `escapes`: it wants the user's own
     /// rights.
     pub fn judge(&self, decision: &mut Decision, mode: permission::Mode, escapes: bool) {

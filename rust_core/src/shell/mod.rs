@@ -6,11 +6,13 @@
 
 mod harmless;
 mod hazard;
+mod reading;
 mod words;
 mod wrapper;
 
 pub use harmless::changes_nothing;
 pub use hazard::{is_critical_removal, needs_exact_rule, takes_globs};
+pub use reading::{Extent, is_builtin, reading};
 pub use words::Word;
 pub use wrapper::{runs_code, views, without_wrappers};
 

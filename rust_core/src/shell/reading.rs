@@ -1,0 +1,573 @@
+//! Commands that only read, and what they read. Known are few programs, each with the options that keep it so: an option
+//! that is not listed here, also one of a newer version or shortened, and the command is not known. Patterns that the
+//! shell would expand are not known either. Nothing here looks at files; who relies on it does (`crate::subjects`).
+
+use super::SimpleCommand;
+
+/// How far a command reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What the command before it in the pipe wrote, or nothing.
+    Input,
+    /// The files it names.
+    Files,
+    /// Folders with all below, by default the one it runs in.
+    Tree,
+    /// A git repository.
+    Repository,
+}
+
+/// What a command reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// How far.
+    pub extent: Extent,
+    /// Its arguments that are paths, or may be.
+    pub paths: Vec<String>,
+}
+
+/// What stands beside a program's options.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operands {
+    None,
+    Text,
+    Paths,
+    OnePath,
+    /// A pattern, unless an option gave it, then paths.
+    Pattern,
+}
+
+struct Grammar {
+    programs: &'static [&'static str],
+    /// Letters of options without a value.
+    flags: &'static str,
+    /// Letters of options with one.
+    valued: &'static str,
+    /// Long options without a value.
+    words: &'static [&'static str],
+    /// Long options with one.
+    settings: &'static [&'static str],
+    operands: Operands,
+    /// Without paths: what it reads then.
+    by_default: Extent,
+}
+
+const NOTHING: Grammar = Grammar {
+    programs: &[],
+    flags: "",
+    valued: "",
+    words: &[],
+    settings: &[],
+    operands: Operands::Paths,
+    by_default: Extent::Input,
+};
+
+/// Left out on purpose: `sort -o -T --compress-program`, `tail -f`, `uniq IN OUT`, `file -C -m`, `grep -f`, `rg --pre
+/// --hostname-bin -z -f`, `tree -o`, everything that follows links (`-L`, `grep -R`, `diff -r`) or reads a list of names.
+const GRAMMARS: &[Grammar] = &[
+    Grammar {
+        programs: &["ls"],
+        flags: "aABcCdfFgGhiklmnopqQrRsStuUvxX1",
+        valued: "I",
+        words: &[
+            "--all",
+            "--almost-all",
+            "--human-readable",
+            "--recursive",
+            "--reverse",
+            "--directory",
+            "--classify",
+            "--group-directories-first",
+            "--full-time",
+        ],
+        settings: &["--sort", "--time", "--time-style", "--color", "--ignore"],
+        by_default: Extent::Tree,
+        ..NOTHING
+    },
+    Grammar { programs: &["cat"], flags: "AbeEnstTv", words: &["--number", "--show-all"], ..NOTHING },
+    Grammar {
+        programs: &["head", "tail"],
+        flags: "qvz",
+        valued: "nc",
+        words: &["--quiet", "--verbose"],
+        settings: &["--lines", "--bytes"],
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["wc"],
+        flags: "lwcmL",
+        words: &["--lines", "--words", "--bytes", "--chars", "--max-line-length"],
+        ..NOTHING
+    },
+    Grammar { programs: &["nl"], flags: "p", valued: "bvwsnifhdl", ..NOTHING },
+    Grammar { programs: &["tac"], ..NOTHING },
+    Grammar {
+        programs: &["cut"],
+        flags: "sz",
+        valued: "dfcb",
+        words: &["--complement", "--only-delimited"],
+        settings: &["--delimiter", "--fields", "--characters", "--bytes", "--output-delimiter"],
+        ..NOTHING
+    },
+    Grammar { programs: &["tr"], flags: "cCdst", operands: Operands::Text, ..NOTHING },
+    Grammar { programs: &["uniq"], flags: "cdui", valued: "fsw", operands: Operands::OnePath, ..NOTHING },
+    Grammar {
+        programs: &["sort"],
+        flags: "nrufbdghVMicCsz",
+        valued: "kt",
+        words: &["--numeric-sort", "--reverse", "--unique", "--human-numeric-sort", "--version-sort", "--stable"],
+        settings: &["--key", "--field-separator"],
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["grep"],
+        flags: "nivclLwxoEFhHrsqIaz",
+        valued: "emABC",
+        words: &[
+            "--line-number",
+            "--ignore-case",
+            "--invert-match",
+            "--count",
+            "--files-with-matches",
+            "--files-without-match",
+            "--word-regexp",
+            "--only-matching",
+            "--recursive",
+            "--no-messages",
+            "--extended-regexp",
+            "--fixed-strings",
+        ],
+        settings: &[
+            "--include",
+            "--exclude",
+            "--exclude-dir",
+            "--color",
+            "--regexp",
+            "--max-count",
+            "--context",
+            "--after-context",
+            "--before-context",
+        ],
+        operands: Operands::Pattern,
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["rg"],
+        flags: "acFHiIlnNopqsSuUvwx0",
+        valued: "ABCegmtTdMr",
+        words: &[
+            "--files",
+            "--files-with-matches",
+            "--files-without-match",
+            "--hidden",
+            "--no-ignore",
+            "--heading",
+            "--no-heading",
+            "--line-number",
+            "--no-line-number",
+            "--column",
+            "--count",
+            "--count-matches",
+            "--ignore-case",
+            "--smart-case",
+            "--case-sensitive",
+            "--fixed-strings",
+            "--word-regexp",
+            "--invert-match",
+            "--only-matching",
+            "--multiline",
+            "--json",
+            "--stats",
+            "--with-filename",
+            "--no-filename",
+            "--no-messages",
+            "--type-list",
+        ],
+        settings: &[
+            "--color",
+            "--context",
+            "--after-context",
+            "--before-context",
+            "--glob",
+            "--iglob",
+            "--type",
+            "--type-not",
+            "--max-count",
+            "--max-depth",
+            "--max-columns",
+            "--regexp",
+            "--sort",
+            "--sortr",
+        ],
+        operands: Operands::Pattern,
+        by_default: Extent::Tree,
+    },
+    Grammar {
+        programs: &["tree"],
+        flags: "adfhiF",
+        valued: "LIP",
+        words: &["--dirsfirst", "--noreport", "--prune"],
+        by_default: Extent::Tree,
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["du"],
+        flags: "achkmsSx",
+        valued: "dt",
+        words: &["--all", "--human-readable", "--summarize", "--total", "--apparent-size"],
+        settings: &["--max-depth", "--threshold", "--exclude"],
+        by_default: Extent::Tree,
+        ..NOTHING
+    },
+    Grammar { programs: &["stat"], flags: "t", valued: "c", settings: &["--format", "--printf"], ..NOTHING },
+    Grammar { programs: &["file"], flags: "bi", words: &["--brief", "--mime", "--mime-type"], ..NOTHING },
+    Grammar { programs: &["pwd"], flags: "LP", operands: Operands::None, ..NOTHING },
+    Grammar { programs: &["true", "false"], operands: Operands::None, ..NOTHING },
+    Grammar { programs: &["uname"], flags: "asnrvmpio", operands: Operands::None, ..NOTHING },
+    Grammar { programs: &["which"], flags: "a", operands: Operands::Text, ..NOTHING },
+    Grammar { programs: &["basename", "dirname", "printf", "seq"], operands: Operands::Text, ..NOTHING },
+];
+
+/// Of the above, those that bash does itself; for the others it looks for a program.
+const BUILTINS: &[&str] = &["echo", "false", "printf", "pwd", "true"];
+
+/// Whether the shell does this without starting a program.
+pub fn is_builtin(program: &str) -> bool {
+    BUILTINS.contains(&program)
+}
+
+/// What the command reads, where it is known to do nothing else.
+pub fn reading(command: &SimpleCommand) -> Option<Reading> {
+    let (program, arguments) = command.words.split_first()?;
+    if command.has_assignment || command.words.iter().any(|word| word.has_glob) {
+        return None;
+    }
+    let arguments: Vec<&str> = arguments.iter().map(|word| word.text.as_str()).collect();
+    let input = |paths| Some(Reading { extent: Extent::Input, paths });
+    match program.text.as_str() {
+        "echo" => input(Vec::new()),
+        "find" => find(&arguments),
+        "sed" => sed(&arguments),
+        "git" => git(&arguments),
+        name => GRAMMARS.iter().find(|grammar| grammar.programs.contains(&name))?.read(&arguments),
+    }
+}
+
+impl Grammar {
+    fn read(&self, arguments: &[&str]) -> Option<Reading> {
+        let (options, operands) = self.split(arguments)?;
+        let is_given = |names: &[&str]| options.iter().any(|option| names.contains(option));
+        let is_pattern_given = is_given(&["e", "--regexp", "--files", "--type-list"]);
+        let paths = match self.operands {
+            Operands::None if !operands.is_empty() => return None,
+            Operands::OnePath if operands.len() > 1 => return None,
+            Operands::None | Operands::Text => &[],
+            Operands::Pattern if !is_pattern_given => operands.get(1..).unwrap_or_default(),
+            Operands::Paths | Operands::OnePath | Operands::Pattern => operands.as_slice(),
+        };
+        let is_tree = self.by_default == Extent::Tree || (self.programs == ["grep"] && is_given(&["r", "--recursive"]));
+        let extent = match paths {
+            _ if is_tree => Extent::Tree,
+            [] => self.by_default,
+            _ => Extent::Files,
+        };
+        Some(Reading { extent, paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+    }
+
+    /// Options (letters and long ones) and operands; `None` where an option is not known.
+    fn split<'a>(&self, arguments: &[&'a str]) -> Option<(Vec<&'a str>, Vec<&'a str>)> {
+        let (mut options, mut operands) = (Vec::new(), Vec::new());
+        let mut rest = arguments.iter();
+        while let Some(word) = rest.next() {
+            if *word == "--" {
+                operands.extend(rest.by_ref());
+            } else if word.starts_with("--") {
+                let (name, value) = word.split_once('=').map_or((*word, None), |(name, value)| (name, Some(value)));
+                if self.settings.contains(&name) {
+                    // `--color` alone takes no value: then the word behind it is an operand, and must pass as one too.
+                    if value.is_none() && name != "--color" {
+                        rest.next()?;
+                    }
+                } else if value.is_some() || !self.words.contains(&name) {
+                    return None;
+                }
+                options.push(name);
+            } else if let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+                if self.valued.contains('n') && letters.bytes().all(|byte| byte.is_ascii_digit()) {
+                    continue; // `head -20`
+                }
+                for (at, letter) in letters.char_indices() {
+                    let option = letters.get(at..at + letter.len_utf8())?;
+                    options.push(option);
+                    if self.valued.contains(letter) {
+                        if at + letter.len_utf8() == letters.len() {
+                            rest.next()?;
+                        }
+                        break;
+                    }
+                    if !self.flags.contains(letter) {
+                        return None;
+                    }
+                }
+            } else {
+                operands.push(*word);
+            }
+        }
+        Some((options, operands))
+    }
+}
+
+/// Without actions but printing, and without files to compare with.
+fn find(arguments: &[&str]) -> Option<Reading> {
+    const TESTS: &[&str] = &[
+        "!",
+        "(",
+        ")",
+        "-not",
+        "-o",
+        "-or",
+        "-a",
+        "-and",
+        "-print",
+        "-print0",
+        "-prune",
+        "-empty",
+        "-readable",
+        "-writable",
+        "-executable",
+        "-mount",
+        "-xdev",
+        "-daystart",
+        "-depth",
+        "-ls",
+    ];
+    const VALUED: &[&str] = &[
+        "-name",
+        "-iname",
+        "-path",
+        "-ipath",
+        "-wholename",
+        "-regex",
+        "-iregex",
+        "-type",
+        "-maxdepth",
+        "-mindepth",
+        "-size",
+        "-mtime",
+        "-atime",
+        "-ctime",
+        "-mmin",
+        "-amin",
+        "-cmin",
+        "-perm",
+        "-links",
+        "-printf",
+    ];
+    let begins = |word: &&&str| word.starts_with(['-', '(', ')', '!', ',']);
+    let count = arguments.iter().position(|word| begins(&word)).unwrap_or(arguments.len());
+    let (paths, tests) = arguments.split_at(count);
+    let mut rest = tests.iter();
+    while let Some(word) = rest.next() {
+        if VALUED.contains(word) {
+            rest.next()?;
+        } else if !TESTS.contains(word) {
+            return None;
+        }
+    }
+    Some(Reading { extent: Extent::Tree, paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+}
+
+/// Only `sed -n 5p` and `sed -n 5,9p`.
+fn sed(arguments: &[&str]) -> Option<Reading> {
+    let ["-n", script, paths @ ..] = arguments else { return None };
+    let is_line = |text: &str| text == "$" || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+    let range = script.strip_suffix('p')?;
+    let (first, last) = range.split_once(',').unwrap_or((range, range));
+    let is_known = is_line(first) && is_line(last) && !paths.iter().any(|path| path.starts_with('-'));
+    let extent = if paths.is_empty() { Extent::Input } else { Extent::Files };
+    is_known.then(|| Reading { extent, paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+}
+
+/// What shows the state and history of the repository. Whether its configuration runs programs meanwhile is for
+/// `crate::plain_repository`.
+fn git(arguments: &[&str]) -> Option<Reading> {
+    const STATUS: Grammar = Grammar {
+        flags: "sb",
+        words: &["--short", "--branch", "--porcelain", "--long", "--ignored"],
+        settings: &["--untracked-files"],
+        ..NOTHING
+    };
+    const HISTORY: &[&str] = &[
+        "--oneline",
+        "--stat",
+        "--shortstat",
+        "--numstat",
+        "--summary",
+        "--name-only",
+        "--name-status",
+        "--graph",
+        "--all",
+        "--decorate",
+        "--no-merges",
+        "--merges",
+        "--first-parent",
+        "--reverse",
+        "--patch",
+        "--no-patch",
+        "--cached",
+        "--staged",
+        "--check",
+        "--no-color",
+        "--follow",
+        "--abbrev-commit",
+        "--no-ext-diff",
+        "--no-textconv",
+    ];
+    const CHOICES: &[&str] = &[
+        "--max-count",
+        "--since",
+        "--until",
+        "--after",
+        "--before",
+        "--author",
+        "--grep",
+        "--date",
+        "--unified",
+        "--diff-filter",
+        "--format",
+        "--pretty",
+    ];
+    const LOG: Grammar = Grammar { flags: "pswbi", valued: "nUSGL", words: HISTORY, settings: CHOICES, ..NOTHING };
+    const BRANCH: Grammar = Grammar {
+        flags: "arv",
+        words: &["--list", "--all", "--remotes", "--show-current"],
+        operands: Operands::None,
+        ..NOTHING
+    };
+    const PARSE: Grammar = Grammar {
+        words: &["--show-toplevel", "--abbrev-ref", "--short", "--is-inside-work-tree", "--verify"],
+        ..NOTHING
+    };
+    const FILES: Grammar =
+        Grammar { flags: "cdmost", words: &["--cached", "--others", "--modified", "--exclude-standard"], ..NOTHING };
+    let arguments = arguments.strip_prefix(&["--no-pager"]).unwrap_or(arguments);
+    let (subcommand, rest) = arguments.split_first()?;
+    let grammar = match *subcommand {
+        "status" => STATUS,
+        "diff" | "log" | "show" => LOG,
+        "blame" => Grammar { flags: "wesl", valued: "L", ..NOTHING },
+        "branch" => BRANCH,
+        "rev-parse" => PARSE,
+        "ls-files" => FILES,
+        _ => return None,
+    };
+    // `%G…` in a format checks signatures, with a program. Values of git's long options are only read behind `=`.
+    let is_odd = |word: &&str| word.contains("%G") || CHOICES.contains(word) || *word == "--untracked-files";
+    if rest.iter().any(is_odd) {
+        return None;
+    }
+    Some(Reading { extent: Extent::Repository, paths: grammar.read(rest)?.paths })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::parse;
+
+    fn read(line: &str) -> Option<Reading> {
+        let script = parse(line);
+        assert_eq!(script.doubt, None, "{line}");
+        reading(&script.commands[0])
+    }
+
+    #[test]
+    fn what_commands_read() {
+        for (line, extent, paths) in [
+            ("ls", Extent::Tree, ""),
+            ("ls -la src", Extent::Tree, "src"),
+            ("cat a.txt b.txt", Extent::Files, "a.txt b.txt"),
+            ("cat -- -n", Extent::Files, "-n"),
+            ("head -20", Extent::Input, ""),
+            ("head -n 5 a", Extent::Files, "a"),
+            ("grep -rn 'a*b' src", Extent::Tree, "src"),
+            ("grep -e x a", Extent::Files, "a"),
+            ("grep x", Extent::Input, ""),
+            ("rg --files src", Extent::Tree, "src"),
+            ("rg -tpy -A3 def src", Extent::Tree, "src"),
+            ("find . -name '*.py' -not -path './x/*'", Extent::Tree, "."),
+            ("sed -n 5,10p a", Extent::Files, "a"),
+            ("sort -t, -k2 a", Extent::Files, "a"),
+            ("git status --short", Extent::Repository, ""),
+            ("git --no-pager log --oneline -5 main..x", Extent::Repository, "main..x"),
+            ("git diff HEAD~1 -- src", Extent::Repository, "HEAD~1 src"),
+            ("echo -e x", Extent::Input, ""),
+        ] {
+            let expected = Reading { extent, paths: paths.split_whitespace().map(str::to_owned).collect() };
+            assert_eq!(read(line), Some(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn one_unknown_word_and_a_command_is_not_known() {
+        for line in [
+            "rm x",
+            "ls *.py",
+            "FOO=1 ls",
+            "./ls",
+            "/bin/ls",
+            "cat --sho",
+            "tail -f a",
+            "sort -o a b",
+            "sort -no a b",
+            "sort --output=a b",
+            "sort --compress-program=x a",
+            "sort -T . a",
+            "uniq a b",
+            "file -C -m x",
+            "grep -R x .",
+            "grep -f a b",
+            "rg --pre x y",
+            "rg -z x",
+            "rg -L x",
+            "rg --hostname-bin=x y",
+            "find . -exec rm x",
+            "find . -execdir rm x",
+            "find . -ok rm",
+            "find . -delete",
+            "find . -fprint a",
+            "find . -fprintf a x",
+            "find . -fls a",
+            "find -L .",
+            "find . -newer /etc/passwd",
+            "find . -files0-from x",
+            "sed -n '5w x' a",
+            "sed -n 5p -i a",
+            "sed -i s/a/b/ x",
+            "sed s/a/b/ x",
+            "sed -n '1e id' x",
+            "tree -o x",
+            "date -s 1",
+            "wc --files0-from=x",
+            "printf -v x y",
+            "tee x",
+            "xargs ls",
+            "git push",
+            "git -C x status",
+            "git -c core.pager=x status",
+            "git --git-dir=x status",
+            "git diff --ext-diff",
+            "git diff --textconv",
+            "git diff --output=x",
+            "git diff --no-index a b",
+            "git log --format=%G?",
+            "git log --format %H",
+            "git log --show-signature",
+            "git branch x",
+            "git branch -D x",
+            "git grep -O x",
+            "git status --ignore-submodules=none",
+        ] {
+            assert_eq!(read(line), None, "{line}");
+        }
+    }
+}
