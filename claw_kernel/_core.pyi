@@ -184,6 +184,8 @@ class Core:
         "paths": [str], "not_saved": [{"path", "reason", "size"}], "restored_to": int | null, "git", "is_interrupted",
         "gap"}``. ``restored_to``: it is a restore, to how it was before the checkpoint of that number. ``git``: null, or
         ``{"before": [head, commit], "after": …, "is_index_changed"}``. Raises OSError."""
+    def is_session_shared(self) -> bool:
+        """True where another process, such as a notebook's kernel, has the session's checkpoints open. Raises OSError."""
     def checkpoint_sessions(self) -> list[str]:
         """Ids of the sessions that have checkpoints of this workspace, the one used last first."""
     def preview_restore(self, target: str) -> str:

@@ -1,70 +1,27 @@
-"""What a command shows: lines and tables, as Markdown for a page and as plain text for a console."""
+"""What a line command answers: a report, or one line that says what to write instead."""
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#$~])")
+from claw_kernel.report import CommandOutput, Report, escape, markdown_table, one_line
 
-
-@dataclass(frozen=True, slots=True)
-class CommandOutput:
-    """The same content twice. ``is_error``: the command was not understood or could not be done; one line says why."""
-
-    markdown: str
-    plain: str
-    is_error: bool = False
-
-
-class Report:
-    """Collects lines and tables. All text is taken as plain: names and values from elsewhere cannot become markup."""
-
-    def __init__(self) -> None:
-        self._markdown: list[str] = []
-        self._plain: list[str] = []
-
-    def line(self, text: str) -> None:
-        self._markdown.append(escape(text))
-        self._plain.append(text)
-
-    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        cells = [[_one_line(cell) for cell in row] for row in rows]
-        self._markdown.append(markdown_table(heads, cells))
-        shown = [list(heads), *cells] if any(heads) else cells
-        widths = [max(len(row[column]) for row in shown) for column in range(len(heads))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown]
-        self._plain.append("\n".join(line.rstrip() for line in lines))
-
-    def block(self, text: str) -> None:
-        """Lines as they are, in one width."""
-        fence = "`" * (max([2, *(len(run) for run in re.findall("`+", text))]) + 1)
-        self._markdown.append(f"{fence}text\n{text}\n{fence}")
-        self._plain.append(text)
-
-    def output(self) -> CommandOutput:
-        return CommandOutput("\n\n".join(self._markdown), "\n".join(self._plain))
+__all__ = [
+    "CommandOutput",
+    "Report",
+    "UsageError",
+    "error_output",
+    "escape",
+    "markdown_table",
+    "take_nothing",
+    "unknown",
+]
 
 
 def error_output(message: str) -> CommandOutput:
     """One line."""
-    return CommandOutput(escape(_one_line(message)), _one_line(message), is_error=True)
-
-
-def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([escape(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def escape(text: str) -> str:
-    """``text`` as Markdown that shows exactly it."""
-    return _SPECIAL.sub(r"\\\1", text)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return CommandOutput(escape(one_line(message)), one_line(message), is_error=True)
 
 
 class UsageError(Exception):

@@ -19,6 +19,9 @@ COMMANDS = {
     "blame": "say who wrote each cell of a notebook: the agent, a person, or both",
     "export": "write a session as a plain notebook that is proven to run, or as a transcript",
     "session": "check, sign and clean the session in a notebook (check, sign, scrub, verify)",
+    "undo": "put back what the last turns changed",
+    "rewind": "put files back as they were before a turn or a call",
+    "checkpoints": "list what the calls of a session changed, or the sessions of this workspace",
     "tools": "list the tools, or run calls from a program",
     "version": "print the version",
     "help": "show this page, or that of a command",
@@ -140,6 +143,10 @@ def _command(name: str, rest: list[str]) -> int:
             from claw_kernel.cli import session
 
             return session.run(rest)
+        case "undo" | "rewind" | "checkpoints":
+            from claw_kernel.cli import undo
+
+            return undo.run(name, rest)
         case "tools":
             from claw_kernel.cli import tools
 

@@ -372,6 +372,10 @@ mod _core {
             self.0.checkpoint_sessions()
         }
 
+        fn is_session_shared(&self, py: Python<'_>) -> PyResult<bool> {
+            Ok(py.detach(|| self.0.is_session_shared())?)
+        }
+
         fn preview_restore(&self, py: Python<'_>, target: &str) -> PyResult<String> {
             to_json(&py.detach(|| self.0.preview_restore(target)).map_err(RestoreError::new_err)?)
         }

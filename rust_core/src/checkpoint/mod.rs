@@ -135,6 +135,11 @@ impl Checkpoints {
         Ok(store.journal.entries.iter().map(preview::describe).collect())
     }
 
+    /// Whether another process has this session open, such as a notebook's kernel.
+    pub fn is_shared(&self, workspace: &Workspace) -> io::Result<bool> {
+        self.store(&mut self.lock(), workspace)?.is_shared()
+    }
+
     /// The sessions that have checkpoints of this workspace, the one used last first.
     pub fn sessions(&self, workspace: &Workspace) -> Vec<String> {
         store::sessions(&self.folder, workspace.path())

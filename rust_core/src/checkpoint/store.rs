@@ -78,6 +78,14 @@ impl Store {
         Ok(store)
     }
 
+    /// True where another process uses these checkpoints too: each goes on with what it has read.
+    pub fn is_shared(&self) -> io::Result<bool> {
+        let is_alone = flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        // Asking for the one lock may have lost the other.
+        flock(&self.lock, FlockOperation::LockShared)?;
+        Ok(!is_alone)
+    }
+
     /// Forgets entries that are too old, and the oldest where all of them take more than three quarters of the room.
     fn prune(&mut self, max_bytes: u64) -> io::Result<()> {
         let now = SystemTime::now();

@@ -58,6 +58,11 @@ impl Core {
         self.checkpoints.sessions(&self.workspace)
     }
 
+    /// Whether another process has the session open.
+    pub fn is_session_shared(&self) -> io::Result<bool> {
+        self.checkpoints.is_shared(&self.workspace)
+    }
+
     /// What a restore would do; the error is for a person.
     pub fn preview_restore(&self, target: &str) -> Result<Value, String> {
         self.checkpoints.preview(&self.workspace, &parse(target)?)
