@@ -8,11 +8,26 @@ import pty
 
 import pytest
 
-from claw_kernel._core import Core
+from claw_kernel._core import CancelToken, Core
+from claw_kernel.messages import Step, TextBlock, TurnRecord
+from claw_kernel.session import write_record
+from tests.cli.conftest import bash
 
 
-def bash(command):
-    return {"tool_calls": [{"name": "Bash", "input": {"command": command}}]}
+def turn(number):
+    return write_record(
+        TurnRecord(
+            turn_id=f"t_{number}",
+            session_id="s_notebook",
+            prompt="p",
+            content=(TextBlock("p"),),
+            model="scripted/x",
+            started_at=f"2026-11-21T10:00:0{number}.000Z",
+            steps=(Step((TextBlock("Done."),)),),
+            stop_reason="end_turn",
+            duration_seconds=1.0,
+        )
+    )
 
 
 @pytest.fixture
@@ -104,43 +119,19 @@ def test_a_notebook_names_its_session_and_its_turns(worked):
     state = next(worked.home.parent.rglob("checkpoints")).parent
     core = Core(str(worked.workspace), state_dir=str(state), session_id="s_notebook")
     core.set_policy(json.dumps({"mode": "bypassPermissions"}))
-    from claw_kernel._core import CancelToken
-
     for number in (1, 2):
         core.begin_turn("s_notebook", f"t_{number}")
         call = core.prepare("Write", json.dumps({"file_path": f"n{number}", "content": "x"}))
         core.finish(call, core.run(call, CancelToken(), None, f"call{number}"))
     core.close()
-    record = {
-        "format": 2,
-        "session_id": "s_notebook",
-        "prompt": "p",
-        "model": "m",
-        "started_at": "2026-11-21T00:00:00Z",
-    }
     cells = [
         {
             "cell_type": "code",
             "id": f"cell{number}",
             "source": "%%claw\np",
-            "metadata": {},
+            "metadata": {"claw": turn(number)},
             "execution_count": None,
-            "outputs": [
-                {
-                    "output_type": "display_data",
-                    "metadata": {},
-                    "data": {
-                        "application/vnd.claw.turn+json": {
-                            **record,
-                            "turn_id": f"t_{number}",
-                            "parent_id": f"t_{number - 1}" if number > 1 else "",
-                            "started_at": f"2026-11-21T00:00:0{number}Z",
-                            "steps": [],
-                            "stop_reason": "end_turn",
-                        }
-                    },
-                }
-            ],
+            "outputs": [],
         }
         for number in (1, 2)
     ]
