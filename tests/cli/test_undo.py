@@ -124,6 +124,7 @@ def test_a_notebook_names_its_session_and_its_turns(worked):
         call = core.prepare("Write", json.dumps({"file_path": f"n{number}", "content": "x"}))
         core.finish(call, core.run(call, CancelToken(), None, f"call{number}"))
     core.close()
+    del core  # as its process ends
     cells = [
         {
             "cell_type": "code",
