@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, open, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, open, statat};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -158,9 +158,8 @@ impl Collector<'_> {
             self.folder = Some((folder.to_owned(), open(folder, flags, Mode::empty()).ok()?));
         }
         let (_, folder) = self.folder.as_ref()?;
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
-        let modified = statx(folder, name, flags, StatxFlags::MTIME).ok()?.stx_mtime;
-        Some((modified.tv_sec, i64::from(modified.tv_nsec)))
+        let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some((stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()))
     }
 }
 
