@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,10 @@ def read_notebook(path: str | Path) -> tuple[list[Any], dict[str, Any] | None]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SessionError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB.", "Clear outputs and try again.")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        # Four times as fast as json for large files; merging needs pydantic in any case.
+        from pydantic_core import from_json
+
+        document = from_json(path.read_bytes())
     except FileNotFoundError:
         raise SessionError(f"There is no file {path}.", "Give the path of a notebook.") from None
     except (OSError, ValueError) as error:
