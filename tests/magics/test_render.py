@@ -47,7 +47,10 @@ def test_a_turn_has_all_three_forms() -> None:
 
 
 def test_sources_are_shown_as_they_came() -> None:
-    cited = {**text("It is so."), "citations": [{"title": "A *page*", "url": "https://example.org/a"}, {"quote": "x"}, 7]}
+    cited = {
+        **text("It is so."),
+        "citations": [{"title": "A *page*", "url": "https://example.org/a"}, {"quote": "x"}, 7],
+    }
     assert "Sources:" in render_markdown(document(cited))
     assert "A *page*" not in render_markdown(document(cited))
     assert "- A *page*: https://example.org/a" in render_plain(document(cited))
