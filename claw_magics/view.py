@@ -34,6 +34,7 @@ from claw_kernel.messages import (
     TurnFinished,
     TurnRecord,
     TurnStarted,
+    Usage,
 )
 from claw_kernel.session.notebook import REPLACED_KEY
 from claw_kernel.session.record import scrub, write_record, write_value
@@ -89,6 +90,8 @@ class TurnView:
     replaced: Callable[[], list[TurnRecord]] = list
     """The turns that the cell showed before, where its output must keep them."""
     is_finished: bool = False
+    usage: Usage = field(default_factory=Usage)
+    """Of the finished steps and of every summary so far."""
     step_bytes: int = 0
     """Size of the finished steps as JSON, which every drawing sends again."""
     _text: list[str] = field(default_factory=list)
@@ -142,10 +145,12 @@ class TurnView:
             case ContextCompacted():
                 self._clear_step()
                 self.waiting_for = ""
+                self.usage += event.compaction.usage
                 self._compactions.append(scrub(write_value(event.compaction), self.redact))
             case StepFinished():
                 step = scrub(write_value(event.step), self.redact)
                 self.steps.append(step)
+                self.usage += event.step.usage
                 self.step_bytes += len(json.dumps(step))
                 self._compactions.clear()
                 self._clear_step()
@@ -185,6 +190,8 @@ class TurnView:
             found["notices"] = notices
         # The order of keys is part of the format: ``stop_reason`` comes behind these.
         found["stop_reason"] = None
+        if self.usage != Usage():
+            found["usage"] = write_value(self.usage)
         live = {
             "compactions": list(self._compactions),
             "text": self.text(),
