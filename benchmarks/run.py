@@ -9,6 +9,7 @@ the ratio to the bare loop (benchmarks/bare_loop.py) is what to compare.
 from __future__ import annotations
 
 import argparse
+import compileall
 import itertools
 import json
 import os
@@ -42,6 +43,11 @@ class Bench:
         self.rows: list[dict] = []
         self._scenario = ""
         self.workdir = tempfile.mkdtemp(prefix="claw-bench-")
+        for package in (
+            "claw_kernel",
+            "claw_magics",
+        ):  # as pip does when it installs; a checkout may never have been run
+            compileall.compile_dir(HERE.parent / package, quiet=2)
         (Path(self.workdir) / "small.txt").write_text("x" * 100)
         self.server = Server(self.workdir)
         self.env = {

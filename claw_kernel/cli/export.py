@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from claw_kernel.cli.arguments import Parser
 
 _EPILOG = """\
 notebook: the code that the results need, the agent's included, in ordinary cells; requests and all traces of the agent are gone.
-It is run from its beginning in a fresh kernel, as you would, and its outputs compared with the recorded ones.
+It is run from its beginning in a fresh kernel, in a temporary copy of the folder, and its outputs compared with the recorded ones.
 markdown, html, jsonl: the transcript, with secrets of your environment taken out. The HTML page loads nothing.
 Exit codes: 0 done (a notebook: with equal outputs), 1 outputs differ or it fails, 2 usage."""
 _FORMATS = ("notebook", "markdown", "html", "jsonl")
@@ -23,13 +24,19 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("notebook", metavar="NOTEBOOK")
     parser.add_argument("--to", metavar="FORMAT", choices=_FORMATS, default="notebook", help=", ".join(_FORMATS))
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="an existing file is kept; transcripts go to stdout without it"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="an existing file is kept; transcripts go to stdout without it, or with -",
+    )
+    parser.add_argument(
+        "--workspace", metavar="DIRECTORY", help="notebook: the folder it belongs to (default: the notebook's own)"
     )
     parser.add_argument("--all", action="store_true", help="notebook: keep all code that ran, needed or not")
     parser.add_argument("--no-run", action="store_true", help="notebook: do not run it; nothing is proven then")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=600, help="notebook: for one cell (600)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=int, default=600, help="notebook: for one cell (600)")
     options = parser.read(arguments)
-    output = Path(options.output) if options.output else None
+    output = Path(options.output) if options.output and options.output != "-" else None
     if output is not None and output.exists():
         raise UsageError(f"{output} exists already; give another name.")
     if options.to == "notebook":
@@ -43,19 +50,20 @@ def _notebook(options: Any, output: Path) -> int:
     import nbformat
 
     from claw_kernel.errors import SessionError
-    from claw_kernel.session.graduation import graduate, prove
-    from claw_kernel.session.normaliser import Normaliser
+    from claw_kernel.headless.proof import prove
+    from claw_kernel.session.graduation import Difference, graduate
     from claw_kernel.session.notebook_file import NotebookFile
-    from claw_kernel.session.request_hash import places_of
 
-    folder = Path(options.notebook).resolve().parent
     found = graduate(NotebookFile(options.notebook).document, keep_all=options.all)
-    normal = Normaliser(places_of(str(folder), str(Path.home())))
+    workspace = Path(options.workspace or Path(options.notebook).parent).resolve()
+    if not workspace.is_dir():
+        raise UsageError(f"--workspace {options.workspace} is not a directory.")
     failure = ""
-    differences = []
+    differences: list[Difference] = []
+    kinds: tuple[str, ...] = ()
     if not options.no_run:
         try:
-            differences = prove(found, folder, timeout_seconds=options.timeout, normal=normal)
+            differences, kinds = prove(found, workspace, env=os.environ, cell_seconds=options.timeout)
         except SessionError as error:
             failure = str(error)
     _write(output, nbformat.writes(found.notebook) + "\n")  # type: ignore[no-untyped-call]
@@ -74,7 +82,7 @@ def _notebook(options: Any, output: Path) -> int:
     if differences:
         print(f"Not proven: {len(differences)} {'output differs' if len(differences) == 1 else 'outputs differ'}.")
         return FAILED
-    print(f"Run from its beginning in a fresh kernel: all outputs equal, looking past {', '.join(normal.kinds)}.")
+    print(f"Run from its beginning in a fresh kernel: all outputs equal, looking past {', '.join(kinds)}.")
     return DONE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from claw_kernel.errors import SessionError
@@ -64,25 +63,13 @@ def graduate(document: Mapping[str, Any], *, keep_all: bool = False) -> Graduati
     return Graduation(_notebook(document, cells), made, len(pieces) - len(kept))
 
 
-def prove(found: Graduation, folder: Path, *, timeout_seconds: float, normal: Callable[[str], str]) -> list[Difference]:
-    """Run the plain notebook from its beginning in a fresh kernel in ``folder``, keep its outputs, and compare them with those
-    that were recorded, each text as ``normal`` makes it. Raises SessionError where it cannot be run to its end."""
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-
-    try:
-        NotebookClient(found.notebook, timeout=timeout_seconds, resources={"metadata": {"path": str(folder)}}).execute()
-    except CellExecutionError as error:
-        raise SessionError(f"The plain notebook fails: {error.ename}: {error.evalue}.", "Try --all.") from None
-    except (CellTimeoutError, DeadKernelError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise SessionError(
-            f"The plain notebook could not be run: {first}", "Give it more time with --timeout."
-        ) from None
-    differences: list[Difference] = []
-    for at, piece in found.pieces.items():
-        differences += _differences(at + 1, piece, found.notebook.cells[at].outputs, normal)
-    return differences
+def compare(found: Graduation, normal: Callable[[str], str]) -> list[Difference]:
+    """The outputs of the plain notebook, which has run, with those that were recorded, each text as ``normal`` makes it."""
+    return [
+        difference
+        for at, piece in found.pieces.items()
+        for difference in _differences(at + 1, piece, found.notebook.cells[at].outputs, normal)
+    ]
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------
