@@ -70,7 +70,7 @@ TWO = ("%load_ext claw_magics\n%claw model scripted/s.json", "%%claw\nGo", "%%cl
     ("script", "cells", "options", "code", "said"),
     [
         (LONG, TWO, ("--allow", "Bash(cat:*)", "--max-turns", "3"), 3, "the turn met its limit of model requests"),
-        (SCRIPT, CELLS, ("--permission-mode", "dontAsk"), 4, "denied: $ cat a.txt"),
+        (SCRIPT, CELLS, ("--permission-mode", "dontAsk"), 4, "denied: Python"),
         (SCRIPT, ("1 / 0", "2"), (), 6, "cell 1: ZeroDivisionError: division by zero"),
         (SCRIPT, ("import time\ntime.sleep(30)",), ("--timeout", "2"), 6, "took longer than 2 s"),
         (SCRIPT, ("import os\nos._exit(1)",), (), 6, "the kernel died"),

@@ -197,7 +197,7 @@ def test_a_deny_rule_keeps_questions_away(make_agent):
 WRITES = [
     call("Write", file_path="x", content="x"),
     call("Bash", command="touch x"),
-    call("Bash", command="ls"),
+    call("Bash", command="make"),
 ]
 
 
