@@ -127,6 +127,7 @@ bench: $(STAMPS)/installed $(STAMPS)/tools
 	@$(PYTHON) benchmarks/run.py
 	@$(PYTHON) benchmarks/growth.py
 	@$(PYTHON) benchmarks/spawn.py
+	@$(PYTHON) benchmarks/sessions.py
 
 clean:
 	rm -rf .venv build dist demo-output rust_core/target rust_core/launcher/target labextension/node_modules labextension/lib $(OUTPUT)

@@ -29,11 +29,25 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredText:
+    """How a long text stands in a record (``claw_kernel/session/packing.py``). ``characters``: of all of it; ``omitted``: those that are
+    not in the record, and then ``sha256`` (hexadecimal) is of all of it in UTF-8. ``packed``: what is in the record, as base64 of
+    zlib's form; empty: it is in the block's ``text``."""
+
+    characters: int
+    omitted: int = 0
+    sha256: str = ""
+    packed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TextBlock:
-    """Plain or Markdown text. ``citations`` are for the person and the record; they are not sent back."""
+    """Plain or Markdown text. ``citations`` are for the person and the record; they are not sent back. ``stored``: in results that
+    were read from a record; where it has ``packed``, ``text`` is a glimpse."""
 
     text: str
     citations: tuple[Citation, ...] = ()
+    stored: StoredText | None = None
     type: Literal["text"] = "text"
 
 

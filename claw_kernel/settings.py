@@ -106,6 +106,8 @@ class Settings:
     """Contents of files kept for undo, in MiB for one session; 0: no checkpoints."""
     checkpoint_seconds: float = 3.0
     """Time for saving files before one call."""
+    record_output_kilobytes: int = 256
+    """Of one output of a tool, thousands of characters that the notebook keeps; of a longer one both ends and its hash."""
     sandbox: Mapping[str, Any] = field(default_factory=dict)
     """What ``Core`` takes as ``sandbox``: mode, writable, hidden, devices, limits, escalation."""
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

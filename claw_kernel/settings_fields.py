@@ -119,6 +119,7 @@ def _one_of(name: str, kind: Any, **others: Any) -> Field:
 
 _TEXT = "Give a non-empty text"
 _POSITIVE = "Give a positive whole number"
+MAX_OUTPUT_KILOBYTES = 16_000
 _DOLLARS = "Give an amount in US dollars such as 0.50"
 
 FIELDS: dict[str, Field] = {
@@ -158,6 +159,12 @@ FIELDS: dict[str, Field] = {
         Field("telemetry_content", bool, _switch, "Give on or off", "CLAW_TELEMETRY_CONTENT"),
         Field("checkpoint_megabytes", int, _whole(0, 1 << 20), "Give a whole number of MiB, 0 for no checkpoints"),
         Field("checkpoint_seconds", float, _amount(600), "Give seconds, from 0 to 600"),
+        Field(
+            "record_output_kilobytes",
+            int,
+            _whole(16, MAX_OUTPUT_KILOBYTES),
+            f"Give a whole number from 16 to {MAX_OUTPUT_KILOBYTES}",
+        ),
     )
 }
 """In the order in which ``%claw config`` shows them; a person may change each of them with it."""

@@ -47,7 +47,11 @@ def content_tokens(content: Iterable[ContentBlock]) -> int:
     """Of blocks as they are sent."""
     total = 0
     for block in content:
-        if isinstance(block, TextBlock | ThinkingBlock):
+        if isinstance(block, TextBlock) and block.stored is not None and block.stored.packed:
+            # Of one kind throughout, as outputs are: unpacking it to count it would cost more than the count is worth.
+            kept = block.stored.characters - block.stored.omitted
+            total += text_tokens(block.text) * kept // max(len(block.text), 1)
+        elif isinstance(block, TextBlock | ThinkingBlock):
             total += text_tokens(block.text)
         elif isinstance(block, ImageBlock):
             total += image_tokens(block)

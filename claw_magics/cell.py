@@ -111,7 +111,7 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
         (lambda function: function()) if is_blocking else asyncio.get_running_loop().call_soon_threadsafe
     )
     approvals = Approvals(ip, agent.gate, ways, _prompt(host, ways), post, drawn.note_answer)
-    view = TurnView(turn.record, host.kernel_id, agent.gate.core.redact)
+    view = TurnView(turn.record, host.kernel_id, agent.gate.core.redact, limit=host.output_limit)
     if not host.frontend.has_extension:
         view.replaced = lambda: host.session.replaced_by(turn.record)
     return turn, Reader(turn, view, _screen(host, drawn), approvals, host.namespace), ways

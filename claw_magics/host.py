@@ -355,6 +355,11 @@ class Host:
         return self._notebook_path(self.agent.settings.env)
 
     @property
+    def output_limit(self) -> int:
+        """Characters that a record keeps of one output."""
+        return self.agent.settings.record_output_kilobytes * 1000
+
+    @property
     def recorded_environment(self) -> dict[str, Any]:
         """What the last turn before this kernel ran on; the turns of this kernel say what it has now."""
         if not self._recorded_environment and not self._has_reconciled:

@@ -49,7 +49,7 @@ def recover(host: Host) -> CommandOutput:
         return report.output()
     for lost in found:
         _take_in(host, lost)
-        view = TurnView(lost.record, host.kernel_id, host.agent.gate.core.redact)
+        view = TurnView(lost.record, host.kernel_id, host.agent.gate.core.redact, limit=host.output_limit)
         view.fold(TurnFinished(lost.record))
         screen = CellScreen(host.ip, lost.record.turn_id, _drop, has_extension=host.frontend.has_extension)
         screen.draw(view)

@@ -92,7 +92,7 @@ def _result_call(record: TurnRecord) -> ToolCall | None:
 
 
 def _show(host: Host, record: TurnRecord, why: str) -> None:
-    view = TurnView(record, host.kernel_id, host.agent.gate.core.redact)
+    view = TurnView(record, host.kernel_id, host.agent.gate.core.redact, limit=host.output_limit)
     view.fold(TurnFinished(record))
     began = record.started_at[:16].replace("T", " ")
     line = f"From the record of {began} UTC, not sent again ({why}). Nothing it did is done again; --live sends it."

@@ -89,6 +89,8 @@ class TurnView:
     """What a silent model is waited for: the newest passing notice."""
     replaced: Callable[[], list[TurnRecord]] = list
     """The turns that the cell showed before, where its output must keep them."""
+    limit: int | None = None
+    """Characters that the finished record keeps of one output."""
     is_finished: bool = False
     usage: Usage = field(default_factory=Usage)
     """Of the finished steps and of every summary so far."""
@@ -176,9 +178,9 @@ class TurnView:
     def document(self) -> dict[str, Any]:
         """The record so far with ``live``; the record alone once the turn is finished."""
         if self.is_finished:
-            found = write_record(self.record, self.redact)
+            found = write_record(self.record, self.redact, self.limit)
             if replaced := self.replaced():
-                found[REPLACED_KEY] = [write_record(record, self.redact) for record in replaced]
+                found[REPLACED_KEY] = [write_record(record, self.redact, self.limit) for record in replaced]
             return found
         if self._base is None:
             self._base = write_record(self.record, self.redact)

@@ -41,7 +41,8 @@ from claw_kernel.providers.known import KNOWN
 from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session import Session
 from claw_kernel.session.request_hash import RequestHasher, places_of
-from claw_kernel.session.session import append_message, now
+from claw_kernel.session.session import now
+from claw_kernel.session.turn_messages import append_message
 from claw_kernel.settings import (
     Behavior,
     PermissionMode,

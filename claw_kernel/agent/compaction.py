@@ -20,7 +20,7 @@ from claw_kernel.agent.summary import FOCUS, REQUEST, summary_text
 from claw_kernel.errors import ContextOverflowError, ProviderError
 from claw_kernel.messages import Compaction, Message, MessageFinished, TextBlock, TurnRecord, Usage
 from claw_kernel.session.compaction import clearable, sent_records
-from claw_kernel.session.session import append_message, turn_messages
+from claw_kernel.session.turn_messages import append_message, turn_messages
 from claw_kernel.token_estimate import content_tokens, message_tokens
 
 PROTECTED_PERCENT = 20

@@ -51,7 +51,7 @@ from claw_kernel.messages import (
 from claw_kernel.providers import PlayedProvider, Provider
 from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session.request_hash import RequestHasher, request_hash
-from claw_kernel.session.session import append_message
+from claw_kernel.session.turn_messages import append_message
 from claw_kernel.tools import ToolSet
 
 MAX_NOTICES = 20

@@ -12,6 +12,7 @@ from claw_kernel.messages import ImageBlock, TextBlock, ToolCall, ToolResult, Tu
 from claw_kernel.providers.recorded import DIFFERS
 from claw_kernel.session.integrity import places_of_record
 from claw_kernel.session.normaliser import Normaliser
+from claw_kernel.session.packing import cut_alike, is_cut, is_same_text, unpacked_result
 
 Outcome: TypeAlias = Literal["same", "drifted", "missing", "refused"]
 """``missing``: the call was not reached, or nothing was recorded for it. ``refused``: today's policy did not allow what had been
@@ -109,13 +110,36 @@ def _compare(
         return "missing", "no result was recorded", ""
     if _is_denied(before) and _is_denied(after):
         return "same", "denied, as it was", ""
+    before, after, is_partial = _alike(before, after)
     old, new = _lines(before, normalise), _lines(after, normalise)
     if old == new:
-        return "same", "", ""
+        return "same", "in the part that the record keeps" if is_partial else "", ""
     diff = list(difflib.unified_diff(old, new, "recorded", "now", n=2, lineterm=""))
     more = [f"… {len(diff) - _DIFF_LINES} more lines"] if len(diff) > _DIFF_LINES else []
     changed = sum(line[:1] in "+-" for line in diff[2:])
     return "drifted", f"{changed} line{'' if changed == 1 else 's'} differ", "\n".join([*diff[:_DIFF_LINES], *more])
+
+
+def _alike(recorded: ToolResult, now: ToolResult) -> tuple[ToolResult, ToolResult, bool]:
+    """Both unpacked. Where the recorded one is cut and is another text, only what was kept is compared: then True."""
+    pairs = list(zip(recorded.content, unpacked_result(now).content, strict=False))
+    if not is_cut(recorded) or len(recorded.content) != len(now.content):
+        return unpacked_result(recorded), unpacked_result(now), False
+    old: list[TextBlock | ImageBlock] = []
+    new: list[TextBlock | ImageBlock] = []
+    is_partial = False
+    for one, other in pairs:
+        if not isinstance(one, TextBlock) or not isinstance(other, TextBlock):
+            kept = (one, other)
+        elif is_same_text(one, other.text):
+            kept = (other, other)
+        else:
+            is_partial = True
+            texts = cut_alike(one, other.text)
+            kept = (TextBlock(texts[0]), TextBlock(texts[1]))
+        old.append(kept[0])
+        new.append(kept[1])
+    return replace(recorded, content=tuple(old)), replace(now, content=tuple(new)), is_partial
 
 
 def _lines(result: ToolResult, normalise: Callable[[str], str]) -> list[str]:

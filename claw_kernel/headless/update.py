@@ -12,7 +12,8 @@ from claw_kernel.messages import Step, TurnRecord
 from claw_kernel.session import read_record, write_record
 from claw_kernel.session.integrity import rechained
 from claw_kernel.session.notebook import METADATA_KEY, drawn_records
-from claw_kernel.session.record import MIME_TYPE, scrub
+from claw_kernel.session.packing import unpacked_record
+from claw_kernel.session.record import MIME_TYPE, scrub, write_value
 
 if TYPE_CHECKING:
     from claw_kernel.headless.replay import Replay
@@ -31,18 +32,20 @@ def update_notebook(it: Replay) -> int:
         if index is not None and (found := last_record(it.executed.cells[index])) is not None:
             played[record.turn_id] = (index, found)
     merged = [
-        read_record(_at_home(write_record(_merged(record, played[record.turn_id][1])), it))
+        read_record(_at_home(write_value(unpacked_record(_merged(record, played[record.turn_id][1]))), it))
         if record.turn_id in played
         else record
         for record in records
     ]
     count = 0
-    for record, updated in zip(records, rechained(merged), strict=True):
+    limit = it.settings.record_output_kilobytes * 1000
+    for record, whole in zip(records, rechained(merged), strict=True):
+        document = write_record(whole, limit=limit)
+        updated = read_record(document)
         if updated == record or record.turn_id not in played:
             continue
         count += 1
         index = played[record.turn_id][0]
-        document = write_record(updated)
         cell = notebook.cells[index]
         if cell.metadata.get(METADATA_KEY):
             cell.metadata[METADATA_KEY] = document

@@ -36,7 +36,7 @@ from claw_kernel.session.integrity import check_records, places_of_record
 from claw_kernel.session.normaliser import Normaliser
 from claw_kernel.session.record import scrub
 from claw_kernel.session.request_hash import RequestHasher, differing_message, differing_parts, places_of
-from claw_kernel.session.session import append_message, turn_messages
+from claw_kernel.session.turn_messages import append_message, turn_messages
 
 DIFFERS = "the request differs from the recorded one:"
 _KEPT = "what had arrived is kept"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from claw_kernel.messages import Compaction, ImageBlock, Step, TextBlock, ToolCall, ToolResult, TurnRecord
+from claw_kernel.session.packing import whole_characters
 from claw_kernel.token_estimate import result_tokens
 
 LEAST_CLEARED_TOKENS = 100
@@ -95,7 +96,7 @@ def _cleared_step(step: Step, cleared: Collection[str]) -> Step:
 
 def _cleared_result(result: ToolResult, name: str) -> ToolResult:
     images = sum(isinstance(block, ImageBlock) for block in result.content)
-    characters = sum(len(block.text) for block in result.content if isinstance(block, TextBlock))
+    characters = sum(whole_characters(block) for block in result.content if isinstance(block, TextBlock))
     what = f"{characters:,} characters" + (f" and {images} image{'s' if images > 1 else ''}" if images else "")
     line = f"[{what} of output of {name} were removed here to save room. Call it again if you need them.]"
     return replace(result, content=(TextBlock(line),))

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from claw_kernel.messages import TurnRecord
+from claw_kernel.session.packing import is_cut, unpacked_result
 from claw_kernel.session.record import scrub
 from claw_kernel.session.request_hash import START, extend_chain, places_of, request_hash, without_places
-from claw_kernel.session.session import turn_messages
+from claw_kernel.session.turn_messages import turn_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``unchecked``: steps with calls that no later request vouches for, such as those of a turn that was cut off."""
+    """``unchecked``: steps with calls that no later request vouches for, such as those of a turn that was cut off, and those with a
+    result that is not whole in the record (``packing.py``): what the request held of it cannot be made again."""
 
     edits: tuple[Edit, ...]
     unchecked: int
@@ -45,6 +47,8 @@ def check_records(records: Sequence[TurnRecord]) -> Check:
     own = vouched = START
     pending: tuple[str, int | None, bool] = ("", None, False)
     """What the next request vouches for: turn, step, and whether that step has calls."""
+    is_after_cut = False
+    """Whether a result that is not whole has come since the last request that says what it was made of."""
     for record in records:
         clean = _cleaner(record)
         own, vouched = (extend_chain(chain, "user", record.content, clean) for chain in (own, vouched))
@@ -58,11 +62,16 @@ def check_records(records: Sequence[TurnRecord]) -> Check:
                 model = record.model.partition("/")[2]
                 is_whole = request_hash(model, parts) == step.request_hash
                 if step.compaction is None and _follows(record, index) and parts.messages not in (own, vouched):
-                    edits.append(Edit(pending[0], pending[1], "is not what the next request was made of"))
+                    if is_after_cut:
+                        unchecked += 1
+                    else:
+                        edits.append(Edit(pending[0], pending[1], "is not what the next request was made of"))
                 elif not is_whole:
                     edits.append(Edit(record.turn_id, index, "has a request hash that does not fit its parts"))
-                vouched = parts.messages
-            for role, blocks in (("assistant", step.content), ("user", step.results)):
+                vouched, is_after_cut = parts.messages, False
+            results = tuple(map(unpacked_result, step.results))
+            is_after_cut = is_after_cut or any(map(is_cut, step.results))
+            for role, blocks in (("assistant", step.content), ("user", results)):
                 own, vouched = (extend_chain(chain, role, blocks, clean) for chain in (own, vouched))
             pending = (record.turn_id, index, bool(step.results))
         if not record.steps:
@@ -83,7 +92,7 @@ def rechained(records: Sequence[TurnRecord]) -> list[TurnRecord]:
                 parts = replace(step.request_parts, messages=chain)
                 step = replace(step, request_parts=parts, request_hash=request_hash(model, parts))  # noqa: PLW2901
             steps.append(step)
-            for role, blocks in (("assistant", step.content), ("user", step.results)):
+            for role, blocks in (("assistant", step.content), ("user", tuple(map(unpacked_result, step.results)))):
                 chain = extend_chain(chain, role, blocks, clean)
         if not steps:
             note = turn_messages(record, "")[-1]

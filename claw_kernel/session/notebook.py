@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ BRANCHES_KEY = "branches"
 """In the header: records of turns that no cell shows any more."""
 REPLACED_KEY = "replaced"
 """In a drawn record: the turns its cell showed before, where nobody writes the notebook's metadata."""
+_CELLS = b' "cells": [\n'
+_CELL_END = b"  }"
 MAX_BYTES = 200_000_000
 """A larger file is not read for its session: it would hold the kernel for seconds."""
 
@@ -27,10 +30,10 @@ def read_notebook(path: str | Path) -> tuple[list[Any], dict[str, Any] | None]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SessionError(f"{path} is larger than {MAX_BYTES // 1_000_000} MB.", "Clear outputs and try again.")
-        # Four times as fast as json for large files; merging needs pydantic in any case.
-        from pydantic_core import from_json
-
-        document = from_json(path.read_bytes())
+        with suppress(ValueError, AttributeError):  # what is wrong with it shows when it is read as a whole
+            if (found := _by_cells(path)) is not None:
+                return found
+        document = _from_json(path.read_bytes())
     except FileNotFoundError:
         raise SessionError(f"There is no file {path}.", "Give the path of a notebook.") from None
     except (OSError, ValueError) as error:
@@ -38,6 +41,43 @@ def read_notebook(path: str | Path) -> tuple[list[Any], dict[str, Any] | None]:
     if not isinstance(document, dict) or not isinstance(document.get("cells"), list):
         raise SessionError(f"{path} is not a notebook of format 4.", "Give the path of an .ipynb file.")
     return notebook_records(document), notebook_header(document)
+
+
+def _from_json(raw: bytes) -> Any:
+    # Four times as fast as json for large files; merging needs pydantic in any case.
+    from pydantic_core import from_json
+
+    return from_json(raw)
+
+
+def _by_cells(path: Path) -> tuple[list[Any], dict[str, Any] | None] | None:
+    """The same from a file as nbformat and JupyterLab write it, indented by one blank, read cell by cell, so that the file is never in
+    memory as a whole; of two equal copies of a record one is kept. None for other files. (A line end cannot stand inside a JSON
+    string, so a line of this form is what it seems.)"""
+    found: list[Any] = []
+    frame: list[bytes] = []
+    cell: list[bytes] = []
+    is_inside = False
+    with path.open("rb", buffering=1 << 20) as file:
+        for line in file:
+            if not is_inside:
+                is_inside = line == _CELLS and not found
+                frame.append(b'"cells":[' if is_inside else line)
+            elif line.startswith(_CELL_END):
+                cell.append(b"}")
+                of_cell = notebook_records({"cells": [_from_json(b"".join(cell))]})
+                for record in of_cell:
+                    found += [found[-1] if found and found[-1] == record else record]
+                cell.clear()
+            elif line.startswith(b" ]"):
+                is_inside = False
+                frame.append(line)
+            else:
+                cell.append(line)
+    document = _from_json(b"".join(frame))
+    if not isinstance(document, dict) or document.get("cells") != [] or cell:
+        return None
+    return [*found, *notebook_records(document)], notebook_header(document)
 
 
 def notebook_records(document: Mapping[str, Any]) -> list[Any]:

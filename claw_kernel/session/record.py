@@ -24,11 +24,18 @@ _NOT_STORED = {"live", "replaced"}
 _ALWAYS = {"format", "turn_id", "session_id", "prompt", "model", "started_at", "steps", "stop_reason", "type"}
 
 
-def write_record(record: TurnRecord, redact: Callable[[str], str] | None = None) -> dict[str, Any]:
-    """The JSON object of ``record``; every string passes ``redact``. Writing what was read gives the same object."""
+def write_record(
+    record: TurnRecord, redact: Callable[[str], str] | None = None, limit: int | None = None
+) -> dict[str, Any]:
+    """The JSON object of ``record``; every string passes ``redact``, then long outputs are packed, and cut where they have more
+    than ``limit`` characters. Writing what was read gives the same object."""
+    from claw_kernel.session.packing import pack_document, redact_packed
+
     document = _plain(record)
     ordered = {key: document[key] for key in _ORDER if key in document}
-    return scrub(ordered, redact) if redact is not None else ordered
+    if redact is not None:
+        ordered = scrub(redact_packed(ordered, redact), redact)
+    return pack_document(ordered, limit)
 
 
 def write_value(value: Any) -> Any:

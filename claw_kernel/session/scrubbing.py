@@ -7,7 +7,11 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from claw_kernel.session.packing import pack, unpack
+
 MARK = "[secret]"
+_PACKED = "eJ"
+"""How base64 of zlib's form begins at the level that ``packing`` uses."""
 
 _TOKENS = {
     "private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----[^-]*(?:-----END (?:[A-Z0-9]+ )*PRIVATE KEY-----)?",
@@ -90,6 +94,9 @@ def _clean_literal(literal: str, redact: Callable[[str], str], kinds: list[str])
 def _clean(value: str, redact: Callable[[str], str], kinds: list[str]) -> str:
     if len(value) < 8:
         return value
+    if value.startswith(_PACKED) and (text := unpack(value)) is not None:
+        cleaned = _clean(text, redact, kinds)
+        return value if cleaned == text else pack(cleaned)
     try:
         cleaned = redact(value)
     except UnicodeEncodeError:  # half of a surrogate pair, which is no text

@@ -13,19 +13,16 @@ from typing import Any
 from claw_kernel.errors import SessionError
 from claw_kernel.messages import (
     FORMAT,
-    AssistantBlock,
-    ContentBlock,
     ImageBlock,
     Message,
     TextBlock,
-    ThinkingBlock,
-    ToolCall,
     TurnRecord,
     Usage,
 )
 from claw_kernel.session.compaction import has_compaction, sent_records
 from claw_kernel.session.record import read_record, repaired
 from claw_kernel.session.tree import Tree, draw
+from claw_kernel.session.turn_messages import append_message, turn_messages
 from claw_kernel.session.upgrade import upgraded
 
 
@@ -295,7 +292,8 @@ class Session:
         costs = [record.cost_usd for record in turns]
         known = [cost for cost in costs if cost is not None]
         path = [record.turn_id for record in records]
-        off_path = sorted({record.turn_id for record in turns}.difference(path), key=[t.turn_id for t in turns].index)
+        on_path = set(path)
+        off_path = [record.turn_id for record in turns if record.turn_id not in on_path]
         compacted = next((s.compaction for r in reversed(records) for s in reversed(r.steps) if s.compaction), None)
         return {
             "format": FORMAT,
@@ -355,42 +353,6 @@ class Session:
             append_message(self._messages, message)
 
 
-def turn_messages(record: TurnRecord, model: str) -> list[Message]:
-    """The messages one turn adds to a transcript for ``model`` (``provider/model``)."""
-    messages = [Message("user", record.content)]
-    for step in record.steps:
-        keep_thinking = (step.model or record.model) == model
-        spoken: tuple[AssistantBlock, ...] = tuple(
-            block if keep_thinking else _unsigned(block)
-            for block in step.content
-            if not (isinstance(block, ThinkingBlock) and not keep_thinking)
-            and not (isinstance(block, TextBlock) and not block.text.strip())
-        )
-        # A message of nothing but reasoning is refused by providers, and says nothing without the answer it led to.
-        if any(not isinstance(block, ThinkingBlock) for block in spoken):
-            messages.append(Message("assistant", spoken))
-        if step.results:
-            messages.append(Message("user", step.results))
-    if len(messages) == 1:
-        # Without this the next prompt would run into this one, and the model would answer both.
-        reason = "interrupted" if record.stop_reason in ("interrupted", "incomplete", None) else "an error"
-        messages.append(Message("assistant", (TextBlock(f"[This request was not answered: {reason}.]"),)))
-    return messages
-
-
-def _unsigned(block: AssistantBlock) -> AssistantBlock:
-    return replace(block, signature="") if isinstance(block, ToolCall) and block.signature else block
-
-
-def append_message(messages: list[Message], message: Message) -> None:
-    """Append, joining with the last message where the role is the same (a turn that ended before the model spoke)."""
-    if messages and messages[-1].role == message.role:
-        content: tuple[ContentBlock, ...] = (*messages[-1].content, *message.content)
-        messages[-1] = Message(message.role, content)
-    else:
-        messages.append(message)
-
-
 def prompt_content(prompt: str) -> tuple[TextBlock | ImageBlock, ...]:
     """A prompt without attachments."""
     return (TextBlock(prompt),)
@@ -400,7 +362,15 @@ def read_records(documents: Iterable[Any]) -> tuple[dict[str, TurnRecord], list[
     """The newest version of each turn, by id, and a sentence for each document that cannot be read."""
     found: dict[str, TurnRecord] = {}
     warnings: list[str] = []
+    read: dict[str, Any] = {}
     for document in upgraded(documents):
+        # The other carrier's copy says the same nearly always, and comparing costs a tenth of reading.
+        turn_id = document.get("turn_id") if isinstance(document, Mapping) else None
+        if isinstance(turn_id, str) and turn_id in read:
+            if read[turn_id] is document or read[turn_id] == document:
+                continue
+        elif isinstance(turn_id, str):
+            read[turn_id] = document
         try:
             record = read_record(document)
         except SessionError as error:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from claw_kernel.messages import ImageBlock, Step, TextBlock, ThinkingBlock, ToolCall, ToolResult, TurnRecord
+from claw_kernel.session.packing import whole_text
 from claw_kernel.session.record import scrub, write_record, write_value
-from claw_kernel.session.session import turn_messages
+from claw_kernel.session.turn_messages import turn_messages
 
 _CODE = re.compile(r"(^(`{3,}|~{3,}).*?(?:^\2`*[ \t]*$|\Z)|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
@@ -117,7 +118,7 @@ def _call(call: ToolCall, result: ToolResult | None, record: TurnRecord, redact:
     for block in result.content if result else ():
         match block:
             case TextBlock():
-                yield _fenced(redact(block.text), "")
+                yield _fenced(redact(whole_text(block)), "")
             case ImageBlock():
                 source = f"data:{block.media_type};base64,{redact(block.data)}"
                 yield f"![figure]({source})" if _PICTURE.fullmatch(source) else "(a picture)"

@@ -6,6 +6,7 @@ import type { KernelClient, Liveness } from './client';
 import { el, formatSeconds, icon, type IconName, plainText, setHidden, setText } from './dom';
 import type { FreeLayout } from './layout';
 import { MarkdownText } from './markdown';
+import { isPacked, unpacked } from './packing';
 import { PlanCard, planAnswer } from './plan';
 import { diffBlock, previewBlock } from './preview';
 import {
@@ -108,7 +109,11 @@ export class CallView {
     this.fill(this.previewSlot, source, () => this.drawPreview(preview, answers));
     this.fill(this.diffSlot, preview.kind === 'diff' ? '' : diff, () => (diff ? diffBlock(diff) : null));
     this.fill(this.approvalSlot, this.card ? '' : approvalText(facts), text => el('div', 'claw-Where', text));
-    const text = outputOf(facts);
+    const packed = isPacked(facts.result);
+    if (packed) {
+      void this.unpack(facts.result);
+    }
+    const text = outputOf(packed && this.whole ? { ...facts, result: this.whole } : facts);
     setHidden(this.output, text === '');
     const isNew = this.output.textContent === '';
     const isAtEnd = this.output.scrollTop + this.output.clientHeight >= this.output.scrollHeight - 4;
@@ -121,6 +126,15 @@ export class CallView {
     this.fill(this.noteSlot, spill, () => el('div', 'claw-Where', 'All of the output is in ', el('code', '', spill)));
     const lasting = textOf(facts.result?.details?.not_undoable);
     this.fill(this.undoSlot, lasting, () => el('div', 'claw-Where', `Undo will not bring back: ${lasting}`));
+  }
+
+  /** Once: a packed result is a finished one. */
+  private async unpack(result: ToolResult | null): Promise<void> {
+    if (result && !this.isUnpacking) {
+      this.isUnpacking = true;
+      this.whole = await unpacked(result);
+      this.drawBody();
+    }
   }
 
   private drawPreview(preview: Preview, answers: string[][]): HTMLElement | null {
@@ -174,6 +188,8 @@ export class CallView {
   private card: Card | null = null;
   private preview: Preview | null = null;
   private outputCount = 0;
+  private isUnpacking = false;
+  private whole: ToolResult | null = null;
   private readonly sources = new Map<HTMLElement, string>();
   private readonly details = el('details', 'claw-Call-details');
   private readonly summary = el('summary', 'claw-Call-row');

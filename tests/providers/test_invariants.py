@@ -27,7 +27,7 @@ from claw_kernel.messages import (
 from claw_kernel.providers import ProviderSettings, invariants, open_provider
 from claw_kernel.session import Session
 from claw_kernel.session.record import repaired
-from claw_kernel.session.session import append_message
+from claw_kernel.session.turn_messages import append_message
 from tests.model_server import ModelServer, take_violations
 from tests.providers.conftest import APIS, HELLO, ask
 from tests.request_invariants import find_violation
