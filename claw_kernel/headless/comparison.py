@@ -12,7 +12,7 @@ from claw_kernel.messages import ImageBlock, TextBlock, ToolCall, ToolResult, Tu
 from claw_kernel.providers.recorded import DIFFERS
 from claw_kernel.session.integrity import places_of_record
 from claw_kernel.session.normaliser import Normaliser
-from claw_kernel.session.packing import cut_alike, is_cut, is_same_text, unpacked_result
+from claw_kernel.session.packing import is_cut, is_same_text, kept_of_both, unpacked_result
 
 Outcome: TypeAlias = Literal["same", "drifted", "missing", "refused"]
 """``missing``: the call was not reached, or nothing was recorded for it. ``refused``: today's policy did not allow what had been
@@ -121,25 +121,22 @@ def _compare(
 
 
 def _alike(recorded: ToolResult, now: ToolResult) -> tuple[ToolResult, ToolResult, bool]:
-    """Both unpacked. Where the recorded one is cut and is another text, only what was kept is compared: then True."""
-    pairs = list(zip(recorded.content, unpacked_result(now).content, strict=False))
-    if not is_cut(recorded) or len(recorded.content) != len(now.content):
+    """Both unpacked. Of texts that differ and are cut only what was kept of both is compared: then True."""
+    if not (is_cut(recorded) or is_cut(now)) or len(recorded.content) != len(now.content):
         return unpacked_result(recorded), unpacked_result(now), False
-    old: list[TextBlock | ImageBlock] = []
-    new: list[TextBlock | ImageBlock] = []
+    pairs: list[tuple[TextBlock | ImageBlock, TextBlock | ImageBlock]] = []
     is_partial = False
-    for one, other in pairs:
+    for one, other in zip(recorded.content, now.content, strict=True):
         if not isinstance(one, TextBlock) or not isinstance(other, TextBlock):
-            kept = (one, other)
-        elif is_same_text(one, other.text):
-            kept = (other, other)
+            pairs.append((one, other))
+        elif is_same_text(one, other):
+            pairs.append((other, other))
         else:
             is_partial = True
-            texts = cut_alike(one, other.text)
-            kept = (TextBlock(texts[0]), TextBlock(texts[1]))
-        old.append(kept[0])
-        new.append(kept[1])
-    return replace(recorded, content=tuple(old)), replace(now, content=tuple(new)), is_partial
+            first, second = kept_of_both(one, other)
+            pairs.append((TextBlock(first), TextBlock(second)))
+    old, new = zip(*pairs, strict=True)
+    return replace(recorded, content=old), replace(now, content=new), is_partial
 
 
 def _lines(result: ToolResult, normalise: Callable[[str], str]) -> list[str]:

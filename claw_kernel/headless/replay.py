@@ -28,7 +28,6 @@ from claw_kernel.session.normaliser import Normaliser, read_patterns
 from claw_kernel.session.notebook import notebook_header, notebook_records
 from claw_kernel.session.request_hash import places_of
 from claw_kernel.settings import tightened_by
-from claw_kernel.settings_fields import MAX_OUTPUT_KILOBYTES
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -200,7 +199,6 @@ def policy_document(settings: Settings, workspace: str) -> dict[str, object]:
         moved = {_moved(rule, settings.cwd, workspace, home): source for rule, source in sources.items()}
         permissions[behavior] = [{"rule": rule, "source": source} for rule, source in (moved | sources).items()]
     document: dict[str, object] = {"permissions": permissions, "normalise": list(settings.normalise)}
-    document["record_output_kilobytes"] = MAX_OUTPUT_KILOBYTES  # compared whole, whatever is kept
     hidden = [str(path) for path in settings.sandbox.get("hidden", ())]
     if hidden:
         places = [_moved(path, settings.cwd, workspace, home) for path in hidden]

@@ -34,7 +34,7 @@ def pack_document(document: dict[str, Any], limit: int | None = None) -> dict[st
     ``limit``: characters of one text that are kept; None: all. Changes ``document``."""
     for holder, place in _texts(document):
         block = holder[place]
-        if "stored" not in block and len(block["text"]) > min(PACKED_FROM, limit or PACKED_FROM):
+        if "packed" not in block.get("stored", ()) and len(block["text"]) > min(PACKED_FROM, limit or PACKED_FROM):
             holder[place] = _packed(block, limit)
     return document
 
@@ -78,26 +78,37 @@ def unpacked_record(record: TurnRecord) -> TurnRecord:
 
 def is_cut(result: ToolResult) -> bool:
     """Whether a part of the result is not in the record."""
-    return any(
-        isinstance(block, TextBlock) and block.stored is not None and block.stored.omitted for block in result.content
-    )
+    return any(isinstance(block, TextBlock) and _is_cut(block) for block in result.content)
 
 
-def is_same_text(recorded: TextBlock, now: str) -> bool:
-    """Whether the recorded text, cut or not, is ``now``."""
-    if recorded.stored is not None and recorded.stored.omitted:
-        return recorded.stored.sha256 == _sha256(now)
-    return whole_text(recorded) == now
+def is_same_text(one: TextBlock, other: TextBlock) -> bool:
+    """Whether two texts are the same, each of them cut or not."""
+    return _digest(one) == _digest(other)
 
 
-def cut_alike(recorded: TextBlock, now: str) -> tuple[str, str]:
-    """What was kept of the recorded text, and the same parts of ``now``, for a comparison."""
-    kept = whole_text(recorded)
-    parts = _NOTE.split(kept, maxsplit=1)
-    if recorded.stored is None or not recorded.stored.omitted or len(parts) != 2:
-        return kept, now
-    head, tail = parts
-    return f"{head}\n[…]\n{tail}", f"{now[: len(head)]}\n[…]\n{now[len(now) - len(tail) :]}"
+def kept_of_both(one: TextBlock, other: TextBlock) -> tuple[str, str]:
+    """The beginning and the end of both texts as far as both records have them, for a comparison; whole texts whole."""
+    if not (_is_cut(one) or _is_cut(other)):
+        return whole_text(one), whole_text(other)
+    (head, tail), (other_head, other_tail) = _ends(one), _ends(other)
+    first, last = min(len(head), len(other_head)), min(len(tail), len(other_tail))
+    texts = ((head, tail), (other_head, other_tail))
+    cut_one, cut_other = (f"{begin[:first]}\n[…]\n{end[len(end) - last :]}" for begin, end in texts)
+    return cut_one, cut_other
+
+
+def _digest(block: TextBlock) -> str:
+    return block.stored.sha256 if block.stored is not None and _is_cut(block) else _sha256(whole_text(block))
+
+
+def _is_cut(block: TextBlock) -> bool:
+    return block.stored is not None and block.stored.omitted > 0
+
+
+def _ends(block: TextBlock) -> tuple[str, str]:
+    text = whole_text(block)
+    parts = _NOTE.split(text, maxsplit=1) if _is_cut(block) else []
+    return (parts[0], parts[1]) if len(parts) == 2 else (text, text)
 
 
 def pack(text: str) -> str:
@@ -117,8 +128,8 @@ def unpack(packed: str) -> str | None:
 
 def _packed(block: dict[str, Any], limit: int | None) -> dict[str, Any]:
     text: str = block["text"]
-    stored: dict[str, Any] = {"characters": len(text)}
-    if limit is not None and len(text) > limit:
+    stored: dict[str, Any] = block.get("stored", {"characters": len(text)})
+    if limit is not None and len(text) > limit and "omitted" not in stored:
         digest, omitted = _sha256(text), len(text) - limit
         note = f"\n[{omitted} characters of this output are not in the record; sha256 of all of it: {digest}]\n"
         text = text[: limit - limit // 2] + note + text[len(text) - limit // 2 :]
@@ -128,7 +139,7 @@ def _packed(block: dict[str, Any], limit: int | None) -> dict[str, Any]:
         between = f"\n[… {len(text) - 2 * GLIMPSE:,} more characters: claw export shows them …]\n"
         text = text[:GLIMPSE] + between + text[len(text) - GLIMPSE :]
         stored["packed"] = packed
-    if len(stored) == 1:
+    if len(stored) == 1:  # neither cut nor packed
         return block
     return {**block, "text": text, "stored": {key: stored[key] for key in _ORDER if key in stored}}
 
@@ -137,7 +148,9 @@ _ORDER = ("characters", "omitted", "sha256", "packed")
 
 
 def _unpacked(block: Block) -> Block:
-    return replace(block, text=whole_text(block), stored=None) if isinstance(block, TextBlock) else block
+    if not isinstance(block, TextBlock) or block.stored is None:
+        return block
+    return replace(block, text=whole_text(block), stored=replace(block.stored, packed="") if _is_cut(block) else None)
 
 
 def _texts(document: dict[str, Any]) -> Iterator[tuple[list[Any], int]]:

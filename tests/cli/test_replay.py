@@ -241,6 +241,37 @@ def test_paths_of_the_copy_are_no_drift_and_update_takes_new_results(small, tmp_
         (small.workspace / "a.txt").write_text("hello\n")
 
 
+def test_an_output_cut_by_the_setting_replays_the_same_and_is_named_where_its_kept_part_differs(tmp_path):
+    recorder = Recorder(tmp_path)
+    home = Path(recorder.environment["CLAW_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "settings.json").write_text(json.dumps({"record_output_kilobytes": 16}))
+    command = {"name": "Bash", "input": {"command": "cat a.txt"}}
+    script = {"turns": [{"when": "Look", "replies": [{"tool_calls": [command]}, {"text": "Done."}]}]}
+    (recorder.workspace / "s.json").write_text(json.dumps(script))
+    lines = [f"line {number} of a long output\n" for number in range(900)]
+    (recorder.workspace / "a.txt").write_text("".join(lines))
+    small_notebook(recorder.workspace, CELLS[0], "%%claw\nLook around")
+    recorder.record("nb.ipynb", *ALLOWED)
+    notebook = recorder.workspace / "nb.ipynb"
+    first = notebook_records(json.loads(notebook.read_text()))[0]
+    stored = first["steps"][0]["results"][0]["content"][0]["stored"]
+    assert stored["omitted"] == len("".join(lines)) - 16_000
+
+    code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
+    assert (code, outcomes(report)) == (0, [(1, 1, "Bash", "same")]), report
+    lines[2] = "another line\n"
+    (recorder.workspace / "a.txt").write_text("".join(lines))
+    code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
+    assert (code, outcomes(report)) == (5, [(1, 1, "Bash", "drifted")])
+    assert "+another line" in report["turns"][0]["calls"][0]["diff"]
+    code, _, _ = recorder.replay("nb.ipynb", *ALLOWED, "--update")
+    updated = notebook_records(json.loads(notebook.read_text()))[0]["steps"][0]["results"][0]["content"][0]["stored"]
+    assert updated["omitted"] == len("".join(lines)) - 16_000
+    code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
+    assert (code, report["turns"][0]["calls"][0]["reason"]) == (0, "")
+
+
 def test_in_place_and_through_run_replay_with_events(small):
     try:
         done = small.run(

@@ -9,6 +9,7 @@ import time
 import nbformat
 import pytest
 
+from claw_kernel.session.packing import pack
 from tests.ui import records
 from tests.ui.lab import EXTENSION, TURN_MIME
 
@@ -102,6 +103,21 @@ def test_a_saved_turn_is_drawn_without_a_kernel_that_knows_it(server, open_page)
     later.wait_text("off by one")
     later.page.wait_for_timeout(500)
     assert not later.is_dirty
+
+
+def test_a_packed_output_is_whole_when_its_row_is_opened(server, open_page) -> None:
+    record = records.finished()
+    block = record["steps"][0]["results"][0]["content"][0]
+    text = "".join(f"line {number} of a long output\n" for number in range(5_000))
+    block |= {"text": "line 0 of\n[…]", "stored": {"characters": len(text), "packed": pack(text)}}
+    server.write("packed.ipynb", [START, f"kernel_side.draw({record!r})"])
+    page = open_page(server, "packed.ipynb")
+    page.run_cell(0)
+    page.run_cell(1)
+    page.wait_metadata(1)
+    page.page.locator(".claw-Call-row").nth(0).click()
+    page.page.locator(".claw-Output", has_text="line 4999 of a long output").wait_for(timeout=10_000)
+    assert page.page.locator(".claw-Output", has_text="[…]").count() == 0
 
 
 CARD_CELL = """import time
