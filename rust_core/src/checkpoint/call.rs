@@ -253,7 +253,6 @@ impl Checkpoints {
             return Ok(None);
         }
         changes.sort_by(|a, b| a.path.cmp(&b.path));
-        store.pack.sync()?;
         let entry = Entry {
             number: 0,
             at: now(),
@@ -268,7 +267,7 @@ impl Checkpoints {
             is_interrupted,
             gap,
         };
-        store.journal.append(entry).map(|entry| Some(entry.clone()))
+        store.append(entry).map(|entry| Some(entry.clone()))
     }
 }
 

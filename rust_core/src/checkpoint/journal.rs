@@ -61,14 +61,13 @@ pub struct Entry {
 
 impl Entry {
     /// Contents it needs.
+    pub fn contents(&self) -> impl Iterator<Item = Content> {
+        self.changes.iter().flat_map(|change| [&change.before, &change.after]).filter_map(State::content)
+    }
+
+    /// Those of them that are in the pack.
     pub fn hashes(&self) -> impl Iterator<Item = Hash> {
-        self.changes.iter().flat_map(|change| [&change.before, &change.after]).filter_map(|state| match state {
-            State::File(file) => match file.content {
-                Content::Saved(hash) => Some(hash),
-                Content::Unsaved(_) => None,
-            },
-            _ => None,
-        })
+        self.contents().filter_map(Content::hash)
     }
 }
 

@@ -3,12 +3,14 @@
 //!
 //! File tools name the file they write: it alone is saved. A command or code may write anywhere, and once it has run the old
 //! bytes are gone, so the workspace itself is looked through before and after (`walk`). Saved are files that git does not
-//! ignore, up to 2 MiB each, the first time all of them, then only what changed since. What is not saved is named.
+//! ignore, up to 2 MiB each, the first time all of them, then only what changed since; larger ones where the file system can clone
+//! them (`clones`). What is not saved is named.
 //!
 //! Below the state folder: `checkpoints/<session and workspace>/` with the contents (`pack`), the last look (`tree`) and the
 //! list of checkpoints (`journal`); `intents/` with what is under way.
 
 mod call;
+mod clones;
 mod family;
 mod git;
 mod ignored;

@@ -12,6 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use super::clones::Clones;
 use crate::output::random_name;
 
 const MAGIC: &[u8; 4] = b"CLAW";
@@ -74,6 +75,8 @@ struct Inner {
 
 /// The contents of one session.
 pub struct Pack {
+    /// Of files that are too large for it.
+    pub clones: Clones,
     folder: PathBuf,
     max_bytes: u64,
     inner: Mutex<Inner>,
@@ -88,7 +91,7 @@ impl Pack {
                 inner.read(File::open(entry.path())?)?;
             }
         }
-        Ok(Self { folder: folder.to_path_buf(), max_bytes, inner: Mutex::new(inner) })
+        Ok(Self { clones: Clones::new(folder), folder: folder.to_path_buf(), max_bytes, inner: Mutex::new(inner) })
     }
 
     /// Keeps `content`. Fails where there is no room.

@@ -110,7 +110,7 @@ fn count_lines(from: &State, to: &State, pack: &Pack) -> Option<(usize, usize)> 
                 // Lines are counted in whatever encoding; what holds a NUL is no text.
                 (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
             }
-            Content::Unsaved(_) => None,
+            Content::Cloned(_) | Content::Unsaved(_) => None,
         },
         _ => None,
     };

@@ -205,6 +205,7 @@ impl Restorer<'_> {
         let is_content_there = match now {
             State::File(now) => match (now.content, file.content) {
                 (Content::Saved(a), Content::Saved(b)) => a == b,
+                (_, Content::Cloned(_)) => now.has_content_of(file),
                 _ => (now.inode, now.size) == (file.inode, file.size),
             },
             _ => false,
@@ -216,12 +217,12 @@ impl Restorer<'_> {
                 return file.attributes.apply_time(fd.as_fd());
             }
         }
-        let Content::Saved(hash) = file.content else {
-            return Err(io::Error::from(io::ErrorKind::NotFound));
-        };
-        let content = self.pack.get(hash)?;
         let mut draft = Draft::new(folder, self.intents, 0o600)?;
-        draft.file.write_all(&content)?;
+        match file.content {
+            Content::Saved(hash) => draft.file.write_all(&self.pack.get(hash)?)?,
+            Content::Cloned(id) => self.pack.clones.get(id, &mut draft.file)?,
+            Content::Unsaved(_) => return Err(io::Error::from(io::ErrorKind::NotFound)),
+        }
         file.attributes.apply(draft.file.as_fd())?;
         file.attributes.apply_time(draft.file.as_fd())?;
         if !self.is_bulk {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use serde::{Deserialize, Serialize};
 
+use super::clones::CloneId;
 use super::pack::{Hash, Pack};
 use crate::attribute::{Attributes, changed, modified, read_xattrs};
 use crate::workspace::Workspace;
@@ -70,8 +71,28 @@ pub struct FileState {
 pub enum Content {
     /// In the store under this hash.
     Saved(Hash),
+    /// In the store as a clone.
+    Cloned(CloneId),
     /// Not in the store.
     Unsaved(Unsaved),
+}
+
+impl Content {
+    /// In the pack.
+    pub fn hash(self) -> Option<Hash> {
+        match self {
+            Self::Saved(hash) => Some(hash),
+            Self::Cloned(_) | Self::Unsaved(_) => None,
+        }
+    }
+
+    /// As a clone.
+    pub fn clone_id(self) -> Option<CloneId> {
+        match self {
+            Self::Cloned(id) => Some(id),
+            Self::Saved(_) | Self::Unsaved(_) => None,
+        }
+    }
 }
 
 /// Why something is not in the store.
@@ -147,6 +168,14 @@ impl State {
         }
     }
 
+    /// What is in it, where it is a file.
+    pub fn content(&self) -> Option<Content> {
+        match self {
+            Self::File(file) => Some(file.content),
+            _ => None,
+        }
+    }
+
     /// Bytes, where it is a file.
     pub fn size(&self) -> Option<u64> {
         match self {
@@ -167,19 +196,26 @@ impl State {
 }
 
 impl FileState {
-    fn has_content_of(&self, other: &Self) -> bool {
+    /// What cannot be compared by its hash is the same where file, size and time are.
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        let is_cloned = |file: &Self| matches!(file.content, Content::Cloned(_));
         match (self.content, other.content) {
             (Content::Saved(a), Content::Saved(b)) => a == b,
+            (Content::Cloned(a), Content::Cloned(b)) if a == b => true,
             _ => {
-                (self.inode, self.size, self.attributes.modified)
-                    == (other.inode, other.size, other.attributes.modified)
+                // A clone that was put back is another file. Two files of one size and nanosecond are copies of each other;
+                // of one second they may be two editions out of an archive.
+                let is_exact = self.attributes.modified % 1_000_000_000 != 0;
+                let is_copy = (is_cloned(self) || is_cloned(other)) && is_exact;
+                (self.size, self.attributes.modified) == (other.size, other.attributes.modified)
+                    && (self.inode == other.inode || is_copy)
             }
         }
     }
 }
 
 /// What changes when a file does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Signature {
     inode: u64,
     size: i64,
@@ -217,7 +253,7 @@ impl Signature {
 pub struct Saving<'a> {
     /// Where contents go; `None`: they are only hashed.
     pub pack: Option<&'a Pack>,
-    /// Larger files are not read.
+    /// Larger files are not read, only cloned.
     pub max_bytes: u64,
     /// Why a plain file is not to be read at all.
     pub refusal: Option<Unsaved>,
@@ -288,7 +324,8 @@ fn capture_file(
         })
     };
     let too_large = |stat: &Stat| u64::try_from(stat.st_size).unwrap_or(0) > saving.max_bytes;
-    let refusal = saving.refusal.or(too_large(stat).then_some(Unsaved::Large));
+    // Without a store it would be opened for nothing.
+    let refusal = saving.refusal.or((too_large(stat) && saving.pack.is_none()).then_some(Unsaved::Large));
     if let Some(why) = refusal {
         return Ok((state(stat, Content::Unsaved(why), Vec::new()), Some(Signature::of(stat))));
     }
@@ -301,6 +338,11 @@ fn capture_file(
     let stat = fstat(&fd)?;
     let xattrs = read_xattrs(fd.as_fd());
     let mut file = File::from(fd);
+    if too_large(&stat) {
+        let clone = saving.pack.and_then(|pack| pack.clones.put(&file, &stat));
+        let content = clone.map_or(Content::Unsaved(Unsaved::Large), Content::Cloned);
+        return Ok((state(&stat, content, xattrs), Some(Signature::of(&stat))));
+    }
     let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(64 << 20) + 1);
     let content = match (&mut file).take(saving.max_bytes + 1).read_to_end(&mut bytes) {
         Err(_) => Content::Unsaved(Unsaved::Unreadable),

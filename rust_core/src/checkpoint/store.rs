@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::journal::{Entry, Journal};
 use super::pack::{Hash, Pack};
-use super::state::path_text;
+use super::state::{Content, path_text};
 use super::tree::Tree;
 
 /// Older checkpoints are forgotten.
@@ -73,9 +73,17 @@ impl Store {
         };
         if is_alone {
             store.prune(max_bytes)?;
+            store.pack.clones.keep(&store.contents().filter_map(Content::clone_id).collect());
         }
         flock(&store.lock, FlockOperation::LockShared)?;
         Ok(store)
+    }
+
+    /// Adds a checkpoint, which then outlives a power failure with all that it needs.
+    pub fn append(&mut self, entry: Entry) -> io::Result<&Entry> {
+        self.pack.sync()?;
+        self.pack.clones.sync(entry.contents().filter_map(Content::clone_id))?;
+        self.journal.append(entry)
     }
 
     /// True where another process uses these checkpoints too: each goes on with what it has read.
@@ -84,6 +92,11 @@ impl Store {
         // Asking for the one lock may have lost the other.
         flock(&self.lock, FlockOperation::LockShared)?;
         Ok(!is_alone)
+    }
+
+    /// What the tree and the checkpoints need.
+    fn contents(&self) -> impl Iterator<Item = Content> {
+        self.tree.contents().chain(self.journal.entries.iter().flat_map(Entry::contents))
     }
 
     /// Forgets entries that are too old, and the oldest where all of them take more than three quarters of the room.
@@ -97,7 +110,7 @@ impl Store {
         let mut kept = entries.iter().rev().take_while(|entry| is_young(entry)).count();
         let room = max_bytes / 4 * 3;
         if self.pack.total() > room {
-            let mut known: std::collections::HashSet<Hash> = self.tree.hashes().collect();
+            let mut known: std::collections::HashSet<Hash> = self.tree.contents().filter_map(Content::hash).collect();
             let mut bytes: u64 = known.iter().map(|hash| self.pack.length(*hash)).sum();
             let affordable = entries.iter().rev().take_while(|entry| {
                 bytes +=
@@ -109,7 +122,7 @@ impl Store {
             return Ok(());
         }
         self.journal.keep(kept)?;
-        let wanted: Vec<Hash> = self.tree.hashes().chain(self.journal.entries.iter().flat_map(Entry::hashes)).collect();
+        let wanted: Vec<Hash> = self.contents().filter_map(Content::hash).collect();
         self.pack = self.pack.rewritten(wanted.into_iter())?;
         Ok(())
     }

@@ -29,7 +29,10 @@ const UNDO: Target = Target::Undo { count: None };
 
 impl Place {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    pub fn within(dir: tempfile::TempDir) -> Self {
         fs::create_dir(dir.path().join("work")).unwrap();
         fs::create_dir(dir.path().join("state")).unwrap();
         Self::open(dir)
@@ -53,18 +56,18 @@ impl Place {
         self.dir.path().join("work")
     }
 
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.root().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    fn read(&self, path: &str) -> String {
+    pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.root().join(path)).unwrap()
     }
 
     /// A call that may write anywhere and runs this shell line.
-    fn bash(&self, line: &str) -> Map<String, Value> {
+    pub fn bash(&self, line: &str) -> Map<String, Value> {
         let open = self.checkpoints.begin(&self.workspace, &ANYWHERE, "call", "Bash", line).unwrap();
         let done = Command::new("bash").args(["-c", line]).current_dir(self.root()).status().unwrap();
         assert!(done.success(), "{line}");

@@ -129,14 +129,8 @@ impl Tree {
     }
 
     /// Contents that must be kept for the next checkpoint.
-    pub fn hashes(&self) -> impl Iterator<Item = super::pack::Hash> {
-        self.folders.values().flat_map(HashMap::values).filter_map(|node| match &node.state {
-            State::File(file) => match file.content {
-                Content::Saved(hash) => Some(hash),
-                Content::Unsaved(_) => None,
-            },
-            _ => None,
-        })
+    pub fn contents(&self) -> impl Iterator<Item = Content> {
+        self.folders.values().flat_map(HashMap::values).filter_map(|node| node.state.content())
     }
 
     /// How many paths are not saved for this reason.

@@ -99,7 +99,6 @@ impl Checkpoints {
             return Ok((None, failures));
         }
         changes.sort_by(|a, b| a.path.cmp(&b.path));
-        store.pack.sync()?;
         let entry = Entry {
             number: 0,
             at: now(),
@@ -114,7 +113,7 @@ impl Checkpoints {
             is_interrupted: false,
             gap: String::new(),
         };
-        let number = store.journal.append(entry)?.number;
+        let number = store.append(entry)?.number;
         crash::point("restore journaled");
         Ok((Some(number), failures))
     }

@@ -290,7 +290,8 @@ impl Shared<'_> {
     }
 }
 
-fn nanoseconds_now() -> i64 {
+/// Since 1970.
+pub fn nanoseconds_now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
