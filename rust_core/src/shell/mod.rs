@@ -4,6 +4,7 @@
 //! commands joined by `&& || ; |` or line ends, plain words, quotes without expansion, redirections to plain names). For
 //! everything else it says why it has a *doubt*, and lists what it could find nevertheless, for rules that forbid.
 
+mod grammar;
 mod harmless;
 mod hazard;
 mod reading;

@@ -1,8 +1,9 @@
-//! Commands that only read, and what they read. Known are few programs, each with the options that keep it so: an option
-//! that is not listed here, also one of a newer version or shortened, and the command is not known. Patterns that the
+//! Commands that only read, and what they read. Known are few programs, each with the options that keep it so (`grammar`): an
+//! option that is not listed there, also one of a newer version or shortened, and the command is not known. Patterns that the
 //! shell would expand are not known either. Nothing here looks at files; who relies on it does (`crate::subjects`).
 
 use super::SimpleCommand;
+use super::grammar::{FIND_TESTS, FIND_VALUED, GIT, GIT_CHOICES, GRAMMARS, Grammar, Operands};
 
 /// How far a command reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,209 +27,7 @@ pub struct Reading {
     pub paths: Vec<String>,
 }
 
-/// What stands beside a program's options.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operands {
-    None,
-    Text,
-    Paths,
-    OnePath,
-    /// A pattern, unless an option gave it, then paths.
-    Pattern,
-}
-
-struct Grammar {
-    programs: &'static [&'static str],
-    /// Letters of options without a value.
-    flags: &'static str,
-    /// Letters of options with one.
-    valued: &'static str,
-    /// Long options without a value.
-    words: &'static [&'static str],
-    /// Long options with one.
-    settings: &'static [&'static str],
-    operands: Operands,
-    /// Without paths: what it reads then.
-    by_default: Extent,
-}
-
-const NOTHING: Grammar = Grammar {
-    programs: &[],
-    flags: "",
-    valued: "",
-    words: &[],
-    settings: &[],
-    operands: Operands::Paths,
-    by_default: Extent::Input,
-};
-
-/// Left out on purpose: `sort -o -T --compress-program`, `tail -f`, `uniq IN OUT`, `file -C -m`, `grep -f`, `rg --pre
-/// --hostname-bin -z -f`, `tree -o`, everything that follows links (`-L`, `grep -R`, `diff -r`) or reads a list of names.
-const GRAMMARS: &[Grammar] = &[
-    Grammar {
-        programs: &["ls"],
-        flags: "aABcCdfFgGhiklmnopqQrRsStuUvxX1",
-        valued: "I",
-        words: &[
-            "--all",
-            "--almost-all",
-            "--human-readable",
-            "--recursive",
-            "--reverse",
-            "--directory",
-            "--classify",
-            "--group-directories-first",
-            "--full-time",
-        ],
-        settings: &["--sort", "--time", "--time-style", "--color", "--ignore"],
-        by_default: Extent::Tree,
-        ..NOTHING
-    },
-    Grammar { programs: &["cat"], flags: "AbeEnstTv", words: &["--number", "--show-all"], ..NOTHING },
-    Grammar {
-        programs: &["head", "tail"],
-        flags: "qvz",
-        valued: "nc",
-        words: &["--quiet", "--verbose"],
-        settings: &["--lines", "--bytes"],
-        ..NOTHING
-    },
-    Grammar {
-        programs: &["wc"],
-        flags: "lwcmL",
-        words: &["--lines", "--words", "--bytes", "--chars", "--max-line-length"],
-        ..NOTHING
-    },
-    Grammar { programs: &["nl"], flags: "p", valued: "bvwsnifhdl", ..NOTHING },
-    Grammar { programs: &["tac"], ..NOTHING },
-    Grammar {
-        programs: &["cut"],
-        flags: "sz",
-        valued: "dfcb",
-        words: &["--complement", "--only-delimited"],
-        settings: &["--delimiter", "--fields", "--characters", "--bytes", "--output-delimiter"],
-        ..NOTHING
-    },
-    Grammar { programs: &["tr"], flags: "cCdst", operands: Operands::Text, ..NOTHING },
-    Grammar { programs: &["uniq"], flags: "cdui", valued: "fsw", operands: Operands::OnePath, ..NOTHING },
-    Grammar {
-        programs: &["sort"],
-        flags: "nrufbdghVMicCsz",
-        valued: "kt",
-        words: &["--numeric-sort", "--reverse", "--unique", "--human-numeric-sort", "--version-sort", "--stable"],
-        settings: &["--key", "--field-separator"],
-        ..NOTHING
-    },
-    Grammar {
-        programs: &["grep"],
-        flags: "nivclLwxoEFhHrsqIaz",
-        valued: "emABC",
-        words: &[
-            "--line-number",
-            "--ignore-case",
-            "--invert-match",
-            "--count",
-            "--files-with-matches",
-            "--files-without-match",
-            "--word-regexp",
-            "--only-matching",
-            "--recursive",
-            "--no-messages",
-            "--extended-regexp",
-            "--fixed-strings",
-        ],
-        settings: &[
-            "--include",
-            "--exclude",
-            "--exclude-dir",
-            "--color",
-            "--regexp",
-            "--max-count",
-            "--context",
-            "--after-context",
-            "--before-context",
-        ],
-        operands: Operands::Pattern,
-        ..NOTHING
-    },
-    Grammar {
-        programs: &["rg"],
-        flags: "acFHiIlnNopqsSuUvwx0",
-        valued: "ABCegmtTdMr",
-        words: &[
-            "--files",
-            "--files-with-matches",
-            "--files-without-match",
-            "--hidden",
-            "--no-ignore",
-            "--heading",
-            "--no-heading",
-            "--line-number",
-            "--no-line-number",
-            "--column",
-            "--count",
-            "--count-matches",
-            "--ignore-case",
-            "--smart-case",
-            "--case-sensitive",
-            "--fixed-strings",
-            "--word-regexp",
-            "--invert-match",
-            "--only-matching",
-            "--multiline",
-            "--json",
-            "--stats",
-            "--with-filename",
-            "--no-filename",
-            "--no-messages",
-            "--type-list",
-        ],
-        settings: &[
-            "--color",
-            "--context",
-            "--after-context",
-            "--before-context",
-            "--glob",
-            "--iglob",
-            "--type",
-            "--type-not",
-            "--max-count",
-            "--max-depth",
-            "--max-columns",
-            "--regexp",
-            "--sort",
-            "--sortr",
-        ],
-        operands: Operands::Pattern,
-        by_default: Extent::Tree,
-    },
-    Grammar {
-        programs: &["tree"],
-        flags: "adfhiF",
-        valued: "LIP",
-        words: &["--dirsfirst", "--noreport", "--prune"],
-        by_default: Extent::Tree,
-        ..NOTHING
-    },
-    Grammar {
-        programs: &["du"],
-        flags: "achkmsSx",
-        valued: "dt",
-        words: &["--all", "--human-readable", "--summarize", "--total", "--apparent-size"],
-        settings: &["--max-depth", "--threshold", "--exclude"],
-        by_default: Extent::Tree,
-        ..NOTHING
-    },
-    Grammar { programs: &["stat"], flags: "t", valued: "c", settings: &["--format", "--printf"], ..NOTHING },
-    Grammar { programs: &["file"], flags: "bi", words: &["--brief", "--mime", "--mime-type"], ..NOTHING },
-    Grammar { programs: &["pwd"], flags: "LP", operands: Operands::None, ..NOTHING },
-    Grammar { programs: &["true", "false"], operands: Operands::None, ..NOTHING },
-    Grammar { programs: &["uname"], flags: "asnrvmpio", operands: Operands::None, ..NOTHING },
-    Grammar { programs: &["which"], flags: "a", operands: Operands::Text, ..NOTHING },
-    Grammar { programs: &["basename", "dirname", "printf", "seq"], operands: Operands::Text, ..NOTHING },
-];
-
-/// Of the above, those that bash does itself; for the others it looks for a program.
+/// Of the programs known here, those that bash does itself; for the others it looks for a program.
 const BUILTINS: &[&str] = &["echo", "false", "printf", "pwd", "true"];
 
 /// Whether the shell does this without starting a program.
@@ -319,58 +118,14 @@ impl Grammar {
 
 /// Without actions but printing, and without files to compare with.
 fn find(arguments: &[&str]) -> Option<Reading> {
-    const TESTS: &[&str] = &[
-        "!",
-        "(",
-        ")",
-        "-not",
-        "-o",
-        "-or",
-        "-a",
-        "-and",
-        "-print",
-        "-print0",
-        "-prune",
-        "-empty",
-        "-readable",
-        "-writable",
-        "-executable",
-        "-mount",
-        "-xdev",
-        "-daystart",
-        "-depth",
-        "-ls",
-    ];
-    const VALUED: &[&str] = &[
-        "-name",
-        "-iname",
-        "-path",
-        "-ipath",
-        "-wholename",
-        "-regex",
-        "-iregex",
-        "-type",
-        "-maxdepth",
-        "-mindepth",
-        "-size",
-        "-mtime",
-        "-atime",
-        "-ctime",
-        "-mmin",
-        "-amin",
-        "-cmin",
-        "-perm",
-        "-links",
-        "-printf",
-    ];
     let begins = |word: &&&str| word.starts_with(['-', '(', ')', '!', ',']);
     let count = arguments.iter().position(|word| begins(&word)).unwrap_or(arguments.len());
     let (paths, tests) = arguments.split_at(count);
     let mut rest = tests.iter();
     while let Some(word) = rest.next() {
-        if VALUED.contains(word) {
+        if FIND_VALUED.contains(word) {
             rest.next()?;
-        } else if !TESTS.contains(word) {
+        } else if !FIND_TESTS.contains(word) {
             return None;
         }
     }
@@ -391,78 +146,11 @@ fn sed(arguments: &[&str]) -> Option<Reading> {
 /// What shows the state and history of the repository. Whether its configuration runs programs meanwhile is for
 /// `crate::plain_repository`.
 fn git(arguments: &[&str]) -> Option<Reading> {
-    const STATUS: Grammar = Grammar {
-        flags: "sb",
-        words: &["--short", "--branch", "--porcelain", "--long", "--ignored"],
-        settings: &["--untracked-files"],
-        ..NOTHING
-    };
-    const HISTORY: &[&str] = &[
-        "--oneline",
-        "--stat",
-        "--shortstat",
-        "--numstat",
-        "--summary",
-        "--name-only",
-        "--name-status",
-        "--graph",
-        "--all",
-        "--decorate",
-        "--no-merges",
-        "--merges",
-        "--first-parent",
-        "--reverse",
-        "--patch",
-        "--no-patch",
-        "--cached",
-        "--staged",
-        "--check",
-        "--no-color",
-        "--follow",
-        "--abbrev-commit",
-        "--no-ext-diff",
-        "--no-textconv",
-    ];
-    const CHOICES: &[&str] = &[
-        "--max-count",
-        "--since",
-        "--until",
-        "--after",
-        "--before",
-        "--author",
-        "--grep",
-        "--date",
-        "--unified",
-        "--diff-filter",
-        "--format",
-        "--pretty",
-    ];
-    const LOG: Grammar = Grammar { flags: "pswbi", valued: "nUSGL", words: HISTORY, settings: CHOICES, ..NOTHING };
-    const BRANCH: Grammar = Grammar {
-        flags: "arv",
-        words: &["--list", "--all", "--remotes", "--show-current"],
-        operands: Operands::None,
-        ..NOTHING
-    };
-    const PARSE: Grammar = Grammar {
-        words: &["--show-toplevel", "--abbrev-ref", "--short", "--is-inside-work-tree", "--verify"],
-        ..NOTHING
-    };
-    const FILES: Grammar =
-        Grammar { flags: "cdmost", words: &["--cached", "--others", "--modified", "--exclude-standard"], ..NOTHING };
     let arguments = arguments.strip_prefix(&["--no-pager"]).unwrap_or(arguments);
     let (subcommand, rest) = arguments.split_first()?;
-    let grammar = match *subcommand {
-        "status" => STATUS,
-        "diff" | "log" | "show" => LOG,
-        "blame" => Grammar { flags: "wesl", valued: "L", ..NOTHING },
-        "branch" => BRANCH,
-        "rev-parse" => PARSE,
-        "ls-files" => FILES,
-        _ => return None,
-    };
+    let grammar = GIT.iter().find(|grammar| grammar.programs.contains(subcommand))?;
     // `%G…` in a format checks signatures, with a program. Values of git's long options are only read behind `=`.
-    let is_odd = |word: &&str| word.contains("%G") || CHOICES.contains(word) || *word == "--untracked-files";
+    let is_odd = |word: &&str| word.contains("%G") || GIT_CHOICES.contains(word) || *word == "--untracked-files";
     if rest.iter().any(is_odd) {
         return None;
     }
