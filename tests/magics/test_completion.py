@@ -39,7 +39,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("/", None, "command"),
         ("/permissions mo", ["mode"], "value"),
         ("/permissions mode pl", ["plan"], "value"),
-        ("%claw config set max_t", ["max_turns", "max_tokens"], "value"),
+        ("%claw config set max_t", ["max_turns", "max_turn_tokens", "max_tokens"], "value"),
         ("/help ver", ["version"], "value"),
         ("/model scripted", ["scripted/hello"], "value"),
         ("%%claw --ma", ["--max-turns", "--max-cost"], "option"),
