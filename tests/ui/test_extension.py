@@ -404,7 +404,7 @@ def test_hello_comes_soon_after_the_comm(server, open_page) -> None:
 def test_a_damaged_record_is_one_line(server, open_page) -> None:
     bad = f"""from IPython.display import display
 damaged = {{"format": 1, "turn_id": "t", "session_id": "s", "steps": [3]}}
-for value in ({{"format": 2, "turn_id": "x"}}, damaged, "text", None):
+for value in ({{"format": 99, "turn_id": "x"}}, damaged, "text", None):
     display({{"{TURN_MIME}": value, "text/plain": "x"}}, raw=True)"""
     server.write("damaged.ipynb", [bad])
     page = open_page(server, "damaged.ipynb")
