@@ -1,7 +1,8 @@
 """Keys of providers that ``claw login`` stored: in the system's keyring where there is one, else in a file of the user's own.
 
 The environment comes first (:mod:`claw_kernel.providers`). No project and no notebook is ever asked. The ``keyring`` package is an
-extra (``pip install "claw-jupyter[keyring]"``) and imported only when a key is looked for that the environment does not have.
+extra (``pip install "claw-jupyter[keyring]"``). Opening a keyring takes longer than all else before a first request, so the file also
+notes which keys lie in one (with an empty text), and no other is looked for there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class StoredKey:
 def find_key(provider: str, home: str) -> StoredKey | None:
     """The stored key of a provider. Raises SettingsError for a file that others may read or that cannot be read."""
     path = Path(home) / FILE_NAME
-    key = _read_file(path).get(provider, "")
+    key = _read_file(path).get(provider)
+    if key is None:
+        return None
     if key:
         return StoredKey(key, str(path))
     ring = _open_keyring()
@@ -50,7 +53,7 @@ def store_key(provider: str, key: str, home: str) -> str:
             raise SettingsError(
                 f"The keyring did not take the key: {error}.", "Unlock it, or uninstall keyring."
             ) from None
-        _write_file(Path(home) / FILE_NAME, provider, None)
+        _write_file(Path(home) / FILE_NAME, provider, "")
         return _KEYRING
     path = Path(home) / FILE_NAME
     _write_file(path, provider, key)
@@ -62,8 +65,8 @@ def remove_key(provider: str, home: str) -> list[str]:
     places = []
     path = Path(home) / FILE_NAME
     if _read_file(path).get(provider):
-        _write_file(path, provider, None)
         places.append(str(path))
+    _write_file(path, provider, None)
     ring = _open_keyring()
     if ring is not None and ring.get_password(SERVICE, provider):
         ring.delete_password(SERVICE, provider)
@@ -108,7 +111,7 @@ def _read_file(path: Path) -> dict[str, str]:
 
 def _write_file(path: Path, provider: str, key: str | None) -> None:
     keys = _read_file(path)
-    changed = {name: value for name, value in keys.items() if name != provider} | ({provider: key} if key else {})
+    changed = {name: value for name, value in keys.items() if name != provider} | ({provider: key} if key is not None else {})
     if changed == keys:
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -123,7 +123,7 @@ def test_a_keyring_where_there_is_one(claw, tmp_path):
     }
     assert "keyring" in claw("login", "openai", given=KEY, **ring).stdout
     assert json.loads((tmp_path / "ring").read_text()) == {"claw-jupyter/openai": KEY}
-    assert not (tmp_path / ".claw" / "credentials.json").exists()
+    assert json.loads((tmp_path / ".claw" / "credentials.json").read_text()) == {"openai": ""}
     with ModelServer() as server:
         server.answer(FRAMES["openai-chat"]([text("ok")]))
         asked = claw("prompt", "x", "--model", "openai/m", OPENAI_BASE_URL=server.base_url, **ring)
