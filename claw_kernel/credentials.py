@@ -111,7 +111,9 @@ def _read_file(path: Path) -> dict[str, str]:
 
 def _write_file(path: Path, provider: str, key: str | None) -> None:
     keys = _read_file(path)
-    changed = {name: value for name, value in keys.items() if name != provider} | ({provider: key} if key is not None else {})
+    changed = {name: value for name, value in keys.items() if name != provider} | (
+        {provider: key} if key is not None else {}
+    )
     if changed == keys:
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -77,6 +77,8 @@ class Instructions:
     files: tuple[InstructionFile, ...] = ()
     _given: set[str] = field(default_factory=set)
     """Paths of what was given to the model when it touched a file."""
+    _touched: set[str] = field(default_factory=set)
+    """Files that were looked at: most are touched more than once."""
 
     @property
     def text(self) -> str:
@@ -94,6 +96,9 @@ class Instructions:
 
     def touch(self, path: str) -> str:
         """What the model is to know now that it touches this file; empty for most. Once each, until ``forget``."""
+        if path in self._touched:
+            return ""
+        self._touched.add(path)
         full = Path(self.cwd, path)
         resolved = Path(os.path.realpath(full))
         if not _is_inside(resolved, self.root):
@@ -109,6 +114,7 @@ class Instructions:
     def forget(self) -> None:
         """What was given on touch is not in the transcript any more."""
         self._given.clear()
+        self._touched.clear()
 
     def _below(self, folder: Path) -> list[InstructionFile]:
         """Of the folders between the working directory and ``folder``, from the top."""

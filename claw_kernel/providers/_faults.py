@@ -82,6 +82,7 @@ class Server:
     key: str = field(default="", repr=False)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     version: str = ""
+    _cards: dict[str, ModelCard] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -95,7 +96,9 @@ class Server:
 
     def card(self, model: str) -> ModelCard:
         """What is known of a model it serves, without the price table."""
-        return describe_family(f"{self.name}/{model}", self.models)
+        if model not in self._cards:  # asked for several times for each request
+            self._cards[model] = describe_family(f"{self.name}/{model}", self.models)
+        return self._cards[model]
 
     def headers(self, usual: str = "authorization") -> dict[str, str]:
         """The header with the key; ``usual``: the one of the wire format."""

@@ -83,7 +83,7 @@ class RequestHasher:
         return self._chain[-1]
 
     def _clean(self, value: Any) -> Any:
-        return scrub(scrub(value, self._redact), lambda text: without_places(text, self._places))
+        return scrub(value, lambda text: without_places(self._redact(text), self._places))
 
 
 def extend_chain(
