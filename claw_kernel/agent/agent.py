@@ -343,7 +343,7 @@ class Agent:
             name = f"recorded/{replayed}" if replayed else turn.record.model or await self._find_model()
             provider, model = self._open(name)
             if isinstance(provider, PlayedProvider):
-                provider.begin_turn(turn.record.prompt)
+                provider.begin_turn(turn.record.prompt, turn.record.turn_id)
         except ClawError as error:
             turn.emit(TurnStarted(turn.record))
             return replace(turn.record, stop_reason="error", error=error.to_turn_error())

@@ -150,6 +150,10 @@ class Compactor:
             return cleared
         return await self._summarise(record, ask, window, "the model refused the request as too long")
 
+    def played(self, record: TurnRecord, compaction: Compaction) -> Room:
+        """What was made when the session was recorded."""
+        return Room(compaction, _transcript((*self._before, record), self._model, compaction))
+
     def take(self, finished: MessageFinished) -> str:
         """Count an answer. A sentence for the person where the server drops what does not fit it without a word."""
         before = self.meter.tokens

@@ -15,7 +15,7 @@ from typing import assert_never
 from claw_kernel.agent.call_ids import CallIds
 from claw_kernel.agent.calls import CallRunner
 from claw_kernel.agent.cancellation import Cancellation, InterruptedTurnError
-from claw_kernel.agent.compaction import Compactor, combined
+from claw_kernel.agent.compaction import Compactor, Room, combined
 from claw_kernel.agent.guards import TOLD_PASSAGE, LoopGuard, PassageGuard, Verdict, without_repeats
 from claw_kernel.agent.summary import PATH_ARGUMENTS
 from claw_kernel.agent.turn import Turn
@@ -116,8 +116,10 @@ class TurnLoop:
         while True:
             if (reason := await self._limit_reached()) is not None:
                 return reason
-            # What is played from a record was compacted when it was recorded, or not.
-            if not self._compactor.is_at_ease and not isinstance(self._provider, PlayedProvider):
+            if isinstance(self._provider, PlayedProvider):
+                if (played := self._provider.compaction()) is not None:
+                    self._take_room(self._compactor.played(self._record, played))
+            elif not self._compactor.is_at_ease:
                 await self._make_room()
             index = len(self._steps)
             self.turn.emit(StepStarted(index))
@@ -226,8 +228,11 @@ class TurnLoop:
         compactor, record = self._compactor, self._record
         work = compactor.after_overflow(record, error, self._ask) if error else compactor.make_room(record, self._ask)
         room = await self._cancellation.until_cancelled(work)
-        if room is None:
-            return
+        if room is not None:
+            self._take_room(room)
+
+    def _take_room(self, room: Room) -> None:
+        record = self._record
         self._messages = room.messages
         self._compaction = combined(self._compaction, room.compaction)
         self._record = replace(record, usage=record.usage + room.compaction.usage)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from claw_kernel.errors import AuthError, ModelNotFoundError, SettingsError
-from claw_kernel.messages import ModelRequest, ProviderEvent, ToolCall
+from claw_kernel.messages import Compaction, ModelRequest, ProviderEvent, ToolCall
 from claw_kernel.providers.catalogue import resolve_alias
 from claw_kernel.providers.known import DEFAULT_MODELS, KNOWN, LOCAL, KnownProvider
 from claw_kernel.providers.settings import Api, ProviderSettings, Retries, Timeouts
@@ -57,10 +57,15 @@ class Provider(Protocol):
 
 @runtime_checkable
 class PlayedProvider(Provider, Protocol):
-    """A provider that gives what was recorded (``recorded.py``): it is told where it is, and some of its calls are refused."""
+    """A provider that gives what was recorded (``recorded.py``): it is told where it is, says what was compacted, and some of its
+    calls are refused."""
 
-    def begin_turn(self, prompt: str) -> None:
-        """The next requests are those of a turn with this prompt, as it was typed."""
+    def begin_turn(self, prompt: str, turn_id: str) -> None:
+        """The next requests are those of a turn with this prompt, as it was typed; ``turn_id`` is the one it has now."""
+        ...
+
+    def compaction(self) -> Compaction | None:
+        """What took effect before the request that comes next, in the ids of the turns as they are played."""
         ...
 
     def refusal(self, call: ToolCall) -> str:

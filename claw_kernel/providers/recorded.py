@@ -2,7 +2,7 @@
 directory), or every model at once where the setting ``replay`` names a notebook.
 
 For each turn it takes the first record with the same prompt that was not played yet, else the last one with it, and gives the
-content of its steps, one for each request; the loop compacts nothing while it plays. It needs no key and no network, keeps no clock, and never fails because a request differs
+content of its steps, one for each request; what was compacted then is compacted again, and nothing else. It needs no key and no network, keeps no clock, and never fails because a request differs
 from the recorded one: it says which part does. What a record says has no rights: the calls it holds are judged like those of any model,
 and those of a step that was edited since (:mod:`claw_kernel.session.integrity`) are refused, unless edits are accepted.
 """
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from claw_kernel.errors import ModelNotFoundError, RecordEndError, SessionError
 from claw_kernel.messages import (
     AssistantBlock,
+    Compaction,
     Message,
     MessageFinished,
     ModelRequest,
@@ -32,6 +33,7 @@ from claw_kernel.messages import (
     ToolCallDelta,
     TurnRecord,
 )
+from claw_kernel.session.compaction import sent_records
 from claw_kernel.session.integrity import check_records, places_of_record
 from claw_kernel.session.normaliser import Normaliser
 from claw_kernel.session.record import scrub
@@ -61,7 +63,8 @@ class RecordedProvider:
         is_accepting_edits: bool = False,
     ) -> None:
         self._records, self._shown, self._workspace = tuple(records), shown, workspace
-        self._played: set[str] = set()
+        self._played: dict[str, str] = {}
+        """Recorded turns to the ids they have now."""
         self._record: TurnRecord | None = None
         self._step = 0
         self._hasher = RequestHasher(str, places_of(workspace, home))
@@ -72,7 +75,7 @@ class RecordedProvider:
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    def begin_turn(self, prompt: str) -> None:
+    def begin_turn(self, prompt: str, turn_id: str) -> None:
         """Choose the record whose steps the next requests are given."""
         wanted = prompt.strip()
         fitting = [record for record in self._records if record.prompt.strip() == wanted]
@@ -80,7 +83,17 @@ class RecordedProvider:
         self._record = next(iter(fresh or fitting[-1:]), None)
         self._step = 0
         if self._record is not None:
-            self._played.add(self._record.turn_id)
+            self._played[self._record.turn_id] = turn_id
+
+    def compaction(self) -> Compaction | None:
+        """What took effect before the request that comes next, in the ids of the turns as they are played. It costs nothing now:
+        its usage is counted as the recorded model's."""
+        record = self._record
+        if record is None or self._step >= len(record.steps) or (found := record.steps[self._step].compaction) is None:
+            return None
+        moved = self._mover(record)
+        turn_id = self._played.get(found.turn_id, found.turn_id)
+        return replace(found, turn_id=turn_id, summary=moved(found.summary), model="")
 
     def refusal(self, call: ToolCall) -> str:
         """Why the call is not to be run whatever the policy says; empty for most."""
@@ -106,6 +119,8 @@ class RecordedProvider:
             yield ProviderNotice(
                 f"recorded model: answers are played from {self._shown}, no model is called; tools run for real"
             )
+        if not step.content and not step.results:  # it was compacted, and then the request failed
+            raise RecordEndError("The recorded turn ends here without an answer.", "Run it live to go on.")
         self._step += 1
         for difference in self._differences(request, step):
             yield ProviderNotice(difference)
@@ -126,7 +141,7 @@ class RecordedProvider:
         for message in reversed(request.messages):
             texts = [block.text for block in message.content if isinstance(block, TextBlock)]
             if message.role == "user" and texts:
-                return self.begin_turn(texts[0])
+                return self.begin_turn(texts[0], "")
         return None
 
     def _differences(self, request: ModelRequest, step: Step) -> list[str]:
@@ -151,7 +166,8 @@ class RecordedProvider:
         """As they stood in the request for the step that is being played."""
         messages: list[Message] = []
         before = self._records[: self._records.index(record)]
-        for turn in (*before, replace(record, steps=record.steps[: self._step - 1])):
+        current = replace(record, steps=record.steps[: self._step - 1])
+        for turn in sent_records((*before, current), record.steps[self._step - 1].compaction):
             for message in turn_messages(turn, ""):
                 append_message(messages, message)
         if self._step == 1:
@@ -160,18 +176,19 @@ class RecordedProvider:
 
     def _in_place(self, step: Step, record: TurnRecord) -> tuple[AssistantBlock, ...]:
         """The step's content with the paths of its calls in this workspace."""
-        there = str(record.environment.get("workspace") or "")
-        if len(there) < 2 or not self._workspace or there == self._workspace:
-            return step.content
-        pattern = re.compile(re.escape(there) + r"(?![\w.-])")
-
-        def moved(text: str) -> str:
-            return pattern.sub(lambda _: self._workspace, text) if there in text else text
-
+        moved = self._mover(record)
         return tuple(
             replace(block, input=scrub(block.input, moved)) if isinstance(block, ToolCall) else block
             for block in step.content
         )
+
+    def _mover(self, record: TurnRecord) -> Callable[[str], str]:
+        """Text with paths in the record's workspace, to the same in this one."""
+        there = str(record.environment.get("workspace") or "")
+        if len(there) < 2 or not self._workspace or there == self._workspace:
+            return lambda text: text
+        pattern = re.compile(re.escape(there) + r"(?![\w.-])")
+        return lambda text: pattern.sub(lambda _: self._workspace, text) if there in text else text
 
 
 def edited_calls(records: Sequence[TurnRecord]) -> dict[str, str]:

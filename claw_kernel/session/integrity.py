@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from claw_kernel.messages import TurnRecord
+from claw_kernel.messages import Step, TurnRecord
+from claw_kernel.session.compaction import sent_records
 from claw_kernel.session.packing import is_cut, unpacked_result
 from claw_kernel.session.record import scrub
 from claw_kernel.session.request_hash import START, extend_chain, places_of, request_hash, without_places
@@ -47,30 +48,35 @@ def check_records(records: Sequence[TurnRecord]) -> Check:
     own = vouched = START
     pending: tuple[str, int | None, bool] = ("", None, False)
     """What the next request vouches for: turn, step, and whether that step has calls."""
-    is_after_cut = False
-    """Whether a result that is not whole has come since the last request that says what it was made of."""
-    for record in records:
+    is_uncertain = False
+    """Whether something has come since the last request that says what it was made of which cannot be made again: a result
+    that is not whole in the record, a compacted conversation with something edited in it."""
+    for place, record in enumerate(records):
         clean = _cleaner(record)
         own, vouched = (extend_chain(chain, "user", record.content, clean) for chain in (own, vouched))
         if not pending[2]:
             pending = (record.turn_id, None, False)
         for index, step in enumerate(record.steps):
             parts = step.request_parts
+            if step.compaction is not None:
+                compacted = _compacted_chain((*records[:place], record), index)
+                own = vouched = compacted or START
+                is_uncertain = not compacted or bool(edits)  # an edit that was found may be sent once more
             if parts is None or not parts.messages:
                 unchecked += pending[2]
             else:
                 model = record.model.partition("/")[2]
                 is_whole = request_hash(model, parts) == step.request_hash
-                if step.compaction is None and _follows(record, index) and parts.messages not in (own, vouched):
-                    if is_after_cut:
+                if _follows(record, index) and parts.messages not in (own, vouched):
+                    if is_uncertain:
                         unchecked += 1
                     else:
                         edits.append(Edit(pending[0], pending[1], "is not what the next request was made of"))
                 elif not is_whole:
                     edits.append(Edit(record.turn_id, index, "has a request hash that does not fit its parts"))
-                vouched, is_after_cut = parts.messages, False
+                vouched, is_uncertain = parts.messages, False
             results = tuple(map(unpacked_result, step.results))
-            is_after_cut = is_after_cut or any(map(is_cut, step.results))
+            is_uncertain = is_uncertain or any(map(is_cut, step.results))
             for role, blocks in (("assistant", step.content), ("user", results)):
                 own, vouched = (extend_chain(chain, role, blocks, clean) for chain in (own, vouched))
             pending = (record.turn_id, index, bool(step.results))
@@ -83,13 +89,18 @@ def check_records(records: Sequence[TurnRecord]) -> Check:
 def rechained(records: Sequence[TurnRecord]) -> list[TurnRecord]:
     """``records`` with requests hashed as what they hold now would have been: for who has changed results on purpose."""
     chain = START
-    found = []
+    found: list[TurnRecord] = []
     for record in records:
-        clean, model, steps = _cleaner(record), record.model.partition("/")[2], []
+        clean, model = _cleaner(record), record.model.partition("/")[2]
+        steps: list[Step] = []
         chain = extend_chain(chain, "user", record.content, clean)
         for index, step in enumerate(record.steps):
-            if step.request_parts is not None and step.compaction is None and _follows(record, index):
-                parts = replace(step.request_parts, messages=chain)
+            parts = step.request_parts
+            if step.compaction is not None:
+                current = replace(record, steps=(*steps, *record.steps[index:]))
+                chain = _compacted_chain((*found, current), index) or (parts.messages if parts else chain)
+            if parts is not None and _follows(record, index):
+                parts = replace(parts, messages=chain)
                 step = replace(step, request_parts=parts, request_hash=request_hash(model, parts))  # noqa: PLW2901
             steps.append(step)
             for role, blocks in (("assistant", step.content), ("user", tuple(map(unpacked_result, step.results)))):
@@ -99,6 +110,26 @@ def rechained(records: Sequence[TurnRecord]) -> list[TurnRecord]:
             chain = extend_chain(chain, note.role, note.content, clean)
         found.append(replace(record, steps=tuple(steps)))
     return found
+
+
+def _compacted_chain(records: Sequence[TurnRecord], index: int) -> str:
+    """The digest of what was sent for step ``index`` of the last record, before which the conversation was compacted. Empty where
+    that cannot be made again: a result is not whole in the record, or an id stands for two calls and one was sent under another."""
+    last = records[-1]
+    current = replace(last, steps=last.steps[:index])
+    chain = START
+    seen: set[str] = set()
+    for record in sent_records((*records[:-1], current), last.steps[index].compaction):
+        messages = turn_messages(record, "")
+        if record.turn_id == last.turn_id and not record.steps:
+            messages.pop()  # the note that a turn without steps was not answered
+        for message in messages:
+            chain = extend_chain(chain, message.role, message.content, _cleaner(record))
+        results = [result for step in record.steps for result in step.results]
+        if any(map(is_cut, results)) or any(result.call_id in seen for result in results):
+            return ""
+        seen.update(result.call_id for result in results)
+    return chain
 
 
 def _cleaner(record: TurnRecord) -> Callable[[Any], Any]:

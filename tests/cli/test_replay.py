@@ -272,6 +272,23 @@ def test_an_output_cut_by_the_setting_replays_the_same_and_is_named_where_its_ke
     assert (code, report["turns"][0]["calls"][0]["reason"]) == (0, "")
 
 
+def test_a_session_that_was_compacted_replays_the_same(tmp_path):
+    recorder = Recorder(tmp_path)
+    notes = {"when": "From Claw, not from the user: this", "replies": [{"text": "## Next\nwrite it"}]}
+    # The summary quotes the first prompt, so the second one is looked for first.
+    script = {"turns": [notes, *sorted(SCRIPT["turns"], key=lambda turn: turn["when"], reverse=True)]}
+    (recorder.workspace / "s.json").write_text(json.dumps(script))
+    (recorder.workspace / "a.txt").write_text("hello\n")
+    small_notebook(recorder.workspace, *CELLS[:3], "%claw compact", CELLS[3])
+    recorder.record("nb.ipynb", *ALLOWED)
+    second = notebook_records(json.loads((recorder.workspace / "nb.ipynb").read_text()))[-1]
+    (recorder.workspace / "made.txt").unlink()
+    assert "## Next\nwrite it" in second["steps"][0]["compaction"]["summary"]
+    code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
+    assert (code, report["is_same"], report["notes"]) == (0, True, []), report
+    assert [turn["notices"] for turn in report["turns"]] == [[], []]
+
+
 def test_in_place_and_through_run_replay_with_events(small):
     try:
         done = small.run(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from claw_kernel.messages import TextDelta, ToolCall
 from claw_kernel.session import Session, read_record, write_record
-from claw_kernel.session.integrity import check_records
+from claw_kernel.session.integrity import Check, check_records, rechained
 from claw_kernel.session.record import MIME_TYPE
 from claw_kernel.settings import load_settings
 from tests.engine.conftest import call, play
@@ -227,16 +228,60 @@ def test_a_fresh_session_can_be_read_from_the_notebook(recorded, tmp_path):
     assert session.records == recorded
 
 
-def test_a_session_that_was_compacted_is_not_taken_for_edited(tmp_path, workspace):
+@pytest.fixture
+def compacted(tmp_path, workspace):
+    """Two turns: outputs are cleared in them, and the conversation is summarised."""
     from tests.engine.long_sessions import Reader, open_agent, serving
 
-    with serving(Reader(workspace, steps=20)) as server:
+    with serving(Reader(workspace, steps=45)) as server:
         agent = open_agent(tmp_path / "home", workspace, server, None, context_window=24_000, max_tokens=2_000)
         try:
             for prompt in ("Read it again and again.", "And once more."):
                 play(agent.start(prompt))
         finally:
             agent.close()
-    records = [read_record(json.loads(json.dumps(write_record(record)))) for record in agent.session.records]
-    assert any(step.compaction for record in records for step in record.steps)
-    assert check_records(records).edits == ()
+    assert {bool(one.summary) for one in compactions(agent.session.records)} == {True, False}
+    return agent.session.records
+
+
+def compactions(records):
+    return [step.compaction for record in records for step in record.steps if step.compaction]
+
+
+def test_a_session_that_was_compacted_is_not_taken_for_edited(compacted):
+    records = [read_record(json.loads(json.dumps(write_record(record)))) for record in compacted]
+    assert check_records(records) == Check((), 0)
+    assert check_records(rechained(records)) == Check((), 0)
+
+
+def test_an_edit_of_the_step_before_a_compaction_is_found(compacted):
+    documents = [write_record(record) for record in compacted]
+    steps = documents[0]["steps"]
+    last = next(place for place, step in enumerate(steps) if step.get("compaction", {}).get("summary")) - 1
+    steps[last]["results"][0]["is_error"] = True
+    records = [read_record(document) for document in documents]
+    assert [(edit.turn_id, edit.step) for edit in check_records(records).edits] == [(records[0].turn_id, last)]
+    assert check_records(rechained(records)) == Check((), 0)
+
+
+def test_what_was_compacted_is_compacted_again(compacted, make_agent, workspace, tmp_path):
+    agent = make_agent([], env={"CLAW_REPLAY": str(notebook_of(compacted, tmp_path / "nb.ipynb"))})
+    for prompt in ("Read it again and again.", "And once more."):
+        play(agent.start(prompt))
+    played = agent.session.records
+    ids = dict(zip((r.turn_id for r in compacted), (r.turn_id for r in played), strict=True))
+    for before, now in zip(compacted, played, strict=True):
+        assert [step.request_parts.messages for step in now.steps] == [s.request_parts.messages for s in before.steps]
+        assert [notice for notice in now.notices if "message" in notice] == []
+        assert (now.stop_reason, now.usage, now.cost_usd) == ("end_turn", before.usage, 0)
+    expected = [replace(one, turn_id=ids.get(one.turn_id, ""), model="") for one in compactions(compacted)]
+    assert compactions(played) == expected
+
+
+def test_a_result_that_differs_after_a_summary_is_named(compacted, make_agent, workspace, tmp_path):
+    (workspace / "part.txt").write_text("something else\n")
+    agent = make_agent([], env={"CLAW_REPLAY": str(notebook_of(compacted, tmp_path / "nb.ipynb"))})
+    turn = agent.start("Read it again and again.")
+    play(turn)
+    assert "the request differs from the recorded one: message 3" in turn.record.notices
+    assert turn.record.stop_reason == "end_turn"
