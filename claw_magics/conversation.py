@@ -51,7 +51,7 @@ def blame(host: Host) -> CommandOutput:
     path = host.notebook_path
     if not path.endswith(".ipynb"):
         raise SessionError("The notebook's file is not known here.", "Save it and run: claw blame NOTEBOOK.")
-    found = provenance.blame(NotebookFile(path).document, host.session.records, path)
+    found = provenance.blame(NotebookFile(path).document, (*host.session.turns, *host.session.others), path)
     report = Report()
     rows = [(str(o.cell), o.title, o.author, o.how, o.turn_id, o.model, o.approver) for o in found]
     report.table(("Cell", "Begins", "Author", "How", "Turn", "Model", "Approved by"), rows)

@@ -20,8 +20,8 @@ def run(arguments: list[str]) -> int:
     parser = Parser(
         "blame",
         "Say for each cell who wrote it, the agent, a person or both, with turn, model and who approved it.",
-        "It stands on the records of the session alone: a cell that no recorded call wrote is unknown. Records can be edited;\n"
-        "claw session verify says whether they were.",
+        "It stands on the records of the session alone. The agent writes cells by recorded calls only, so a cell that none of them\n"
+        "wrote is a person's; unknown is what the records cannot tell, and why. Records can be edited: claw session verify.",
     )
     parser.add_argument("notebook", metavar="NOTEBOOK")
     parser.add_argument(
@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
     def records_of(path: str) -> tuple[TurnRecord, ...]:
         session = Session()
         session.merge(*read_notebook(path))
-        return session.records
+        return (*session.turns, *session.others)
 
     document = NotebookFile(options.notebook).document
     others = [record for path in options.others for record in records_of(path)]

@@ -1,7 +1,7 @@
 """``claw demo``: the quickstart notebook, run headless on a scripted model, its conversation printed as it goes.
 
 The notebook runs in a temporary copy of its directory with a private home and Jupyter configuration, so that nothing of
-this checkout or of the person's settings changes; only the finished notebook is kept.
+this checkout or of the person's settings changes; the finished notebook is kept, with the files it works on as they are then.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _NOTEBOOK = "quickstart.ipynb"
 _ALLOWED = ["Python", "Edit(penguin_stats.py)", "Bash(python test_penguin_stats.py)"]
 """What the tour does and the default policy would ask for: nobody can be asked in a headless run."""
 _CELL_SECONDS = 120
+_KEPT = (".py", ".csv")
 
 
 def run(arguments: list[str]) -> int:
@@ -46,6 +47,10 @@ def run(arguments: list[str]) -> int:
         _make_private(Path(scratch))
         conversation = Conversation()
         notebook, problem = _execute(workspace, conversation)
+        if output != source.resolve():
+            for path in workspace.iterdir():
+                if path.suffix in _KEPT:
+                    shutil.copy(path, output)
     target = output / _NOTEBOOK
     return _report(notebook, target, conversation, problem)
 

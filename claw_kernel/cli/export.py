@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claw_kernel.cli import DONE, FAILED, UsageError
 from claw_kernel.cli.arguments import Parser
+from claw_kernel.question import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from claw_kernel.headless.proof import Proof
+    from claw_kernel.session.file_changes import FileChange, State
 
 _EPILOG = """\
 notebook: the code that the results need, the agent's included, in ordinary cells; requests and all traces of the agent are gone.
 It is run from its beginning in a fresh kernel, in a temporary copy of the folder, and its outputs compared with the recorded ones.
+Files that the agent edited and that are not as it left them are put so in that copy, and written beside the plain notebook.
 markdown, html, jsonl: the transcript, with secrets of your environment taken out. The HTML page loads nothing.
 Exit codes: 0 done (a notebook: with equal outputs), 1 outputs differ or it fails, 2 usage."""
 _FORMATS = ("notebook", "markdown", "html", "jsonl")
@@ -49,41 +57,83 @@ def run(arguments: list[str]) -> int:
 def _notebook(options: Any, output: Path) -> int:
     import nbformat
 
-    from claw_kernel.errors import SessionError
     from claw_kernel.headless.proof import prove
-    from claw_kernel.session.graduation import Difference, graduate
+    from claw_kernel.session import Session
+    from claw_kernel.session.file_changes import command_changes, file_changes
+    from claw_kernel.session.graduation import graduate
+    from claw_kernel.session.notebook import notebook_header, notebook_records
     from claw_kernel.session.notebook_file import NotebookFile
 
-    found = graduate(NotebookFile(options.notebook).document, keep_all=options.all)
+    document = NotebookFile(options.notebook).document
+    found = graduate(document, keep_all=options.all)
     workspace = Path(options.workspace or Path(options.notebook).parent).resolve()
     if not workspace.is_dir():
         raise UsageError(f"--workspace {options.workspace} is not a directory.")
-    failure = ""
-    differences: list[Difference] = []
-    kinds: tuple[str, ...] = ()
+    session = Session()
+    session.merge(notebook_records(document), notebook_header(document))
+    changes = file_changes(session.records, workspace)
+    proof = None
     if not options.no_run:
-        try:
-            differences, kinds = prove(found, workspace, env=os.environ, cell_seconds=options.timeout)
-        except SessionError as error:
-            failure = str(error)
+        proof = prove(found, workspace, changes, env=os.environ, cell_seconds=options.timeout)
     _write(output, nbformat.writes(found.notebook) + "\n")  # type: ignore[no-untyped-call]
     count = len(found.pieces)
     print(
         f"{output}: {count} code {'cell' if count == 1 else 'cells'}, {found.left_out} left out that no result needs."
     )
-    if failure:
-        print(f"Not proven: {failure}")
-        return FAILED
-    if options.no_run:
+    names = _Names({record.turn_id: number for number, record in enumerate(session.records, 1)})
+    if proof is None:
         print("Not proven: it was not run.")
+        for change in changes:
+            if change.state != "as left":
+                print(f"{names(change)} is not as the session left it.")
         return DONE
-    for difference in differences:
+    return _judge(proof, changes, command_changes(session.records), output, names)
+
+
+def _judge(proof: Proof, changes: Sequence[FileChange], commands: int, output: Path, names: _Names) -> int:
+    """Say what was found, and bring the files that the proof needed. Raises SessionError where one cannot be written."""
+    from claw_kernel.session.file_changes import write_file
+
+    for difference in proof.differences:
         print(f"cell {difference.cell}, {difference.what}: was {difference.before!r}, is {difference.now!r}")
-    if differences:
-        print(f"Not proven: {len(differences)} {'output differs' if len(differences) == 1 else 'outputs differ'}.")
+    if not proof.is_proven:
+        count = len(proof.differences)
+        print(f"Not proven: {proof.failure or f'{count} output differs' if count < 2 else f'{count} outputs differ'}")
+        if proof.failure:
+            print("Name its folder with --workspace, keep all code with --all, or give it more time with --timeout.")
+        for change in changes:
+            print(f"{names(change)} was changed by the session{_STATES[change.state]}")
+        if commands:
+            print(f"{commands} of its commands changed files too; what they hold now was taken.")
         return FAILED
-    print(f"Run from its beginning in a fresh kernel: all outputs equal, looking past {', '.join(kinds)}.")
-    return DONE
+    in_the_way = [change for change in proof.changes if not write_file(output.parent, change)]
+    looked_past = f"all outputs equal, looking past {', '.join(proof.kinds)}."
+    if not proof.changes:
+        print(f"Run from its beginning in a fresh kernel: {looked_past}")
+        return DONE
+    print(f"Run from its beginning in a fresh kernel, with these files as the session left them: {looked_past}")
+    for change in proof.changes:
+        print(f"  {names(change)}{': another one is there, and was kept' if change in in_the_way else ': written'}")
+    if in_the_way:
+        print("Not proven for this folder: give -o a folder of its own, which gets those files too.")
+    return FAILED if in_the_way else DONE
+
+
+_STATES: dict[State, str] = {
+    "as left": ", and is as it left it; cells before that were recorded with another.",
+    "known": "; it was put as the session left it.",
+    "unclear": "; whether it is still as it left it cannot be told.",
+}
+
+
+class _Names:
+    """What a changed file is called: ``penguin_stats.py (Edit, turn 2)``."""
+
+    def __init__(self, turns: Mapping[str, int]) -> None:
+        self._turns = turns
+
+    def __call__(self, change: FileChange) -> str:
+        return printable(f"{change.path} ({change.tool}, turn {self._turns.get(change.turn_id, '?')})")
 
 
 def _transcript(options: Any, output: Path | None) -> int:
@@ -116,6 +166,7 @@ def _transcript(options: Any, output: Path | None) -> int:
 
 def _write(path: Path, text: str) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claw_kernel.errors import SessionError
 from claw_kernel.headless.execution import NotebookRun
 from claw_kernel.headless.workspace_copy import copy_workspace
+from claw_kernel.session.file_changes import FileChange, write_file
 from claw_kernel.session.graduation import Difference, Graduation, compare
 from claw_kernel.session.normaliser import Normaliser
 from claw_kernel.session.request_hash import places_of
@@ -28,15 +29,45 @@ class _Silence:
     def cell_finished(self, index: int, cell: NotebookNode, problem: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """``differences``: outputs that are not the recorded ones. ``failure``: why it did not run to its end, empty where it did. ``kinds``: what
+    was looked past. ``changes``: files that were put as the session left them, because they are not so in the workspace."""
+
+    differences: tuple[Difference, ...]
+    failure: str
+    kinds: tuple[str, ...]
+    changes: tuple[FileChange, ...] = ()
+
+    @property
+    def is_proven(self) -> bool:
+        return not self.differences and not self.failure
+
+
 def prove(
-    found: Graduation, workspace: Path, *, env: Mapping[str, str], cell_seconds: int
-) -> tuple[list[Difference], tuple[str, ...]]:
+    found: Graduation,
+    workspace: Path,
+    changes: Sequence[FileChange] = (),
+    *,
+    env: Mapping[str, str],
+    cell_seconds: int,
+) -> Proof:
     """Run the plain notebook in a fresh kernel with ``env`` in a copy of ``workspace``, keep its outputs, and compare them with those that
-    were recorded. Also the kinds of difference that are looked past. Raises SessionError where it cannot be run to its end,
-    SettingsError where the workspace cannot be copied."""
+    were recorded: with the files as they are today, and where that proves nothing, with those of ``changes`` as the session left them.
+    Raises SettingsError where the workspace cannot be copied."""
+    proof = _proof(found, workspace, (), env, cell_seconds)
+    known = tuple(change for change in changes if change.state == "known")
+    return proof if proof.is_proven or not known else _proof(found, workspace, known, env, cell_seconds)
+
+
+def _proof(
+    found: Graduation, workspace: Path, changes: tuple[FileChange, ...], env: Mapping[str, str], cell_seconds: int
+) -> Proof:
     with tempfile.TemporaryDirectory(prefix="claw-export-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch).resolve() / workspace.name
         copy_workspace(workspace, place)
+        for change in changes:
+            write_file(place, change, replace=True)
         home = str(Path.home())
         normal = Normaliser(places_of(str(workspace), home) | places_of(str(place), home))
         kernel = str(found.notebook.metadata.kernelspec.name)
@@ -45,8 +76,5 @@ def prove(
     if end.name in ("interrupted", "terminated"):
         raise KeyboardInterrupt
     if end.name != "done":
-        raise SessionError(
-            f"The plain notebook fails at {end.message}.",
-            "Name the folder it belongs to with --workspace, keep all code with --all, or give it more time with --timeout.",
-        )
-    return compare(found, normal), normal.kinds
+        return Proof((), f"The plain notebook fails at {end.message}.", normal.kinds, changes)
+    return Proof(tuple(compare(found, normal)), "", normal.kinds, changes)

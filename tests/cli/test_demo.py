@@ -80,5 +80,22 @@ def _outputs(cell, mime_type):
 def test_only_the_result_is_left_behind(demo):
     claw, _ = demo
     assert [path.name for path in claw.workspace.iterdir()] == ["result"]
-    assert [path.name for path in (claw.workspace / "result").iterdir()] == ["quickstart.ipynb"]
+    kept = ["penguin_stats.py", "penguins.csv", "quickstart.ipynb", "test_penguin_stats.py"]
+    assert sorted(path.name for path in (claw.workspace / "result").iterdir()) == kept
     assert [path.name for path in claw.home.iterdir()] == ["settings.json"]
+
+
+def test_the_saved_notebook_becomes_a_plain_one_that_is_proven(demo, tmp_path):
+    claw, _ = demo
+    done = claw.run("export", "result/quickstart.ipynb", "-o", str(tmp_path / "plain.ipynb"), timeout=170)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Run from its beginning in a fresh kernel: all outputs equal" in done.stdout
+    # Beside the files as they are in the repository the agent's edit has to be brought.
+    place = tmp_path / "notebooks"
+    done = claw.run(
+        "export", "result/quickstart.ipynb", "--workspace", str(ROOT / "notebooks"), "-o", f"{place}/plain.ipynb",
+        timeout=170,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    fixed = (claw.workspace / "result" / "penguin_stats.py").read_bytes()
+    assert (place / "penguin_stats.py").read_bytes() == fixed != (ROOT / "notebooks/penguin_stats.py").read_bytes()

@@ -153,7 +153,7 @@ def test_transcripts_load_nothing_and_hold_no_secret(claw, notebook):
     assert roles == ["user", "assistant", "user", "assistant"]
 
 
-def test_blame_names_agent_both_human_and_unknown(claw, notebook):
+def test_blame_names_agent_both_and_human(claw, notebook):
     document = json.loads(notebook.read_text())
     code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     document["cells"].append({**code, "id": "taken", "source": CODE + "  \n"})
@@ -164,7 +164,7 @@ def test_blame_names_agent_both_human_and_unknown(claw, notebook):
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [origin["author"] for origin in found] == [
-        "unknown", "unknown", "human", "unknown", "unknown", "human", "unknown", "agent", "both", "agent",
+        "human", "human", "human", "human", "human", "human", "human", "agent", "both", "agent",
     ]  # fmt: skip
     assert found[2]["model"] == "anthropic/claude-test"
     assert found[2]["approver"] == "a person (widget)"
@@ -187,3 +187,102 @@ def test_blame_of_a_notebook_that_another_session_edited(claw, notebook):
     found = json.loads(claw.run("blame", str(edited), "--from", str(notebook), "--json").stdout)
     assert (found["author"], found["turn_id"]) == ("both", "t_5")
     assert found["how"] == "written with NotebookEdit, and changed since"
+
+
+def notebook_edit(call_id: str, told: str, diff: str, **given: str) -> Step:
+    call = ToolCall(call_id, "NotebookEdit", {"notebook_path": "session.ipynb", **given})
+    result = ToolResult(call_id, (TextBlock(told),), details={"diff": diff})
+    return Step((call,), (result,), stop="tool_use")
+
+
+def test_blame_of_cells_that_the_agent_inserted_and_edited(claw, notebook):
+    """What it inserted is its own, the cell before that is not; what it edited in part is of both; the rest is a person's."""
+    inserted = notebook_edit(
+        "c_7",
+        "Inserted cell 5 (id new1, hash 12ab) of session.ipynb; it has 9 cells.",
+        "--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+total = 3\n",
+        edit_mode="insert", cell_id="cell3", cell_type="code", new_source="total = 3",
+    )  # fmt: skip
+    edited = notebook_edit(
+        "c_8",
+        "Changed cell 2 (id cell1, hash 34cd) of session.ipynb; it has 9 cells.",
+        "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n %load_ext claw_magics\n-rows = []\n+rows = [('a', 1)]\n",
+        cell_id="cell1", source_hash="0", new_source="%load_ext claw_magics\nrows = [('a', 1)]",
+    )  # fmt: skip
+    document = json.loads(notebook.read_text())
+    cells = document["cells"]
+    cells[5]["outputs"][0]["data"][MIME_TYPE] = record(5, "Thanks.", inserted, edited)
+    cells[1]["source"] = "%load_ext claw_magics\nrows = [('a', 1)]"
+    cells.insert(4, {**cells[3], "id": "new1", "source": "total = 3"})
+    notebook.write_text(json.dumps(document))
+
+    def authors() -> dict[int, tuple[str, str]]:
+        done = claw.run("blame", str(notebook), "--json")
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        return {origin["cell"]: (origin["author"], origin["how"]) for origin in found}
+
+    found = authors()
+    assert found[5][0] == "agent"
+    assert found[4] == ("human", "no recorded call wrote it")
+    assert found[2] == ("both", "written with NotebookEdit, over a text of which lines stayed")
+
+    # What the records cannot tell is said to be so, with the reason.
+    document["metadata"]["claw"]["turns"] = ["t_2", "t_gone"]
+    notebook.write_text(json.dumps(document))
+    assert authors()[4] == ("unknown", "turn t_gone is not in the notebook, or cannot be read")
+    del document["metadata"]["claw"]["turns"]
+    run = Step((ToolCall("c_9", "Bash", {"command": "sed -i s/a/b/ session.ipynb"}),), (ToolResult("c_9", ()),))
+    cells[6]["outputs"][0]["data"][MIME_TYPE] = record(5, "Thanks.", run)
+    notebook.write_text(json.dumps(document))
+    assert authors()[4] == ("unknown", "Bash of turn t_5 named this file, and may have written it")
+
+
+HELPER = "def total(values):\n    return sum(values)\n"
+
+
+def test_files_that_the_agent_edited_come_with_the_plain_notebook(claw, notebook):
+    """The module is as it was before the session: the proof takes it as the session left it, and brings it along."""
+    diff = "--- a/h.py\n+++ b/h.py\n@@ -1,2 +1,2 @@\n def total(values):\n-    return max(values)\n+    return sum(values)\n"
+    edit = ToolCall("c_5", "Edit", {"file_path": "h.py", "old_string": "max", "new_string": "sum"})
+    outside = ToolCall("c_6", "Write", {"file_path": "../out.py", "content": "evil"})
+    there = str(claw.workspace)
+    step = Step(
+        (edit, outside),
+        (
+            ToolResult("c_5", (), details={"diff": diff, "path": f"{there}/h.py"}),
+            ToolResult("c_6", (), details={"path": f"{there}/../out.py"}),
+        ),
+        stop="tool_use",
+    )
+    mend = record(2, "Mend it.", step) | {"environment": {"workspace": there, "home": "/nowhere"}}
+    cells = [
+        nbformat.v4.new_code_cell("%%claw\nMend it.", id="cell2", metadata={"claw": mend}),
+        nbformat.v4.new_code_cell("import h\nh.total([1, 2])", id="cell3"),
+    ]
+    cells[1].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "3"}, execution_count=2)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), notebook)
+    helper = claw.workspace / "h.py"
+    before = HELPER.replace("sum", "max")
+    helper.write_text(before)
+
+    done = claw.run("export", str(notebook), "-o", "plain.ipynb")
+    assert done.returncode == 1, done.stdout
+    assert "h.py (Edit, turn 1): another one is there, and was kept" in done.stdout
+    assert helper.read_text() == before
+    (claw.workspace / "own").mkdir()
+    done = claw.run("export", str(notebook), "-o", "own/plain.ipynb")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "with these files as the session left them: all outputs equal" in done.stdout
+    assert {path.name: path.read_text() for path in (claw.workspace / "own").glob("*.py")} == {"h.py": HELPER}
+    assert not (claw.workspace.parent / "out.py").exists()
+
+    helper.write_text(HELPER)
+    done = claw.run("export", str(notebook), "-o", "again.ipynb")
+    assert (done.returncode, "with these files" in done.stdout) == (0, False), done.stdout
+    helper.write_text("def total(values):\n    return 0\n")
+    done = claw.run("export", str(notebook), "-o", "other.ipynb")
+    assert done.returncode == 1
+    assert (
+        "h.py (Edit, turn 1) was changed by the session; whether it is still as it left it cannot be told."
+        in done.stdout
+    )
