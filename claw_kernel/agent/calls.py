@@ -63,7 +63,10 @@ class CallRunner:
                     break
                 batch.append(following)
                 waiting.pop(0)
-            results.extend(await asyncio.gather(*(self._run_call(ready) for ready in batch)))
+            if len(batch) == 1:
+                results.append(await self._run_call(batch[0]))
+            else:
+                results.extend(await asyncio.gather(*(self._run_call(ready) for ready in batch)))
 
     def _prepare(self, call: ToolCall) -> PreparedCall | ToolResult:
         if self._refusal is not None and (why := self._refusal(call)):

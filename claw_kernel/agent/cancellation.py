@@ -23,12 +23,12 @@ class Cancellation:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._cancelled = asyncio.Event()
         loop = asyncio.get_running_loop()
+        self._cancelled: asyncio.Future[None] = loop.create_future()
 
         def cancel() -> None:
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._cancelled.set)
+                loop.call_soon_threadsafe(self._note)
 
         turn.when_cancelled(cancel)
         self.is_expired = False
@@ -81,15 +81,17 @@ class Cancellation:
         """``work``'s result; where the turn is cancelled first, ``work`` is cancelled, waited for, and
         InterruptedTurnError raised."""
         task = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(self._cancelled.wait())
         try:
-            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((task, self._cancelled), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
             raise InterruptedTurnError
         finally:
-            stop.cancel()
             await _cancel(task)
+
+    def _note(self) -> None:
+        if not self._cancelled.done():
+            self._cancelled.set_result(None)
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:

@@ -101,6 +101,7 @@ class TurnLoop:
         self._lost = 0
         self._asked_again = 0
         self._hasher, self._asked, self._asked_at = hasher, RequestParts(), 0.0
+        self._unhashed: ModelRequest | None = None
         self._answered_after = 0.0
         self._has_overflowed = False
         self._spent, self._loop_guard, self._said_again = spent, LoopGuard(limits.max_repeats), 0
@@ -270,7 +271,9 @@ class TurnLoop:
             asked = TOLD_PASSAGE if self._said_again else asked
             messages = (*messages, Message("user", (TextBlock(asked),)))
         request = self._request_of(messages)
-        self._asked, self._asked_at = self._hasher.parts(request), time.monotonic()
+        self._unhashed, self._asked_at = request, time.monotonic()
+        # The loop comes to it when the request is out: what is only noted must not keep the model waiting.
+        asyncio.get_running_loop().call_soon(self._hash)
         emit = self.turn.emit
         guard = PassageGuard(is_on=self._is_watched)
         stream = self._provider.stream(request)
@@ -306,6 +309,12 @@ class TurnLoop:
                 await close()
         raise ProtocolError(f"{self._provider.name} ended its answer without a final message.", "Try again.")
 
+    def _hash(self) -> RequestParts:
+        """Of the newest request."""
+        if self._unhashed is not None:
+            self._asked, self._unhashed = self._hasher.parts(self._unhashed), None
+        return self._asked
+
     def _stopped_repeating(self, passage: int) -> MessageFinished:
         """The answer, cut off where it began to go round. What the provider counted of it never came: it stands at the end."""
         text = without_repeats("".join(self._partial), passage)
@@ -338,14 +347,15 @@ class TurnLoop:
     ) -> None:
         self._calls.answer_rest(calls, results)
         content = tuple(b for b in answer.message.content if isinstance(b, TextBlock | ThinkingBlock | ToolCall))
+        asked = self._hash()
         step = Step(
             content,
             tuple(results),
             answer.usage,
             answer.stop,
             answer.answered_by,
-            request_hash=request_hash(self._model, self._asked),
-            request_parts=self._asked,
+            request_hash=request_hash(self._model, asked),
+            request_parts=asked,
             duration_seconds=self._answered_after,
             compaction=self._compaction,
         )

@@ -9,14 +9,22 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel._core import CancelToken
-from claw_kernel.messages import Event, TurnFinished, TurnRecord
+from claw_kernel.messages import ApprovalRequested, Event, TurnFinished, TurnRecord
 
 if TYPE_CHECKING:
     from claw_kernel.tools.structured_output import StructuredOutput
 
+READ_SECONDS = 0.02
+"""A reader that has just looked is left alone so long: each time it is woken it takes the interpreter from the engine, and a
+quick step would spend more on that than on its tools. Nobody sees 50 pictures a second apart from 500."""
+_EVERY: tuple[type, ...] = (object,)
+_AWAITED: tuple[type, ...] = (ApprovalRequested, TurnFinished)
+"""A person, or the next cell, waits for these: the reader is woken for them at once."""
+
 
 class Turn:
-    """Made by ``Agent.start``. Has one reader, which takes events in batches: all that came since it last looked."""
+    """Made by ``Agent.start``. Has one reader, which takes events in batches: all that came since it last looked. The first event
+    after a pause wakes it at once, those that follow after ``READ_SECONDS``."""
 
     def __init__(self, record: TurnRecord, output: StructuredOutput | None = None) -> None:
         """``output``: where the caller gave a schema, the tool that takes the result."""
@@ -26,8 +34,8 @@ class Turn:
         self._record = record
         self._events: list[Event] = []
         self._lock = threading.Lock()
-        self._arrived = threading.Event()
-        self._notify: Callable[[], None] | None = None
+        self._wakes_for: tuple[type, ...] = ()
+        self._wake: Callable[[], None] = lambda: None
         self._is_finished = False
         self._on_cancel: Callable[[], None] | None = None
         self._observers: list[Callable[[Event], None]] = []
@@ -57,37 +65,45 @@ class Turn:
     async def batches(self) -> AsyncIterator[list[Event]]:
         """Batches until after ``TurnFinished``. Wakes the reader's loop once per batch, not once per event."""
         loop = asyncio.get_running_loop()
-        arrived = asyncio.Event()
+        woken = asyncio.Event()
 
-        def notify() -> None:
+        def wake() -> None:
             with contextlib.suppress(RuntimeError):  # the reader's loop is closed: nobody reads any more
-                loop.call_soon_threadsafe(arrived.set)
+                loop.call_soon_threadsafe(woken.set)
 
-        with self._lock:
-            self._notify = notify
-            if self._events:
-                arrived.set()
         try:
             while True:
-                await arrived.wait()
-                arrived.clear()
-                batch = self._take()
-                if batch:
-                    yield batch
-                    if isinstance(batch[-1], TurnFinished):
-                        return
+                woken.clear()
+                self._wake_for(_EVERY, wake)
+                await woken.wait()
+                if not (batch := self._take()):
+                    continue
+                yield batch
+                if isinstance(batch[-1], TurnFinished):
+                    return
+                woken.clear()
+                self._wake_for(_AWAITED, wake)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(READ_SECONDS):
+                        await woken.wait()
         finally:
-            with self._lock:
-                self._notify = None
+            self._wake_for((), wake)
 
     def batches_blocking(self, poll_seconds: float = 0.05) -> Iterator[list[Event]]:
         """The same for a thread without an event loop. Yields an empty batch every ``poll_seconds`` without events."""
+        woken = threading.Event()
         while True:
-            self._arrived.wait(poll_seconds)
+            woken.clear()
+            self._wake_for(_EVERY, woken.set)
+            woken.wait(poll_seconds)
             batch = self._take()
             yield batch
-            if batch and isinstance(batch[-1], TurnFinished):
-                return
+            if batch:
+                if isinstance(batch[-1], TurnFinished):
+                    return
+                woken.clear()
+                self._wake_for(_AWAITED, woken.set)
+                woken.wait(READ_SECONDS)
 
     def take_leading(self, is_wanted: Callable[[Event], bool]) -> list[Event]:
         """The events that come next, as far as they are wanted; the reader gets the rest. Any thread."""
@@ -107,12 +123,10 @@ class Turn:
             if isinstance(event, TurnFinished):
                 self._record = event.record
                 self._is_finished = True
-            if len(self._events) > 1:
-                return  # the reader has been woken for the first and will take all
-            self._arrived.set()
-            notify = self._notify
-        if notify is not None:
-            notify()
+            if not isinstance(event, self._wakes_for):
+                return
+            self._wakes_for = ()  # the reader will take all
+        self._wake()
 
     def update(self, record: TurnRecord) -> None:
         self._record = record
@@ -127,8 +141,16 @@ class Turn:
         if self.cancel_token.is_cancelled:
             callback()
 
+    def _wake_for(self, kinds: tuple[type, ...], wake: Callable[[], None]) -> None:
+        """Have ``wake`` called once, for the first event of these kinds that nobody has taken; maybe it is there already."""
+        with self._lock:
+            self._wake = wake
+            is_there = any(isinstance(event, kinds) for event in self._events)
+            self._wakes_for = () if is_there else kinds
+        if is_there:
+            wake()
+
     def _take(self) -> list[Event]:
         with self._lock:
             batch, self._events = self._events, []
-            self._arrived.clear()
             return batch

@@ -77,12 +77,12 @@ class HttpProvider:
             "accept-encoding": "identity",
             "user-agent": "claw-jupyter",
         }
-        self._client: httpx.AsyncClient | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
 
     async def aclose(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ProviderEvent]:
         """See ``Provider.stream``. Sends at most ``1 + Retries.limit`` requests, and one more where the output limit left the
@@ -183,12 +183,12 @@ class HttpProvider:
             raise error
         return max(wait, floor)
 
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            from claw_kernel.providers._transport import open_client
+    def _open(self) -> httpx.AsyncBaseTransport:
+        if self._transport is None:
+            from claw_kernel.providers._transport import open_transport
 
-            self._client = open_client(self._server.base_url, self._env, self._timeouts, self._ca_file)
-        return self._client
+            self._transport = open_transport(self._server.base_url, self._env, self._timeouts, self._ca_file)
+        return self._transport
 
     def _address(self, model: str) -> str:
         server = self._server
@@ -211,19 +211,15 @@ class HttpProvider:
         """One request: its deltas and its ``MessageFinished``, or the ``ProviderError`` that ended it."""
         import httpx
 
-        client = self._open()
+        transport = self._open()
         first_byte = self._first_byte_seconds()
         response: httpx.Response | None = None
         try:
             async with asyncio.timeout(first_byte):
-                response = await client.send(
-                    client.build_request(
-                        "POST",
-                        self._address(request.model),
-                        content=body,
-                        headers={**self._headers, **self._wire.headers(request)},
-                    ),
-                    stream=True,
+                headers = {**self._headers, **self._wire.headers(request)}
+                address = self._address(request.model)
+                response = await transport.handle_async_request(
+                    httpx.Request("POST", address, headers=headers, content=body)
                 )
                 if response.status_code != 200:
                     raise _faults.read_status(
