@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.late_dataclass import dataclass
 
 SERVICE = "claw-jupyter"
 """What the keys are filed under in a keyring."""
@@ -22,7 +23,7 @@ FILE_NAME = "credentials.json"
 _KEYRING = "the system's keyring"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredKey:
     """``place``: where it was found, to be shown."""
 

@@ -7,9 +7,10 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from claw_kernel._core import Core
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Answer, AnsweredBy, AnswerName, ApprovalRequest
 from claw_kernel.question import MAX_SELECTION
 
@@ -20,7 +21,7 @@ class AnswerError(ValueError):
     """An answer that the request does not take; ``str(error)`` is for the developer of a front end."""
 
 
-@dataclass(slots=True)
+@dataclass()
 class _Pending:
     request: ApprovalRequest
     turn_id: str

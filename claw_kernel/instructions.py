@@ -16,10 +16,12 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
+
+from claw_kernel.late_dataclass import dataclass
 
 Level: TypeAlias = Literal["user", "project", "local", "rule"]
 
@@ -51,7 +53,7 @@ PROJECT_HEAD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InstructionFile:
     """``text`` is what is sent: empty where nothing is, and ``note`` says why, or what was changed. ``size_bytes``: on disk.
     ``paths``: globs relative to the root; where there are any it waits until such a file is touched."""
@@ -68,7 +70,7 @@ class InstructionFile:
         return bool(self.paths)
 
 
-@dataclass(slots=True)
+@dataclass()
 class Instructions:
     """Of one session. ``files`` in the order in which they are sent, those that are not sent among them."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Effort, StopReason, TurnRecord, Usage
 
 STOPPED_AT: Mapping[StopReason, str] = {
@@ -21,7 +21,7 @@ STOPPED_AT: Mapping[StopReason, str] = {
 """Stop reasons that are limits: the turn is whole as far as it went, and the next one goes on from there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """Checked before each request; ``max_seconds`` also ends one that is under way, and does not count the time a person takes
     to answer. ``max_turns`` counts model requests. ``max_tokens`` and ``effort`` are of one request. None: no limit. Tokens are
@@ -47,7 +47,7 @@ class Limits:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Spent:
     """By some turns together. ``cost_usd`` is of those whose price is known; ``unpriced`` names a model of the others."""
 
@@ -77,7 +77,7 @@ class Spent:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Before:
     """What was spent before this turn: in the conversation, and in the notebook with that."""
 

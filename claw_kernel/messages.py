@@ -1,7 +1,7 @@
 """The values that cross layers: content blocks, messages, events and the record of a turn.
 
 Everything here is a frozen dataclass, every union is closed and tagged by ``type``, and a reader of a union ends with
-``assert_never``. This module imports nothing of ours. Times are ISO 8601 strings in UTC, durations are seconds, costs
+``assert_never``. Of ours this module imports only their decorator. Times are ISO 8601 strings in UTC, durations are seconds, costs
 are US dollars, token counts are the provider's own.
 
 The content blocks follow the Anthropic Messages API (https://docs.anthropic.com/en/api/messages); providers translate
@@ -10,8 +10,10 @@ to and from their wire format at their own edge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
+
+from claw_kernel.late_dataclass import dataclass
 
 FORMAT = 2
 """Version of the stored record (see docs/record.md). Raised when a reader of the old format would misread the new."""
@@ -19,7 +21,7 @@ FORMAT = 2
 # --- content blocks ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Citation:
     """What the provider says a text rests on. ``quote``: the words of the source, where they were given."""
 
@@ -28,7 +30,7 @@ class Citation:
     quote: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredText:
     """How a long text stands in a record (``claw_kernel/session/packing.py``). ``characters``: of all of it; ``omitted``: those that are
     not in the record, and then ``sha256`` (hexadecimal) is of all of it in UTF-8. ``packed``: what is in the record, as base64 of
@@ -40,7 +42,7 @@ class StoredText:
     packed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TextBlock:
     """Plain or Markdown text. ``citations`` are for the person and the record; they are not sent back. ``stored``: in results that
     were read from a record; where it has ``packed``, ``text`` is a glimpse."""
@@ -51,7 +53,7 @@ class TextBlock:
     type: Literal["text"] = "text"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ThinkingBlock:
     """The model's reasoning. ``signature`` must go back to the same model unchanged; ``redacted`` holds opaque data
     that stands in for reasoning the provider does not show (then ``text`` is empty)."""
@@ -62,7 +64,7 @@ class ThinkingBlock:
     type: Literal["thinking"] = "thinking"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ImageBlock:
     """An image. ``media_type`` such as ``image/png``; ``data`` is base64 without line breaks."""
 
@@ -71,7 +73,7 @@ class ImageBlock:
     type: Literal["image"] = "image"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolCall:
     """The model asks for a tool.
 
@@ -88,7 +90,7 @@ class ToolCall:
     type: Literal["tool_call"] = "tool_call"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolResult:
     """The answer to one tool call; every call in a transcript has exactly one.
 
@@ -109,7 +111,7 @@ UserBlock: TypeAlias = TextBlock | ImageBlock | ToolResult
 AssistantBlock: TypeAlias = TextBlock | ThinkingBlock | ToolCall
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """One message of a transcript. Tool results travel in a ``user`` message, before any text in it."""
 
@@ -120,7 +122,7 @@ class Message:
 # --- a request to a model ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limit:
     """A bound that a tool keeps: ``Limit("of a page", MAX_PAGE_BYTES, "bytes")``, made of the very constant that enforces it.
     ``unit`` is ``bytes``, ``seconds``, or empty where ``what`` says what is counted."""
@@ -130,7 +132,7 @@ class Limit:
     unit: Literal["bytes", "seconds", ""] = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolSpec:
     """A tool. The model sees ``name``, ``description`` and ``input_schema`` (a JSON Schema object, derived from the type of
     the tool's arguments); people see ``effects``, the kinds of effect (``claw_kernel/_core.pyi``) its calls may have, and
@@ -149,7 +151,7 @@ Effort: TypeAlias = Literal["none", "low", "medium", "high", "max"]
 """How much a model thinks before it answers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelRequest:
     """One request. ``model`` is the provider's own name for the model (without the ``provider/`` prefix).
 
@@ -165,7 +167,7 @@ class ModelRequest:
     effort: Effort | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Usage:
     """Tokens of one response as the provider counts them. ``input_tokens`` excludes both cache counters."""
 
@@ -189,7 +191,7 @@ ModelStop: TypeAlias = Literal["end_turn", "tool_use", "max_tokens", "refusal", 
 # --- what a provider streams ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TextDelta:
     """More answer text. A provider joins all deltas of one network read into one."""
 
@@ -197,7 +199,7 @@ class TextDelta:
     type: Literal["text_delta"] = "text_delta"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ThinkingDelta:
     """More reasoning text."""
 
@@ -205,7 +207,7 @@ class ThinkingDelta:
     type: Literal["thinking_delta"] = "thinking_delta"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolCallDelta:
     """A tool call is being written; ``arguments`` is a JSON fragment, for display only. The first delta of a call has
     its ``name``; ``call_id`` says which call."""
@@ -216,7 +218,7 @@ class ToolCallDelta:
     type: Literal["tool_call_delta"] = "tool_call_delta"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProviderNotice:
     """Something the person should know: a fallback, "this model is scripted". ``is_passing``: only while they wait (a retry);
     it is not recorded."""
@@ -226,7 +228,7 @@ class ProviderNotice:
     type: Literal["provider_notice"] = "provider_notice"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StreamRestarted:
     """The stream broke and the request is sent again: forget the deltas of this step."""
 
@@ -234,7 +236,7 @@ class StreamRestarted:
     type: Literal["stream_restarted"] = "stream_restarted"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MessageFinished:
     """The last event of a provider's stream: the whole assistant message. ``model`` is the name that answered.
 
@@ -264,7 +266,7 @@ then on) answer a plan, ``answered`` answers questions, the others an approval."
 AnsweredBy: TypeAlias = Literal["extension", "widget", "stdin", "policy", "interrupt"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ApprovalRequest:
     """What a person is asked. ``preview`` is the JSON object described in ``claw_kernel/_core.pyi``.
 
@@ -282,7 +284,7 @@ class ApprovalRequest:
     answers: tuple[AnswerName, ...] = ("allow_once", "allow_always", "deny")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """A person's reply (or the policy's, where nobody can answer). ``message`` is passed on to the model. ``selections``: for
     each question what was chosen, labels or the person's own words."""
@@ -293,7 +295,7 @@ class Answer:
     selections: tuple[tuple[str, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Approval:
     """What is recorded of one decided call: the policy's decision and, where it asked, who answered what."""
 
@@ -329,7 +331,7 @@ StopReason: TypeAlias = Literal[
 """Why a turn ended. ``loop``: the model went round in circles. ``incomplete``: the kernel died or the record was cut before the turn's end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TurnError:
     """One line for the person: what went wrong and what to do. ``kind`` is a name of ``claw_kernel.errors``."""
 
@@ -338,7 +340,7 @@ class TurnError:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compaction:
     """From here on less of the transcript is sent; the record keeps all of it.
 
@@ -358,7 +360,7 @@ class Compaction:
     usage: Usage = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RequestParts:
     """Digests of what a request was made of; ``messages`` is the end of a chain (``claw_kernel.session.request_hash``)."""
 
@@ -367,7 +369,7 @@ class RequestParts:
     messages: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One model request and the tool calls it asked for. ``results`` are in call order.
 
@@ -387,7 +389,7 @@ class Step:
     compaction: Compaction | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TurnRecord:
     """What is stored for one turn, and nothing else is stored. JSON form: docs/record.md.
 
@@ -427,7 +429,7 @@ def answer_text(record: TurnRecord) -> str:
 # --- the events of a turn ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TurnStarted:
     """``record`` has the prompt and no steps yet."""
 
@@ -435,7 +437,7 @@ class TurnStarted:
     type: Literal["turn_started"] = "turn_started"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepStarted:
     """A request is being sent; ``index`` counts from 0."""
 
@@ -443,7 +445,7 @@ class StepStarted:
     type: Literal["step_started"] = "step_started"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ContextCompacted:
     """From the next request on less is sent."""
 
@@ -451,7 +453,7 @@ class ContextCompacted:
     type: Literal["context_compacted"] = "context_compacted"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepFinished:
     """The step is complete: the model has spoken and every call has its result."""
 
@@ -460,7 +462,7 @@ class StepFinished:
     type: Literal["step_finished"] = "step_finished"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolStarted:
     """A call runs now. ``title`` is one line (``$ git status``, ``Read data.csv``); ``preview`` as in ApprovalRequest."""
 
@@ -471,7 +473,7 @@ class ToolStarted:
     type: Literal["tool_started"] = "tool_started"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolOutput:
     """More output of a running call. ``bundle`` is a Jupyter MIME bundle (a figure); most tools send ``text`` only."""
 
@@ -481,7 +483,7 @@ class ToolOutput:
     type: Literal["tool_output"] = "tool_output"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolFinished:
     """A call has its result (also when it was denied, failed or was cancelled)."""
 
@@ -489,13 +491,13 @@ class ToolFinished:
     type: Literal["tool_finished"] = "tool_finished"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ApprovalRequested:
     request: ApprovalRequest
     type: Literal["approval_requested"] = "approval_requested"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ApprovalResolved:
     """The first answer won, or the request lapsed because the turn was interrupted."""
 
@@ -504,7 +506,7 @@ class ApprovalResolved:
     type: Literal["approval_resolved"] = "approval_resolved"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TurnFinished:
     """Always the last event of a turn."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import AnswerName, ApprovalRequest
 
 MAX_SELECTION = 2_000
@@ -19,7 +19,7 @@ def printable(text: str) -> str:
     return _CONTROL.sub("", _ESCAPE.sub("", text))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """What was typed, as ``Gate.resolve`` takes it."""
 

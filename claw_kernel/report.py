@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from claw_kernel.late_dataclass import dataclass
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#$~])")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CommandOutput:
     """The same content twice. ``is_error``: the command was not understood or could not be done; one line says why."""
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.limits import Limits
 from claw_kernel.messages import Effort
 from claw_kernel.policy_file import apply_policies
@@ -56,7 +57,7 @@ __all__ = [
 _SECRET_NAME_PARTS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTHORIZATION", "OTLP_HEADERS")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """What is in force. ``sources`` names, for each field that is not at its default, where its value came from."""
 

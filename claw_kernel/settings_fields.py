@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Effort
 
 PermissionMode: TypeAlias = Literal["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"]
@@ -23,7 +23,7 @@ TIGHTENING_MODES = ("plan", "dontAsk")
 """Modes that anybody may set: they allow less than the others."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """A permission rule and the place it came from (a file, ``--allow``, ``%claw permissions``)."""
 
@@ -35,7 +35,7 @@ class Rule:
     not_matches: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Field:
     """``read`` gives the value in the field's type, or raises ValueError or TypeError; ``wanted`` then says what to give.
     ``variable``: of the environment. ``is_trusted``: a project's file may set it once its folder is trusted. ``is_in_files``:

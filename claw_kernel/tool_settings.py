@@ -4,10 +4,11 @@ keys and programs."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.late_dataclass import dataclass
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _SEARCH_KEYS = {"brave": "BRAVE_API_KEY", "tavily": "TAVILY_API_KEY", "searxng": ""}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SearchSettings:
     """The engine behind WebSearch. ``url``: of a SearXNG server, or instead of the engine's own. ``key_name``: where the key
     was looked for."""
@@ -26,7 +27,7 @@ class SearchSettings:
     key_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LanguageServerSettings:
     """A language server: what starts it and the endings of the files it knows."""
 

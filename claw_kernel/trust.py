@@ -10,13 +10,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.late_dataclass import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Folder:
     """A folder as it was when it was trusted. ``created_at_ns``: nanoseconds since 1970, 0 where nobody keeps it."""
 

@@ -6,9 +6,9 @@ import importlib.util
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Answer, AnsweredBy, ApprovalRequest
 from claw_kernel.question import Dialog, Reply, open_dialog
 from claw_kernel.session.record import scrub
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Way: TypeAlias = Literal["extension", "widget", "stdin"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CellFacts:
     """What is known of the front end whose cell runs.
 

@@ -7,9 +7,9 @@ A function here may raise ClawError: :func:`run_command` makes it the one line t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from claw_kernel.late_dataclass import dataclass
 from claw_magics.choices import (
     change_config,
     change_permissions,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from claw_magics.host import Host
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Command:
     """``usage`` holds one form per line. ``run`` gets what stands behind the name; ``complete`` gives the words that may
     come next, after those already there."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claw_kernel.late_dataclass import dataclass
 from claw_magics.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _NEEDS_QUOTES = re.compile(r"[\s'`<>|;(){}\[\]@]")
 _VARIABLE = re.compile(r"(?<![{$\\])\{(?P<name>(?:[^\W\d]\w*)?)\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Completion:
     """``matches`` replace the text from ``start`` to ``end`` (characters). ``types`` has one word per match, in the terms of
     ``_jupyter_types_experimental``: ``command``, ``option``, ``value``, ``path``, ``instance``."""

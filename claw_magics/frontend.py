@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from claw_kernel.late_dataclass import dataclass
 
 NOTEBOOK_VARIABLE = "CLAW_NOTEBOOK"
 """The notebook's path, for a program (nbclient, papermill) that runs its cells and does not tell the kernel which it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Frontend:
     """``ui``: ``jupyterlab`` or ``notebook`` (said by the extension), ``vscode``, ``notebook-like`` (cells, but no
     extension), ``console``, ``terminal``, ``headless``. ``path``: the notebook's live path as the front end gives it."""

@@ -10,10 +10,11 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claw_kernel.late_dataclass import dataclass
 from claw_magics.errors import CellError, ClawSettingsError, ClawUsageError, TurnInterrupted
 from claw_magics.frontend import (
     NOTEBOOK_VARIABLE,
@@ -44,7 +45,7 @@ TURNS_KEPT = 20
 FRONTENDS_KEPT = 16
 
 
-@dataclass(slots=True)
+@dataclass()
 class DrawnTurn:
     """The last drawing of one turn, for a page that was reloaded."""
 

@@ -7,9 +7,9 @@ import difflib
 import keyword
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.settings_fields import Rerun
 from claw_magics.errors import ClawUsageError
 
@@ -20,7 +20,7 @@ USAGE = (
 MODES = ("default", "acceptEdits", "plan", "dontAsk", "bypassPermissions")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CellOptions:
     """Options of one cell; None where the settings decide. ``max_cost_usd`` is in US dollars. ``schema``: the file of a JSON
     schema that the result is to fit; ``into``: the variable that gets the result, or without a schema the answer's text.

@@ -6,8 +6,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.session import Session
 
 PAGES_KEPT = 16
@@ -17,7 +18,7 @@ WAIT_SECONDS = 0.3
 _POLL_SECONDS = 0.005
 
 
-@dataclass(slots=True)
+@dataclass()
 class Outline:
     """Of one page. ``seen``: turns that its notebook has shown since the page was opened. ``runs``: for each cell that was
     started and has not begun, whether others were started in the same moment."""

@@ -12,10 +12,10 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import ImageBlock, TextBlock
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ MayRead = Callable[[str], str | None]
 """Given a real path, why it may not be read, or None."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExpandedPrompt:
     """``content`` begins with the prompt as typed. ``problems`` are single lines for the person."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, assert_never
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import (
     Answer,
     Approval,
@@ -43,7 +44,7 @@ OUTPUT_TAIL = 4_000
 """Characters of a running call's output that are kept for the screen; the whole is in its result."""
 
 
-@dataclass(slots=True)
+@dataclass()
 class CallView:
     """One call of the step under way. ``state``: ``writing`` (by the model), ``waiting`` (for its turn or an answer),
     ``running``, ``done``. ``started_at`` is ISO 8601, empty before it ran."""
@@ -72,7 +73,7 @@ class CallView:
         return {key: value for key, value in found.items() if value not in ("", None)}
 
 
-@dataclass(slots=True)
+@dataclass()
 class TurnView:
     """``redact`` passes every string that is drawn. ``steps`` grows; a step's document is made once."""
 

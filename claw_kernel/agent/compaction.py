@@ -4,7 +4,7 @@ sent changes, what is recorded does not (:mod:`claw_kernel.session.compaction`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from claw_kernel.agent.call_ids import with_own_ids
 from claw_kernel.agent.context import (
@@ -18,6 +18,7 @@ from claw_kernel.agent.context import (
 )
 from claw_kernel.agent.summary import FOCUS, REQUEST, summary_text
 from claw_kernel.errors import ContextOverflowError, ProviderError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Compaction, Message, MessageFinished, TextBlock, TurnRecord, Usage
 from claw_kernel.session.compaction import clearable, sent_records
 from claw_kernel.session.turn_messages import append_message, turn_messages
@@ -44,7 +45,7 @@ Ask = Callable[[list[Message]], Awaitable[MessageFinished]]
 """Send these messages to the model as the next request would be sent; its answer. Raises ProviderError."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Room:
     """What made room: the compaction, and the transcript as it is now sent."""
 

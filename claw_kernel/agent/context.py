@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import ContentBlock, ToolSpec, TurnRecord, Usage
 from claw_kernel.session.compaction import compactions_of, sent_records
 from claw_kernel.token_estimate import content_tokens, text_tokens, tools_tokens
@@ -36,7 +37,7 @@ _LIMITS_IN_ERRORS = (
 """Where servers name the window in their refusal: OpenAI and vLLM, Anthropic, llama.cpp, LM Studio, Gemini, Mistral, others."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """``tokens`` for prompt and answer together; ``answer``: what is set aside for the answer."""
 
@@ -62,7 +63,7 @@ class Window:
         return self.room * self.compact_percent // 100
 
 
-@dataclass(slots=True)
+@dataclass()
 class ContextMeter:
     """Of one transcript and one model. ``counted`` covers everything up to and with the last answer, in the provider's
     tokens (0: it has counted nothing yet); ``estimated`` is what came after."""
@@ -99,7 +100,7 @@ class ContextMeter:
         self.counted, self.estimated, self._last_total = 0, estimated, 0
 
 
-@dataclass(slots=True)
+@dataclass()
 class CompactionState:
     """What a session remembers between turns, for as long as the kernel lives."""
 
@@ -116,7 +117,7 @@ class CompactionState:
         self.learned[model] = min(tokens, self.learned.get(model, tokens))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ContextUse:
     """``tokens`` of ``window`` that the next request would take, ``is_counted`` by the provider or estimated; ``parts``: what of
     it is which, always estimated. ``is_assumed``: nobody knows the window."""

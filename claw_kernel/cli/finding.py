@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from claw_kernel.late_dataclass import dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Finding:
     """``warn``: Claw works, with less; ``fail``: something of Claw does not work. ``remedy`` says how to mend it."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import Literal, TypeAlias
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import ImageBlock, TextBlock, ToolCall, ToolResult, TurnRecord
 from claw_kernel.providers.recorded import DIFFERS
 from claw_kernel.session.integrity import places_of_record
@@ -21,7 +22,7 @@ OUTCOMES: tuple[Outcome, ...] = ("same", "drifted", "missing", "refused")
 _DIFF_LINES = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CallComparison:
     """``step`` and ``call`` count from 1. ``diff``: unified, of the texts after normalising. ``reason``: one line."""
 
@@ -35,7 +36,7 @@ class CallComparison:
     diff: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TurnComparison:
     """``number`` counts from 1; ``cell`` is the index of its cell. ``problem``: why it was not played to its end."""
 

@@ -10,11 +10,12 @@ import queue
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from claw_kernel.errors import ClawError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import TurnRecord
 from claw_kernel.session import read_record
 from claw_kernel.session.notebook import drawn_records
@@ -34,7 +35,7 @@ _LOOK_SECONDS = 0.1
 _REPLY_SECONDS = 4.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunEnd:
     """``message``: one line for the person, empty where all went well. ``cell``: the index of the cell it ended at."""
 
@@ -43,7 +44,7 @@ class RunEnd:
     cell: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass()
 class Budget:
     """For the whole notebook: US dollars and model requests; None: no limit. ``spent_usd`` None: a price is unknown."""
 
@@ -96,7 +97,7 @@ class Answers(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass()
 class NotebookRun:
     """``environment``: the kernel's, whole. ``finished``: cells that are left as they are. ``is_stopping_at_turns``: a turn that
     did not end as asked ends the run. ``save`` is called whenever a cell has ended."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel.headless.execution import NotebookRun
 from claw_kernel.headless.workspace_copy import copy_workspace
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.session.file_changes import FileChange, write_file
 from claw_kernel.session.graduation import Difference, Graduation, compare
 from claw_kernel.session.normaliser import Normaliser
@@ -29,7 +29,7 @@ class _Silence:
     def cell_finished(self, index: int, cell: NotebookNode, problem: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Proof:
     """``differences``: outputs that are not the recorded ones. ``failure``: why it did not run to its end, empty where it did. ``kinds``: what
     was looked past. ``changes``: files that were put as the session left them, because they are not so in the workspace."""

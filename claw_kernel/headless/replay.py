@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from claw_kernel.headless.document import cell_of, empty, open_notebook, session
 from claw_kernel.headless.execution import Budget, NotebookRun, Watch, last_record
 from claw_kernel.headless.report import Report
 from claw_kernel.headless.workspace_copy import copy_workspace
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import TurnRecord
 from claw_kernel.session.integrity import check_records
 from claw_kernel.session.normaliser import Normaliser, read_patterns
@@ -47,7 +48,7 @@ DROPPED = (
 """Variables of the environment that say something of another kernel."""
 
 
-@dataclass(slots=True)
+@dataclass()
 class Replay:
     """``settings``: today's, for the workspace as it lies there. ``is_in_place``: run there, not in a copy."""
 

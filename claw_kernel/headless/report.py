@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from claw_kernel.headless.comparison import CallComparison, Outcome, TurnComparison, count_outcomes
 from claw_kernel.headless.execution import RunEnd
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.question import printable
 
 _MARKS: dict[Outcome, str] = {"same": "✓", "drifted": "≠", "missing": "?", "refused": "✗"}
 _PROMPT_CHARACTERS = 70
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
     """``kinds``: what the comparison looked past. ``notes``: what the person should know of the record itself. ``saved``: where the
     executed notebook went."""

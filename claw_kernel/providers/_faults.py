@@ -7,7 +7,7 @@ import re
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.utils import parsedate_to_datetime
 from errno import ECONNREFUSED
 from math import isfinite
@@ -29,6 +29,7 @@ from claw_kernel.errors import (
     RateLimitError,
     ServerError,
 )
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.providers.catalogue import ModelCard, describe_family
 from claw_kernel.providers.known import KnownProvider
 
@@ -71,7 +72,7 @@ _NO_MODEL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Server:
     """Who is asked, as the messages name it. ``variable``: where its key came from; ``key`` is cut out of every message.
     ``models``: what the user's settings say of models. ``version``: of its API, where its path names one."""

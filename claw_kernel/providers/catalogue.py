@@ -8,10 +8,11 @@ asked (:mod:`claw_kernel.providers.local`). What nobody says stays None: unknown
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Effort
 from claw_kernel.providers.known import KNOWN
 
@@ -36,7 +37,7 @@ ALIASES: Mapping[str, str] = {
 """Short names. Each stands for a model whose price is known; the ``aliases`` setting adds to them and comes first."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelCard:
     """What is known of one model; None where it is not. ``context_window`` and ``output_limit`` in tokens; ``has_…``: whether
     it takes images, reasons, calls tools, and can be held to a JSON schema by its server. ``efforts``: its own words for how

@@ -4,9 +4,10 @@ differs. A provider that speaks a known wire format is one more line here."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.providers.settings import Api
 
 EffortForm: TypeAlias = Literal["", "reasoning_effort", "reasoning", "thinking", "enable_thinking", "template"]
@@ -15,7 +16,7 @@ EffortForm: TypeAlias = Literal["", "reasoning_effort", "reasoning", "thinking",
 switch among the arguments of the model's chat template, and ``reasoning_effort`` beside it. Empty: it cannot be told."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dialect:
     """How one server's Chat Completions differ from the common form.
 
@@ -45,7 +46,7 @@ class Dialect:
 COMMON = Dialect()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KnownProvider:
     """``key_variables``: looked for in this order. ``base_url_variables``: each overrides ``base_url``. ``port``: the usual
     port of a server on this machine (0: a hosted provider). ``start_hint``: how to start such a server. ``key_header``: what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 
 from claw_kernel.messages import Compaction, Step, TurnRecord, Usage
 from claw_kernel.providers.catalogue import PRICE_TABLE_NAMES
@@ -20,7 +21,7 @@ def turn_cost(record: TurnRecord, price: Callable[[str, Usage], float | None]) -
     paid: list[Step | Compaction] = [*record.steps, *(step.compaction for step in record.steps if step.compaction)]
     rest, others = record.usage, [one for one in paid if one.model not in ("", record.model)]
     for step in others:
-        rest = Usage(*(getattr(rest, name) - getattr(step.usage, name) for name in Usage.__slots__))
+        rest = Usage(*(getattr(rest, item.name) - getattr(step.usage, item.name) for item in fields(Usage)))
     costs = [price(record.model, rest), *(price(step.model, step.usage) for step in others)]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if len(known) == len(costs) else None

@@ -31,12 +31,12 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from claw_kernel.errors import InvalidRequestError, ModelNotFoundError, SettingsError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import (
     AssistantBlock,
     Message,
@@ -61,7 +61,7 @@ _CHARACTERS_PER_TOKEN = 4
 _PLACE = re.compile(r"\{\{(result|prompt)(?::([1-9][0-9]*))?\}\}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     text: str
     thinking: str
@@ -70,13 +70,13 @@ class Reply:
     when: re.Pattern[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScriptTurn:
     when: re.Pattern[str] | None
     replies: tuple[Reply, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Script:
     """``turns`` or ``replies``, never both."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
+
+from claw_kernel.late_dataclass import dataclass
 
 Api: TypeAlias = Literal["anthropic", "openai-chat", "openai-responses"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeouts:
     """Seconds. 120 s of silence is what the slowest large models need between two frames; hosted providers send
     keep-alives well before. A server on this machine gets ``local_first_byte_seconds``: it may be reading a long prompt
@@ -21,7 +23,7 @@ class Timeouts:
     local_first_byte_seconds: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Retries:
     """How often and how long to wait.
 
@@ -37,7 +39,7 @@ class Retries:
     patience_seconds: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProviderSettings:
     """``env``: the environment to look for keys in. ``base_url`` and ``api`` override the provider's own (``--base-url``,
     ``--api``). ``cwd``: what ``scripted/<path>`` and ``recorded/<path>`` are relative to. ``aliases`` and ``models``: see

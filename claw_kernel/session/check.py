@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from claw_kernel.errors import SessionError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import FORMAT, ToolCall, TurnRecord
 from claw_kernel.session.record import read_record, write_record
 from claw_kernel.session.tree import without_cycles
@@ -22,7 +22,7 @@ HARMLESS: tuple[ProblemKind, ...] = ("form",)
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Problem:
     """One thing that is wrong. ``turn_id``: empty where it is about the whole."""
 
@@ -35,7 +35,7 @@ class Problem:
         return self.kind in HARMLESS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Check:
     """What was found in a notebook. ``turns``: ids of those that can be read. ``formats``: of the records as they stand."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import TurnRecord
 from claw_kernel.session.pieces import Piece
 from claw_kernel.session.slicing import slice_back
@@ -13,7 +14,7 @@ from claw_kernel.session.slicing import slice_back
 _NAMES_SHOWN = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
     """``gone``: variable to what it was. ``differing``: to what it was and is. ``versions``: of Python and libraries, the same.
     Where a hash is missing on either side only kind and size were compared."""
@@ -32,7 +33,7 @@ class Comparison:
         return {*self.gone, *self.differing}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rebuilding:
     """``pieces``: the smallest part of the notebook's code that gives the missing variables again, in order, as far as it can be
     read. ``without``: variables that no code in the notebook makes. ``unread``: cells that could not be read."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from claw_kernel.errors import SessionError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.session.notebook import METADATA_KEY
 from claw_kernel.session.pieces import Piece, read_pieces
 from claw_kernel.session.slicing import slice_back
@@ -17,7 +17,7 @@ _KEPT_METADATA = ("tags", "name", "collapsed", "scrolled", "jupyter", "slideshow
 MAX_SHOWN = 300
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Difference:
     """An output that came out another way. ``cell``: number in the plain notebook, from 1; ``before`` and ``now`` are cut."""
 
@@ -27,7 +27,7 @@ class Difference:
     now: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Graduation:
     """``notebook``: as nbformat has it, outputs empty until it ran. ``pieces``: by the position of their cell in it, from 0.
     ``left_out``: how many pieces of code no result needs."""

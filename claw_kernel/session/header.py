@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import FORMAT, TurnRecord, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CompactionState:
     """What the newest compaction on the path stands for: all before, and the first ``steps`` steps of this turn."""
 
@@ -16,7 +17,7 @@ class CompactionState:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Header:
     """``turns``: the path, in order. ``off_path``: the other turns, in the order they began. ``branches``: the records of turns that no
     cell shows. ``usage`` and ``cost_usd`` are of all turns; no cost where one of them is unknown. ``instructions_hash`` and

@@ -7,9 +7,10 @@ that there are signatures, and whatever a record says, its calls are judged by t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Step, TurnRecord
 from claw_kernel.session.compaction import sent_records
 from claw_kernel.session.packing import is_cut, unpacked_result
@@ -18,7 +19,7 @@ from claw_kernel.session.request_hash import START, extend_chain, places_of, req
 from claw_kernel.session.turn_messages import turn_messages
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Edit:
     """Something that is not what the model was sent. ``step`` counts from 0; None: the prompt, or what lies before the turn."""
 
@@ -27,7 +28,7 @@ class Edit:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Check:
     """``unchecked``: steps with calls that no later request vouches for, such as those of a turn that was cut off, and those with a
     result that is not whole in the record (``packing.py``): what the request held of it cannot be made again."""

@@ -14,11 +14,12 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from claw_kernel.errors import SessionError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import (
     Event,
     MessageFinished,
@@ -101,7 +102,7 @@ class Journal:
         threading.Thread(target=flush, name="claw-journal").start()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lost:
     """What a journal holds of a turn whose kernel is gone. ``notebook``: the path of its notebook, empty where it had none."""
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from claw_kernel.errors import SettingsError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.session.record import scrub
 from claw_kernel.session.request_hash import without_places
 
@@ -37,7 +37,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
 _MAX_PATTERN = 1_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Normaliser:
     """``places``: folders and what stands for them (``request_hash.places_of``); ``own``: the user's regular expressions."""
 

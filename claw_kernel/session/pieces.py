@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from claw_kernel.errors import SessionError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import TextBlock, ToolCall, ToolResult, TurnRecord, answer_text
 from claw_kernel.session.notebook import METADATA_KEY, drawn_records
 from claw_kernel.session.record import read_record
@@ -24,7 +25,7 @@ _CLAW_LINE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Piece:
     """``cell``: number of its cell among all cells, from 1. ``by``: ``person`` (a cell's own text), ``agent`` (a call of the Python
     tool) or ``answer`` (a value that the turn's answer was bound to). ``outputs``: as nbformat has them; of the agent's code only

@@ -10,11 +10,12 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Approval, TextBlock, ToolCall, ToolResult, TurnRecord
 from claw_kernel.session.notebook import notebook_header, notebook_records
 from claw_kernel.session.pieces import PYTHON_TOOL, calls_of, cell_record, cell_text, is_claw_notebook, is_prompt
@@ -31,7 +32,7 @@ _MAX_CANDIDATES = 300
 """Texts of about its length that a cell is compared with in detail, the newest."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """Of one cell. ``cell``: its number among all, from 1. ``how``: on what the verdict stands, in words. ``model`` and
     ``approver`` are empty where no agent had a part, or nothing had to be approved."""
@@ -46,7 +47,7 @@ class Origin:
     approver: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Written:
     """A text that an agent wrote, and by what call. ``has_kept``: lines of what stood in the cell before stayed."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.session.packing import pack, unpack
 
 MARK = "[secret]"
@@ -39,7 +39,7 @@ _RUN = re.compile(rf"{_STRING}(?:\s*,\s*{_STRING}(?!\s*:))*")
 _ONE = re.compile(_STRING)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finding:
     """Something secret in a file. ``kind``: what it is; ``line``: of the file, from 1."""
 

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from claw_kernel.errors import SessionError
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.session.notebook import REPLACED_KEY
 
 NAMESPACE = "claw-session"
@@ -27,7 +27,7 @@ SIGNERS_FILE = "allowed_signers"
 VerdictName: TypeAlias = Literal["signed", "unsigned", "edited", "unknown_key"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verdict:
     """``signed``: by a key that this person knows. ``unknown_key``: by another one, which proves nothing. ``edited``: what was
     signed is another record. ``signer``: the name that goes with the key, or its fingerprint."""
@@ -36,7 +36,7 @@ class Verdict:
     signer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionVerdict:
     """``turns``: turn id to verdict, in the notebook's order. ``removed``: turns that someone this person knows has signed and
     that are gone. ``is_reordered``: the others stand in another order than they were signed in."""

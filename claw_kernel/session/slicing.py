@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from claw_kernel.late_dataclass import dataclass
 
 _PYTHON_MAGICS = ("%%time", "%%capture", "%%prun")
 """Cell magics under which the cell's code runs in the namespace."""
@@ -43,7 +45,7 @@ _CHANGING_METHODS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Code:
     """What a piece of code does to names. ``binds``: gives them a value anew; ``changes``: what they stand for, perhaps; ``uses``:
     needs them when it runs; ``later``: when a function that it defines is called. ``is_shell``: it starts programs or is in
@@ -108,7 +110,7 @@ def slice_back(
         deferred |= later
 
 
-@dataclass(slots=True)
+@dataclass()
 class _Reader(ast.NodeVisitor):
     """Reads statements in the order in which they run."""
 

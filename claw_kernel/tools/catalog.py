@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import ToolSpec
 
 SENT_AT_ONCE = 12
@@ -17,7 +17,7 @@ FOUND_AT_ONCE = 5
 """Tools that one search loads at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Found:
     """What a search gave: tools that are now loaded, names that were loaded before, names that do not exist."""
 

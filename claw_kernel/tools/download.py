@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from claw_kernel import _core
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.tools.address import AddressRefusedError, check_host, resolve
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class DownloadError(Exception):
     """The document was not got; ``str(error)`` is a sentence for the model that says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Network:
     """What the settings say. ``env``: where proxies are named (``https_proxy``, ``no_proxy`` …). ``private_hosts``: hosts
     that may be on this machine or a private network. Times in seconds."""
@@ -47,7 +48,7 @@ class Network:
     max_bytes: int = MAX_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """What a server answered. ``url``: where it came from in the end. ``content_type``: as sent, may be empty."""
 
@@ -58,7 +59,7 @@ class Document:
     is_cut: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Elsewhere:
     """The server redirects to another one, which was not followed."""
 

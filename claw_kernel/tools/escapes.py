@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from claw_kernel.late_dataclass import dataclass
 
 _SYSTEM = ("system", "getoutput", "system_piped", "system_raw", "popen", "getstatusoutput")
 _SUBPROCESS = ("run", "call", "check_call", "check_output", "Popen")
@@ -20,7 +21,7 @@ _CODE_MAGICS = ("time", "timeit", "capture", "prun", "python", "python3")
 _MAX_DEPTH = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Escape:
     """``command``: what the shell gets; None where the code computes it. ``shown``: what the request says."""
 

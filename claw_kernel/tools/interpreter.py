@@ -8,11 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from claw_kernel._core import Process
+from claw_kernel.late_dataclass import dataclass
 
 KEPT_CHARS = 1_000_000
 """Of the printed text, the beginning and the end; ``Core.finish`` shortens further and keeps this much in a file."""
@@ -26,7 +26,7 @@ _SHOWN_CHARS = 16 * 1024
 CHILD = Path(__file__).with_name("interpreter_child.py")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ran:
     """``printed``: standard output and error as they came. ``text``: the value's repr, or the traceback. ``died``: why the
     interpreter and its state are gone; empty where they are not."""

@@ -13,11 +13,11 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from claw_kernel._core import Process
+from claw_kernel.late_dataclass import dataclass
 
 START_SECONDS = 30.0
 REQUEST_SECONDS = 30.0
@@ -54,7 +54,7 @@ class ServerError(Exception):
     """The server answered with an error, or not in time."""
 
 
-@dataclass(slots=True)
+@dataclass()
 class _Document:
     version: int
     text: str

@@ -8,7 +8,6 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from annotated_types import Ge, MaxLen, MinLen, doc
 
 from claw_kernel._core import Core, ToolInputError, ToolOutput, visible
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Limit, ToolSpec
 from claw_kernel.tool_settings import LanguageServerSettings
 from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
@@ -79,7 +79,7 @@ class LSPArguments:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Target:
     """The call's file and the server that serves it."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from claw_kernel.late_dataclass import dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class CodeResult:
     """What running code gave. ``outputs`` are Jupyter outputs in order, each ``{"output_type": "stream", "name", "text"}``,
     ``{"output_type": "display_data"|"execute_result", "data": {mime: …}, "metadata": {…}}`` or
@@ -18,7 +20,7 @@ class CodeResult:
     is_interrupted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Variable:
     """One variable, described without running any code of its type. ``summary`` is safe text (type, shape, dtype, length, a
     preview for plain builtins and known array/frame types); ``is_opaque``: more would need its own ``__repr__``."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from claw_kernel._core import (
@@ -18,6 +18,7 @@ from claw_kernel._core import (
     canonical_tool_name,
     rename_arguments,
 )
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import (
     Answer,
     AnswerName,
@@ -35,7 +36,7 @@ OnOutput = Callable[[str, dict[str, Any] | None], None]
 """``(text, bundle)``: more output of a running call, from any thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Intent:
     """What a Python tool says of one call before it runs: the effects and preview of ``claw_kernel/_core.pyi``, one line for
     the person, and whether it changes nothing (then it may run beside others)."""
@@ -77,7 +78,7 @@ class AskingTool(OfferedTool, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PreparedCall:
     """A call that was validated and judged, ready to run."""
 

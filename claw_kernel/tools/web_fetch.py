@@ -9,13 +9,13 @@ import json
 import sys
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen, doc
 
 from claw_kernel._core import Core, ToolInputError, ToolOutput
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Limit, ToolSpec
 from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
 from claw_kernel.tools.download import (
@@ -53,7 +53,7 @@ class WebFetchArguments:
     offset: Annotated[int, Ge(0), doc("Characters to skip, to go on in a long page.")] = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Page:
     """What is shown of a document. ``image``: a content block instead of text."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from annotated_types import MaxLen, MinLen, doc
 
 from claw_kernel._core import ToolInputError, ToolOutput
+from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Limit, ToolSpec
 from claw_kernel.tool_settings import SearchSettings
 from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
@@ -42,7 +42,7 @@ class WebSearchArguments:
     ] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Result:
     title: str
     url: str
