@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -248,6 +249,7 @@ class Kernels:
     cache: Any
     version: str = INSTALLED
     started: list[Kernel] = field(default_factory=list)
+    sockets: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
 
     @property
     def workspace(self) -> Path:
@@ -287,6 +289,9 @@ class Kernels:
         specs = KernelSpecManager()
         specs.kernel_dirs.insert(0, str(JUPYTER_DATA / "kernels"))
         manager = KernelManager(kernel_name=name, kernel_spec_manager=specs)
+        # Of five ports found free, one may be taken before the kernel binds it. The folder's path is short: a socket's has 107 bytes.
+        if os.name == "posix":
+            manager.transport, manager.ip = "ipc", f"{self.sockets.name}/{len(self.started)}"
         env = self.environment(self.script(*replies) if replies else "", **variables)
         manager.start_kernel(env=env, cwd=str(self.workspace))
         kernel = Kernel(manager)
@@ -302,6 +307,7 @@ class Kernels:
     def close(self) -> None:
         for kernel in self.started:
             kernel.close()
+        self.sockets.cleanup()
 
 
 def call(name: str, **arguments: Any) -> dict[str, Any]:
