@@ -364,7 +364,7 @@ class Host:
     def recorded_environment(self) -> dict[str, Any]:
         """What the last turn before this kernel ran on; the turns of this kernel say what it has now."""
         if not self._recorded_environment and not self._has_reconciled:
-            from claw_kernel.session.comparison import last_environment
+            from claw_kernel.session.environment import last_environment
 
             self._recorded_environment = last_environment(self.session.records)
         return self._recorded_environment

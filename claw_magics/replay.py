@@ -81,6 +81,13 @@ def _output(found: ReplayReport) -> CommandOutput:
             if call.diff:
                 report.line(f"Turn {turn.number}, step {call.step}, {call.title}:")
                 report.block(call.diff)
+    if differing := [cell for cell in found.cells if cell.outcome != "same"]:
+        cells = [(str(cell.cell + 1), cell.title, cell.outcome, cell.reason) for cell in differing]
+        report.table(("Cell", "Begins", "Result", "Why"), cells)
+        for cell in differing:
+            if cell.diff:
+                report.line(f"Cell {cell.cell + 1}:")
+                report.block(cell.diff)
     if found.end.name != "done":
         report.line(f"The run did not reach its end: {found.end.message}.")
     for note in found.notes:

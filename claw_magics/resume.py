@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel.errors import SessionError
-from claw_kernel.session.comparison import (
+from claw_kernel.session.environment import (
     Comparison,
     Rebuilding,
     compare,

@@ -117,5 +117,7 @@ def _update(it: Replay, report: Report) -> None:
 
     if report.end.name != "done" or report.outcome in ("refused", "missing"):
         raise UsageError("the notebook was not updated: only a replay that reached every call can be accepted.")
-    count = update_notebook(it)
-    say(f"{it.path.name}: {count} turn{'' if count == 1 else 's'} now hold the new results.")
+    cells = [cell.cell for cell in report.cells if cell.outcome == "drifted"]
+    count = update_notebook(it, cells)
+    also = f", and {len(cells)} code cell{'' if len(cells) == 1 else 's'} the new outputs" if cells else ""
+    say(f"{it.path.name}: {count} turn{'' if count == 1 else 's'} now hold the new results{also}.")

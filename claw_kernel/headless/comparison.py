@@ -1,19 +1,22 @@
-"""A recorded turn beside the same turn played again: each tool call's result is the same, drifted, missing or refused."""
+"""A recorded turn beside the same turn played again: each tool call's result is the same, drifted, missing or refused. And what the
+code cells between them show, beside what they showed."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import ImageBlock, TextBlock, ToolCall, ToolResult, TurnRecord
 from claw_kernel.providers.recorded import DIFFERS
 from claw_kernel.session.integrity import places_of_record
 from claw_kernel.session.normaliser import Normaliser
+from claw_kernel.session.outputs import compare_outputs, shown
 from claw_kernel.session.packing import is_cut, is_same_text, kept_of_both, unpacked_result
+from claw_kernel.session.pieces import cell_text, is_prompt, own_outputs, plain_source
 
 Outcome: TypeAlias = Literal["same", "drifted", "missing", "refused"]
 """``missing``: the call was not reached, or nothing was recorded for it. ``refused``: today's policy did not allow what had been
@@ -52,9 +55,45 @@ class TurnComparison:
     @property
     def outcome(self) -> Outcome:
         """The worst of its calls'; missing where it was not played to its end."""
-        found = {call.outcome for call in self.calls} | ({"missing"} if self.problem else set())
-        order: tuple[Outcome, ...] = ("refused", "missing", "drifted")
-        return next((outcome for outcome in order if outcome in found), "same")
+        return worst((*(call.outcome for call in self.calls), *(("missing",) if self.problem else ())))
+
+
+@dataclass(frozen=True)
+class CellComparison:
+    """A code cell's outputs. ``cell``: its index. ``title``: its first line. ``diff`` as of a call, an output's name before each."""
+
+    cell: int
+    title: str
+    outcome: Outcome
+    reason: str = ""
+    diff: str = ""
+
+
+def compare_cell(
+    index: int, recorded: Mapping[str, Any], played: Mapping[str, Any], normaliser: Normaliser, *, is_claw_kernel: bool
+) -> CellComparison | None:
+    """None where there is nothing to compare: a request, a line command of Claw, or a cell without outputs that were kept."""
+    source = cell_text(recorded)
+    if recorded.get("cell_type") != "code" or is_prompt(source, is_claw_kernel=is_claw_kernel):
+        return None
+    plain = plain_source(source, is_claw_kernel=is_claw_kernel).strip()
+    if not plain or recorded.get("execution_count") is None:
+        return None
+    title = plain.splitlines()[0][:80]
+    if played.get("execution_count") is None:
+        return CellComparison(index, title, "missing", "it was not run")
+    before, now = (dict(shown(own_outputs(cell))) for cell in (recorded, played))
+    found = list(compare_outputs(before, now, normaliser))
+    if not found:
+        return CellComparison(index, title, "same")
+    diffs = [
+        f"{one.what}:\n{_diff(normaliser(one.before).split(chr(10)), normaliser(one.now).split(chr(10)))[0]}"
+        for one in found
+    ]
+    named = ", ".join(one.what for one in found)
+    return CellComparison(
+        index, title, "drifted", f"{named} {'differs' if len(found) == 1 else 'differ'}", "\n".join(diffs)
+    )
 
 
 def compare_turn(
@@ -115,10 +154,15 @@ def _compare(
     old, new = _lines(before, normalise), _lines(after, normalise)
     if old == new:
         return "same", "in the part that the record keeps" if is_partial else "", ""
+    diff, changed = _diff(old, new)
+    return "drifted", f"{changed} line{'' if changed == 1 else 's'} differ", diff
+
+
+def _diff(old: list[str], new: list[str]) -> tuple[str, int]:
+    """Unified, cut; and how many lines differ."""
     diff = list(difflib.unified_diff(old, new, "recorded", "now", n=2, lineterm=""))
     more = [f"… {len(diff) - _DIFF_LINES} more lines"] if len(diff) > _DIFF_LINES else []
-    changed = sum(line[:1] in "+-" for line in diff[2:])
-    return "drifted", f"{changed} line{'' if changed == 1 else 's'} differ", "\n".join([*diff[:_DIFF_LINES], *more])
+    return "\n".join([*diff[:_DIFF_LINES], *more]), sum(line[:1] in "+-" for line in diff[2:])
 
 
 def _alike(recorded: ToolResult, now: ToolResult) -> tuple[ToolResult, ToolResult, bool]:
@@ -166,7 +210,14 @@ def _title(before: ToolResult | None, after: ToolResult | None, call: ToolCall) 
     return call.name
 
 
-def count_outcomes(turns: Sequence[TurnComparison]) -> dict[Outcome, int]:
-    """How many calls came out how; each outcome has its entry."""
-    found = [call.outcome for turn in turns for call in turn.calls]
-    return {outcome: found.count(outcome) for outcome in OUTCOMES}
+def count_outcomes(found: Iterable[CallComparison | CellComparison]) -> dict[Outcome, int]:
+    """How many came out how; each outcome has its entry."""
+    outcomes = [one.outcome for one in found]
+    return {outcome: outcomes.count(outcome) for outcome in OUTCOMES}
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """``same`` where there are none."""
+    found = set(outcomes)
+    order: tuple[Outcome, ...] = ("refused", "missing", "drifted")
+    return next((outcome for outcome in order if outcome in found), "same")

@@ -1,5 +1,5 @@
 """A session replayed: the notebook runs in a fresh kernel, the model's side comes from its record, the tools run for real under
-today's policy, and each result is compared with the recorded one.
+today's policy, and each result is compared with the recorded one, as are the outputs of the code cells between them.
 
 By default in a copy of the workspace, so that nothing of the person's files changes; what code in the notebook does elsewhere is
 done for real either way.
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claw_kernel.errors import SessionError
-from claw_kernel.headless.comparison import TurnComparison, compare_turn
+from claw_kernel.headless.comparison import CellComparison, TurnComparison, compare_cell, compare_turn
 from claw_kernel.headless.document import cell_of, empty, open_notebook, session_of, store_turns
-from claw_kernel.headless.execution import Budget, NotebookRun, Watch, last_record
+from claw_kernel.headless.execution import CLAW_KERNEL, Budget, NotebookRun, Watch, last_record
 from claw_kernel.headless.report import Report
 from claw_kernel.headless.workspace_copy import copy_workspace
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import TurnRecord
-from claw_kernel.session.integrity import check_records
+from claw_kernel.session.integrity import check_records, places_of_record
 from claw_kernel.session.normaliser import Normaliser, read_patterns
 from claw_kernel.session.notebook import notebook_header, notebook_records
 from claw_kernel.session.request_hash import places_of
@@ -112,7 +112,10 @@ class Replay:
                 )
                 for number, record in enumerate(records, 1)
             ]
-        return Report(self.path.name, tuple(turns), end, normaliser.kinds, notes)
+            theirs = {place: name for record in records for place, name in places_of_record(record).items()}
+            normaliser = replace(normaliser, places={**normaliser.places, **theirs})
+            cells = tuple(self._compared_cells(notebook, normaliser))
+        return Report(self.path.name, tuple(turns), cells, end, normaliser.kinds, notes)
 
     def _normaliser(self, workspace: str) -> Normaliser:
         own = read_patterns(self.settings.normalise, "normalise")
@@ -126,6 +129,14 @@ class Replay:
         assert self.executed is not None
         played = last_record(self.executed.cells[cell]) if cell is not None else None
         return compare_turn(number, cell, record, played, normaliser)
+
+    def _compared_cells(self, notebook: NotebookNode, normaliser: Normaliser) -> Iterator[CellComparison]:
+        assert self.executed is not None
+        is_claw_kernel = self.kernel_name == CLAW_KERNEL
+        for index, (recorded, played) in enumerate(zip(notebook.cells, self.executed.cells, strict=True)):
+            found = compare_cell(index, recorded, played, normaliser, is_claw_kernel=is_claw_kernel)
+            if found is not None:
+                yield found
 
     def _judge(
         self, notebook: NotebookNode, records: tuple[TurnRecord, ...], warnings: list[str]

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from claw_kernel.headless.comparison import CallComparison, Outcome, TurnComparison, count_outcomes
+from claw_kernel.headless.comparison import (
+    CallComparison,
+    CellComparison,
+    Outcome,
+    TurnComparison,
+    count_outcomes,
+    worst,
+)
 from claw_kernel.headless.execution import RunEnd
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.question import printable
@@ -17,11 +26,12 @@ _PROMPT_CHARACTERS = 70
 
 @dataclass(frozen=True)
 class Report:
-    """``kinds``: what the comparison looked past. ``notes``: what the person should know of the record itself. ``saved``: where the
-    executed notebook went."""
+    """``cells``: the code cells whose outputs were compared. ``kinds``: what the comparison looked past. ``notes``: what the person should
+    know of the record itself. ``saved``: where the executed notebook went."""
 
     notebook: str
     turns: tuple[TurnComparison, ...]
+    cells: tuple[CellComparison, ...]
     end: RunEnd
     kinds: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -29,10 +39,12 @@ class Report:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of all turns."""
-        order: tuple[Outcome, ...] = ("refused", "missing", "drifted")
-        found = {turn.outcome for turn in self.turns}
-        return next((outcome for outcome in order if outcome in found), "same")
+        """The worst of all turns and cells."""
+        return worst((*(turn.outcome for turn in self.turns), *(cell.outcome for cell in self.cells)))
+
+    @property
+    def calls(self) -> tuple[CallComparison, ...]:
+        return tuple(call for turn in self.turns for call in turn.calls)
 
     @property
     def is_same(self) -> bool:
@@ -41,25 +53,20 @@ class Report:
 
     def summary(self) -> str:
         """One line."""
-        counts = count_outcomes(self.turns)
-        total = sum(counts.values())
-        found = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "nothing to compare"
-        if total and counts["same"] == total:
-            found = "all same"
-        return f"{_count(len(self.turns), 'turn')}, {_count(total, 'tool call')}: {found}"
+        parts = [f"{_count(len(self.turns), 'turn')}, {_count(len(self.calls), 'tool call')}: {_found(self.calls)}"]
+        if self.cells:
+            parts.append(f"{_count(len(self.cells), 'code cell')}: {_found(self.cells)}")
+        return "; ".join(parts)
 
 
 def text_lines(report: Report) -> list[str]:
     """For a terminal: a line for each turn and call, the diff below what drifted."""
     lines = [f"Replay of {report.notebook}: the model's side from the record, the tools for real.", ""]
-    for turn in report.turns:
-        lines.append(f"turn {turn.number}  {_prompt(turn)}{f'  [{turn.signature}]' if turn.signature else ''}")
-        for call in turn.calls:
-            lines.append(f"  {_MARKS[call.outcome]} {call.outcome:<8} {_call_name(call)}{_because(call)}")
-            lines += [f"      │ {line}" for line in call.diff.split("\n") if call.diff]
-        if turn.problem:
-            lines.append(f"  ? {turn.problem}")
-        lines += [f"  · {notice}" for notice in turn.notices]
+    places = {turn.turn_id: -1 if turn.cell is None else turn.cell for turn in report.turns}
+    below: list[tuple[int, list[str]]] = [(places[turn.turn_id], _turn_lines(turn)) for turn in report.turns]
+    below += [(cell.cell, _cell_lines(cell)) for cell in report.cells if cell.outcome != "same"]
+    for _, text in sorted(below, key=itemgetter(0)):
+        lines += text
     lines += ["", report.summary()]
     if report.end.name != "done":
         lines.append(f"The run did not reach its end: {report.end.message}")
@@ -70,6 +77,28 @@ def text_lines(report: Report) -> list[str]:
     return [printable(line) for line in lines]
 
 
+def _add_case(suite: ET.Element, place: str, name: str, failure: str, message: str = "", text: str = "") -> None:
+    """``failure``: its kind; empty: it passed."""
+    case = ET.SubElement(suite, "testcase", classname=place, name=name)
+    if failure:
+        ET.SubElement(case, "failure", type=failure, message=_clean(message)).text = _clean(text)
+
+
+def _turn_lines(turn: TurnComparison) -> list[str]:
+    lines = [f"turn {turn.number}  {_prompt(turn)}{f'  [{turn.signature}]' if turn.signature else ''}"]
+    for call in turn.calls:
+        lines.append(f"  {_MARKS[call.outcome]} {call.outcome:<8} {_call_name(call)}{_because(call)}")
+        lines += [f"      │ {line}" for line in call.diff.split("\n") if call.diff]
+    if turn.problem:
+        lines.append(f"  ? {turn.problem}")
+    return [*lines, *(f"  · {notice}" for notice in turn.notices)]
+
+
+def _cell_lines(cell: CellComparison) -> list[str]:
+    lines = [f"cell {cell.cell + 1}  {cell.title}", f"  {_MARKS[cell.outcome]} {cell.outcome:<8}{_because(cell)}"]
+    return [*lines, *(f"      │ {line}" for line in cell.diff.split("\n") if cell.diff)]
+
+
 def json_document(report: Report) -> dict[str, Any]:
     """The object of ``--report json``."""
     return {
@@ -78,7 +107,8 @@ def json_document(report: Report) -> dict[str, Any]:
         "outcome": report.outcome,
         "is_same": report.is_same,
         "end": {"name": report.end.name, "message": report.end.message, "cell": report.end.cell},
-        "counts": count_outcomes(report.turns),
+        "counts": count_outcomes(report.calls),
+        "cell_counts": count_outcomes(report.cells),
         "looked_past": list(report.kinds),
         "notes": list(report.notes),
         "turns": [
@@ -107,6 +137,16 @@ def json_document(report: Report) -> dict[str, Any]:
             }
             for turn in report.turns
         ],
+        "cells": [
+            {
+                "cell": cell.cell,
+                "title": cell.title,
+                "outcome": cell.outcome,
+                "reason": cell.reason,
+                "diff": cell.diff,
+            }
+            for cell in report.cells
+        ],
     }
 
 
@@ -115,28 +155,39 @@ def write_json(report: Report) -> str:
 
 
 def write_junit(report: Report) -> str:
-    """A test suite for each turn, a test case for each call and one for each turn's end."""
+    """A test suite for each turn, a test case for each call and one for each turn's end; one for code cells; one for the run."""
     root = ET.Element("testsuites", name="claw replay")
     for turn in report.turns:
         suite = ET.SubElement(root, "testsuite", name=f"turn {turn.number}: {_prompt(turn)}")
+        place = f"{report.notebook}.turn {turn.number}"
         for call in turn.calls:
             name = f"step {call.step}, call {call.call}: {_clean(call.title)}"
-            case = ET.SubElement(suite, "testcase", classname=f"{report.notebook}.turn {turn.number}", name=name)
-            if call.outcome != "same":
-                failure = ET.SubElement(case, "failure", type=call.outcome, message=_clean(call.reason))
-                failure.text = _clean(call.diff)
-        case = ET.SubElement(suite, "testcase", classname=f"{report.notebook}.turn {turn.number}", name="end")
-        if turn.problem:
-            ET.SubElement(case, "failure", type="missing", message=_clean(turn.problem))
+            _add_case(suite, place, name, "" if call.outcome == "same" else call.outcome, call.reason, call.diff)
+        _add_case(suite, place, "end", "missing" if turn.problem else "", turn.problem)
+    if report.cells:
+        suite = ET.SubElement(root, "testsuite", name="code cells")
+        for cell in report.cells:
+            failure = "" if cell.outcome == "same" else cell.outcome
+            name = f"cell {cell.cell + 1}: {_clean(cell.title)}"
+            _add_case(suite, f"{report.notebook}.cells", name, failure, cell.reason, cell.diff)
+    suite = ET.SubElement(root, "testsuite", name="notebook")
+    end = "" if report.end.name == "done" else report.end.name
+    _add_case(suite, report.notebook, "ran to its end", end, report.end.message)
+    for suite in root:
         suite.set("tests", str(len(suite)))
         suite.set("failures", str(sum(len(item) > 0 for item in suite)))
-    suite = ET.SubElement(root, "testsuite", name="notebook", tests="1", failures="0")
-    case = ET.SubElement(suite, "testcase", classname=report.notebook, name="ran to its end")
-    if report.end.name != "done":
-        suite.set("failures", "1")
-        ET.SubElement(case, "failure", type=report.end.name, message=_clean(report.end.message))
+        suite.set("errors", "0")
+    for name in ("tests", "failures", "errors"):
+        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _found(compared: Sequence[CallComparison | CellComparison]) -> str:
+    counts = count_outcomes(compared)
+    if compared and counts["same"] == len(compared):
+        return "all same"
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "nothing to compare"
 
 
 def _call_name(call: CallComparison) -> str:
@@ -144,7 +195,7 @@ def _call_name(call: CallComparison) -> str:
     return f"step {call.step}, {call.tool} {shown}" if call.title.startswith("$") else f"step {call.step}, {shown}"
 
 
-def _because(call: CallComparison) -> str:
+def _because(call: CallComparison | CellComparison) -> str:
     return f"  ({call.reason})" if call.reason else ""
 
 

@@ -1,8 +1,10 @@
-"""Accepting a replay: the new results take the place of the recorded ones, in both carriers of the notebook."""
+"""Accepting a replay: the new results take the place of the recorded ones, in both carriers of the notebook, and the new outputs that of
+code cells' recorded ones."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from claw_kernel.headless.replay import Replay
 
 
-def update_notebook(it: Replay) -> int:
-    """How many turns changed. What the model said, when, and what it cost stays as it was recorded. Raises SessionError."""
+def update_notebook(it: Replay, drifted: Collection[int] = ()) -> int:
+    """How many turns changed. ``drifted``: indexes of the code cells whose outputs are taken over. What the model said, when, and what it cost stays as it was recorded. Raises SessionError."""
     from nbformat import from_dict
 
     notebook = open_notebook(it.path)
@@ -54,6 +56,11 @@ def update_notebook(it: Replay) -> int:
             for output in cell.outputs:
                 if MIME_TYPE in output.get("data", {}):
                     output["data"][MIME_TYPE] = document
+    for index in drifted:
+        notebook.cells[index].outputs = [
+            from_dict(_at_home(output, it))  # type: ignore[no-untyped-call]
+            for output in it.executed.cells[index].outputs
+        ]
     save_notebook(notebook, it.path)
     return count
 

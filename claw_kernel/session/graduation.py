@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from claw_kernel.errors import SessionError
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.session.notebook import METADATA_KEY
+from claw_kernel.session.outputs import IMAGES, compare_outputs, shown, told
 from claw_kernel.session.pieces import Piece, read_pieces
 from claw_kernel.session.slicing import slice_back
 
-_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-_COMPARED = ("text/plain", "text/html", "text/latex", "text/markdown", "image/svg+xml", *_IMAGES)
 _KEPT_METADATA = ("tags", "name", "collapsed", "scrolled", "jupyter", "slideshow")
 MAX_SHOWN = 300
 
@@ -65,11 +64,18 @@ def graduate(document: Mapping[str, Any], *, keep_all: bool = False) -> Graduati
 
 def compare(found: Graduation, normal: Callable[[str], str]) -> list[Difference]:
     """The outputs of the plain notebook, which has run, with those that were recorded, each text as ``normal`` makes it."""
-    return [
-        difference
-        for at, piece in found.pieces.items()
-        for difference in _differences(at + 1, piece, found.notebook.cells[at].outputs, normal)
-    ]
+    differences: list[Difference] = []
+    for at, piece in found.pieces.items():
+        if piece.by == "answer" or piece.is_cut:
+            continue
+        # Of the agent's code the record keeps one text, in the order in which it came, and the pictures.
+        view = shown if piece.by == "person" else told
+        before, now = dict(view(piece.outputs)), dict(view(found.notebook.cells[at].outputs))
+        differences += [
+            Difference(at + 1, one.what, _cut(one.before), _cut(one.now))
+            for one in compare_outputs(before, now, normal)
+        ]
+    return differences
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------
@@ -88,7 +94,7 @@ def _needed(pieces: Sequence[Piece]) -> set[int]:
 def _is_result(piece: Piece) -> bool:
     if piece.by == "person":
         return any(output.get("output_type") != "error" for output in piece.outputs)
-    has_figure = any(kind in _IMAGES for output in piece.outputs for kind in output.get("data", {}))
+    has_figure = any(kind in IMAGES for output in piece.outputs for kind in output.get("data", {}))
     return has_figure or (piece.is_last_of_turn and bool(piece.outputs))
 
 
@@ -118,74 +124,6 @@ def _notebook(document: Mapping[str, Any], cells: list[Any]) -> Any:
         if not isinstance(cell.source, str):
             cell.source = "".join(cell.source)
     return notebook
-
-
-# --- outputs ----------------------------------------------------------------------------------------------------------
-
-
-def _differences(
-    cell: int, piece: Piece, outputs: Sequence[Mapping[str, Any]], normal: Callable[[str], str]
-) -> Iterator[Difference]:
-    if piece.by == "answer" or piece.is_cut:
-        return
-    # Of the agent's code the record keeps one text, in the order in which it came, and the pictures.
-    view = _shown if piece.by == "person" else _told
-    before, now = dict(view(piece.outputs)), dict(view(outputs))
-    for what in dict.fromkeys([*before, *now]):
-        one, other = before.get(what, ""), now.get(what, "")
-        if _is_image(what):
-            if "".join(one.split()) != "".join(other.split()):
-                yield Difference(cell, what, _size(one), _size(other))
-        elif normal(one) != normal(other):
-            yield Difference(cell, what, _cut(one), _cut(other))
-
-
-def _shown(outputs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """What a cell shows, by kind and place; what a stream printed in pieces is one text."""
-    streams: dict[str, str] = {}
-    number = 0
-    for output in outputs:
-        if output.get("output_type") == "stream":
-            name = str(output.get("name", "stdout"))
-            streams[name] = streams.get(name, "") + _text(output.get("text", ""))
-        elif output.get("output_type") == "error":
-            yield "error", f"{output.get('ename')}: {output.get('evalue')}"
-        else:
-            number += 1
-            for kind, value in output.get("data", {}).items():
-                if kind in _COMPARED:
-                    yield f"output {number} {kind}", _text(value)
-    yield from streams.items()
-
-
-def _told(outputs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """As the Python tool tells a model what its code showed (``claw_kernel/tools/python.py``)."""
-    texts: list[str] = []
-    number = 0
-    for output in outputs:
-        if output.get("output_type") == "stream":
-            texts.append(_text(output.get("text", "")))
-            continue
-        data = output.get("data", {})
-        image = next((kind for kind in _IMAGES if kind in data), None)
-        if image:
-            number += 1
-            yield f"figure {number} {image}", _text(data[image])
-        if (text := _text(data.get("text/plain", ""))) and output.get("is_told", True):
-            texts.append(f"[figure: {text}]" if image else text)
-    yield "text", "\n".join(text.rstrip("\n") for text in texts if text.strip())
-
-
-def _is_image(what: str) -> bool:
-    return what.rsplit(" ", 1)[-1] in _IMAGES
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _size(image: str) -> str:
-    return f"{len(image) * 3 // 4:,} bytes" if image else "nothing"
 
 
 def _cut(text: str) -> str:

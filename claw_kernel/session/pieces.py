@@ -89,9 +89,15 @@ def read_pieces(document: Mapping[str, Any]) -> list[Piece]:
             continue
         text = plain_source(source, is_claw_kernel=is_claw_kernel)
         if text.strip():
-            outputs = tuple(output for output in cell.get("outputs", ()) if not _is_record(output))
-            pieces.append(Piece(number, "person", text, read_code(text), outputs, metadata=cell.get("metadata", {})))
+            pieces.append(
+                Piece(number, "person", text, read_code(text), own_outputs(cell), metadata=cell.get("metadata", {}))
+            )
     return pieces
+
+
+def own_outputs(cell: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """A cell's outputs without records of turns."""
+    return tuple(output for output in cell.get("outputs", ()) if not _is_record(output))
 
 
 def cell_text(cell: Mapping[str, Any]) -> str:

@@ -94,6 +94,11 @@ def test_the_tour_replays_the_same_without_key_and_network_and_changes_nothing(t
     assert (code, said) == (0, "")
     assert report["is_same"] is True
     assert report["counts"] == {"same": 8, "drifted": 0, "missing": 0, "refused": 0}
+    # The first rows of the table, and the figure's title.
+    assert [(cell["title"], cell["outcome"]) for cell in report["cells"]] == [
+        ("import pandas as pd", "same"),
+        ("figure.axes[0].get_title()", "same"),
+    ]
     assert report["notes"] == []
     assert [turn["notices"] for turn in report["turns"]] == [[], [], []]
     assert "times" in report["looked_past"]
@@ -287,6 +292,49 @@ def test_a_session_that_was_compacted_replays_the_same(tmp_path):
     code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
     assert (code, report["is_same"], report["notes"]) == (0, True, []), report
     assert [turn["notices"] for turn in report["turns"]] == [[], []]
+
+
+def test_outputs_of_code_cells_are_compared_named_and_taken_over(tmp_path):
+    recorder = Recorder(tmp_path)
+    (recorder.workspace / "s.json").write_text(json.dumps(SCRIPT))
+    (recorder.workspace / "a.txt").write_text("hello\n")
+    small_notebook(
+        recorder.workspace,
+        *CELLS[:3],
+        "import os, sys, time\nprint(os.getcwd(), time.ctime(), object())\nfor n in range(3):\n    print(end=f'\\r{n} of 3')",
+        "text = open('a.txt').read()\nprint(text)\ntext.strip()",
+        "%claw status",
+        "len(text)",
+    )
+    recorder.record("nb.ipynb", *ALLOWED)
+    path = recorder.workspace / "nb.ipynb"
+    code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
+    assert code == 0, report
+    assert [(cell["cell"], cell["outcome"]) for cell in report["cells"]] == [(n, "same") for n in (1, 3, 4, 6)]
+
+    (recorder.workspace / "a.txt").write_text("howdy\n")
+    code, report, _ = recorder.replay("nb.ipynb", *ALLOWED, "--report", "junit", "r.xml")
+    assert (code, report["outcome"]) == (5, "drifted")
+    found = {cell["cell"]: cell for cell in report["cells"]}
+    assert [found[n]["outcome"] for n in (1, 3, 4, 6)] == ["same", "same", "drifted", "same"]
+    assert found[4]["reason"] == "output 1 text/plain, stdout differ"
+    assert "-'hello'" in found[4]["diff"]
+    assert "+'howdy'" in found[4]["diff"]
+    failures = [case.get("name") for case in ET.parse(recorder.workspace / "r.xml").iter("testcase") if len(case)]
+    assert "cell 5: text = open('a.txt').read()" in failures
+
+    # A cell that fails, and those behind it that are never reached.
+    (recorder.workspace / "a.txt").rename(recorder.workspace / "b.txt")
+    code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
+    assert code == 6
+    assert [cell["outcome"] for cell in report["cells"]] == ["same", "same", "drifted", "missing"]
+    (recorder.workspace / "b.txt").rename(recorder.workspace / "a.txt")
+
+    code, _, said = recorder.replay("nb.ipynb", *ALLOWED, "--update")
+    assert "and 1 code cell the new outputs" in said
+    assert nbformat.read(path, as_version=4).cells[4].outputs[1]["data"]["text/plain"] == "'howdy'"
+    code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
+    assert code == 0, report
 
 
 def test_in_place_and_through_run_replay_with_events(small):

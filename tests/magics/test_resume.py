@@ -147,6 +147,6 @@ def test_a_kernel_without_the_notebooks_file_says_what_is_gone_all_the_same(
 def test_blame_in_the_notebook(yesterday: Path, kernels: Kernels, server: ModelServer) -> None:
     kernel = kernels.start(**variables(server), JPY_SESSION_NAME=str(yesterday))
     shown = kernel.run("%claw blame").markdown
-    assert shown.count("| human |") == 2
-    assert shown.count("| unknown |") == 5
+    assert shown.count("| human |") == 7  # two requests, and five cells that no recorded call wrote
+    assert "unknown" not in shown
     assert "anthropic/claude-test" in shown
