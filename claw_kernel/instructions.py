@@ -96,6 +96,11 @@ class Instructions:
         """Of all that may be sent."""
         return f"sha256:{sha256(repr([(one.path, one.text) for one in self.files]).encode()).hexdigest()}"
 
+    @property
+    def sent(self) -> dict[str, str]:
+        """Path and text of the files that are sent from the start; of a path only what says nothing of the machine."""
+        return {_portable(one.path, self.root): one.text for one in self.files if one.text and not one.is_scoped}
+
     def touch(self, path: str) -> str:
         """What the model is to know now that it touches this file; empty for most. Once each, until ``forget``."""
         if path in self._touched:
@@ -127,6 +132,13 @@ class Instructions:
         return [
             one for path in paths if str(path) not in known for one in _read_all(path, "project", (self.root,), set())
         ]
+
+
+def _portable(path: str, root: str) -> str:
+    if Path(path).is_relative_to(root):
+        return Path(path).relative_to(root).as_posix()
+    home = Path.home()
+    return f"~/{Path(path).relative_to(home).as_posix()}" if Path(path).is_relative_to(home) else Path(path).name
 
 
 def find_instructions(cwd: str, home: str) -> Instructions:

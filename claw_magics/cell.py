@@ -12,6 +12,7 @@ from claw_kernel.messages import TextBlock, TurnRecord, answer_text
 from claw_kernel.tools.structured_output import read_schema
 from claw_magics import frontend
 from claw_magics.approvals import Approvals, CellFacts, Way, detect_ways
+from claw_magics.drawn import DrawnTurn
 from claw_magics.errors import ClawUsageError, TurnFailed, TurnInterrupted, TurnStopped
 from claw_magics.history import branch_notices
 from claw_magics.options import USAGE, CellOptions, parse_options
@@ -26,7 +27,7 @@ from claw_magics.view import TurnView
 
 if TYPE_CHECKING:
     from claw_kernel.agent import Agent, Turn
-    from claw_magics.host import DrawnTurn, Host
+    from claw_magics.host import Host
 
 
 def check_cell(line: str, body: str) -> CellOptions:
@@ -106,7 +107,8 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
         observe=journal_of(host),
     )
     host.last_turn_id = turn.turn_id
-    drawn = host.remember(turn, frontend.cell_id_of(host.kernel))
+    host.current_turn = turn
+    drawn = host.drawn.add(DrawnTurn(turn.turn_id, turn.record.session_id, frontend.cell_id_of(host.kernel), turn=turn))
     post: Callable[[Callable[[], Any]], Any] = (
         (lambda function: function()) if is_blocking else asyncio.get_running_loop().call_soon_threadsafe
     )

@@ -20,7 +20,7 @@ from claw_magics.choices import (
     complete_model,
     complete_permissions,
 )
-from claw_magics.context import compact, show_budget, show_context, show_memory
+from claw_magics.context import compact, complete_memory, memory, show_budget, show_context
 from claw_magics.history import (
     complete_history,
     complete_sessions,
@@ -196,9 +196,10 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "memory",
-            "memory",
-            "Instruction files: which are sent, in which order, and why others are not.",
-            show_memory,
+            "memory\nmemory add NOTE\nmemory forget NUMBER",
+            "What the model is told in every conversation: notes kept in the notebook, and instruction files with their state.",
+            memory,
+            complete_memory,
         ),
         Command("clear", "clear", "Begin a new conversation; what the notebook holds stays in it.", _clear),
         Command(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from claw_magics.report import CommandOutput, Report, take_nothing
+from claw_magics.report import CommandOutput, Report, UsageError, take_nothing, unknown
 
 if TYPE_CHECKING:
     from claw_magics.host import Host
@@ -45,11 +46,54 @@ def compact(host: Host, rest: str) -> CommandOutput:
     return report.output()
 
 
-def show_memory(host: Host, rest: str) -> CommandOutput:
-    """Instruction files in the order in which they are sent."""
-    take_nothing("memory", rest)
+def memory(host: Host, rest: str) -> CommandOutput:
+    """Notes and instruction files; ``add NOTE`` and ``forget NUMBER`` change the notes. Raises SessionError, UsageError."""
+    host.recall(host.agent.settings.env)
+    word, _, value = rest.partition(" ")
+    value = " ".join(value.split())
+    if word == "add":
+        if not value:
+            raise UsageError("%claw memory add needs the note.")
+        return _change(host, (*host.session.memory, host.agent.gate.core.redact(value)), f"Noted: {value}")
+    if word == "forget":
+        return _forget(host, value)
+    if word:
+        raise UsageError(unknown("word", word, ("add", "forget"), "see %claw help memory."))
+    return _show_memory(host)
+
+
+def complete_memory(host: Host, words: Sequence[str]) -> Sequence[str]:
+    if not words:
+        return ("add", "forget")
+    return [str(n) for n, _ in enumerate(host.session.memory, start=1)] if list(words) == ["forget"] else ()
+
+
+def _forget(host: Host, value: str) -> CommandOutput:
+    notes = host.session.memory
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value[:9]) <= len(notes)):
+        raise UsageError(f"%claw memory forget needs the number of a note; there are {len(notes)}.")
+    at = int(value) - 1
+    return _change(host, (*notes[:at], *notes[at + 1 :]), f"Forgotten: {notes[at]}")
+
+
+def _change(host: Host, notes: tuple[str, ...], done: str) -> CommandOutput:
+    host.session.remember(notes)
+    report = Report()
+    report.line(done)
+    report.line("The model is told from the next turn on, in every conversation of this notebook.")
+    if not host.frontend.has_extension:
+        report.line("Without the extension nothing writes it into the notebook: it holds for this kernel.")
+    return report.output()
+
+
+def _show_memory(host: Host) -> CommandOutput:
+    """Notes, and instruction files in the order in which they are sent."""
     instructions = host.agent.instructions
     report = Report()
+    if notes := host.session.memory:
+        report.table(("", "Kept in this notebook"), [(str(n), note) for n, note in enumerate(notes, start=1)])
+    else:
+        report.line("Nothing is kept in this notebook: %claw memory add NOTE.")
     if not instructions.files:
         report.line(
             f"No instruction files: none of CLAUDE.md and AGENTS.md in {host.agent.settings.home}, nor from "

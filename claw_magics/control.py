@@ -40,6 +40,9 @@ class Control:
             "interrupt": self._interrupt,
             "header": self._header,
             "notebook": self._notebook,
+            "ended": self._ended,
+            "use": self._use,
+            "turns": self._turns,
             "saved": self._saved,
         }
 
@@ -99,7 +102,12 @@ class Control:
             if gate is not None
             else []
         )
-        return {"kernel_id": host.kernel_id, "pending": pending, "turns": host.drawn_turns()}
+        return {
+            "kernel_id": host.kernel_id,
+            "pending": pending,
+            "turns": host.drawn.documents(),
+            "header": host.session.header(),
+        }
 
     def _resolve(self, content: Mapping[str, Any], connection: str) -> dict[str, Any]:
         request_id = _text(content, "request_id")
@@ -116,7 +124,7 @@ class Control:
             raise RequestError(str(error)) from None
         return {
             "is_accepted": is_accepted,
-            "answered_by": by if is_accepted else self._host.answered_by(request_id),
+            "answered_by": by if is_accepted else self._host.drawn.answered_by(request_id),
         }
 
     def _interrupt(self, content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
@@ -130,15 +138,30 @@ class Control:
     def _saved(self, content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
         from claw_magics.recovery import forget
 
-        turn_ids = content.get("turns", [])
-        if not isinstance(turn_ids, list) or not all(isinstance(turn_id, str) for turn_id in turn_ids):
-            raise RequestError("turns is a list of texts")
-        forget(self._host, turn_ids)
+        forget(self._host, _texts(content, "turns"))
         return {}
 
     def _notebook(self, content: Mapping[str, Any], connection: str) -> dict[str, Any]:
         self._host.outlines.take(connection, *_outline(content))
         return {}
+
+    def _ended(self, _content: Mapping[str, Any], connection: str) -> dict[str, Any]:
+        return {"header": self._host.session.header(), "run": self._host.take_runs(connection)}
+
+    def _use(self, content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
+        from claw_kernel.errors import SessionError
+        from claw_magics.branches import go_to
+
+        try:
+            go_to(self._host, _text(content, "turn_id"))
+        except SessionError as error:
+            raise RequestError(str(error)) from None
+        return {"header": self._host.session.header()}
+
+    def _turns(self, content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
+        from claw_magics.branches import bundles
+
+        return {"turns": bundles(self._host, set(_texts(content, "turns")))}
 
     def _header(self, _content: Mapping[str, Any], _connection: str) -> dict[str, Any]:
         return {"header": self._host.session.header()}
@@ -150,6 +173,13 @@ def _text(content: Mapping[str, Any], name: str, default: str | None = None) -> 
         return default
     if not isinstance(value, str) or (default is None and not value):
         raise RequestError(f"{name} is a text")
+    return value
+
+
+def _texts(content: Mapping[str, Any], name: str) -> list[str]:
+    value = content.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise RequestError(f"{name} is a list of texts")
     return value
 
 

@@ -10,11 +10,10 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claw_kernel.late_dataclass import dataclass
+from claw_magics.drawn import DrawnTurns
 from claw_magics.errors import CellError, ClawSettingsError, ClawUsageError, TurnInterrupted
 from claw_magics.frontend import (
     NOTEBOOK_VARIABLE,
@@ -29,7 +28,6 @@ from claw_magics.frontend import (
 if TYPE_CHECKING:
     from claw_kernel.agent import Agent, Turn
     from claw_kernel.gate import Gate
-    from claw_kernel.messages import AnsweredBy
     from claw_kernel.session import Session
     from claw_kernel.session.journal import Lost
     from claw_magics.completion import Completion
@@ -40,41 +38,7 @@ if TYPE_CHECKING:
 
 HELLO_SECONDS = 1.0
 """How long after Claw began the first turn waits for the extension, which needs some milliseconds to say hello."""
-TURNS_KEPT = 20
-"""Drawn turns that ``sync`` can restore after a page was reloaded (docs/protocol.md)."""
 FRONTENDS_KEPT = 16
-
-
-@dataclass()
-class DrawnTurn:
-    """The last drawing of one turn, for a page that was reloaded."""
-
-    turn: Turn
-    cell_id: str
-    bundle: dict[str, Any] | None = None
-    answers: dict[str, AnsweredBy] = field(default_factory=dict)
-
-    @property
-    def turn_id(self) -> str:
-        return self.turn.turn_id
-
-    def take(self, bundle: dict[str, Any]) -> None:
-        """Called with each bundle that is drawn."""
-        self.bundle = bundle
-
-    def note_answer(self, request_id: str, by: AnsweredBy) -> None:
-        """Called when a request was answered or has lapsed."""
-        self.answers[request_id] = by
-
-    def document(self) -> dict[str, Any]:
-        """As docs/protocol.md has it."""
-        return {
-            "turn_id": self.turn_id,
-            "cell_id": self.cell_id,
-            "display_id": f"claw-{self.turn_id}",
-            "is_running": not self.turn.is_finished,
-            "bundle": self.bundle or {},
-        }
 
 
 class Host:
@@ -100,7 +64,8 @@ class Host:
         self._comm: Any = None
         self._lock = threading.RLock()
         self._frontends: OrderedDict[str, Frontend] = OrderedDict()
-        self._turns: OrderedDict[str, DrawnTurn] = OrderedDict()
+        self.drawn = DrawnTurns()
+        self._runs: dict[str, list[dict[str, str]]] = {}
         self._warnings: list[str] = []
         self._notes: list[str] = []
         self._began_at = time.monotonic()
@@ -231,15 +196,10 @@ class Host:
             known = self._frontends.get(connection)
         return known is not None and known.ui == "terminal"
 
-    def drawn_turns(self) -> list[dict[str, Any]]:
-        """The last turns of this kernel as they were drawn, oldest first."""
+    def take_runs(self, connection: str) -> list[dict[str, str]]:
+        """What ``ask_page`` was given for this page, once."""
         with self._lock:
-            return [drawn.document() for drawn in self._turns.values()]
-
-    def answered_by(self, request_id: str) -> str:
-        """Who answered a request of a turn that is still remembered, or empty."""
-        with self._lock:
-            return next((d.answers[request_id] for d in self._turns.values() if request_id in d.answers), "")
+            return self._runs.pop(connection, [])
 
     # --- cells ---
 
@@ -265,7 +225,9 @@ class Host:
 
             options = cell.check_cell(line, body)
             await self._wait_for_hello()
-            cell.end_cell(await cell.run_cell(self, options, body))
+            record = await cell.run_cell(self, options, body)
+            self._mark_cells()
+            cell.end_cell(record)
 
     def run_cell_blocking(self, line: str, body: str) -> None:
         """The same where the cell cannot await: nested in another cell magic, or in IPython without a kernel."""
@@ -273,7 +235,9 @@ class Host:
             from claw_magics import cell
 
             options = cell.check_cell(line, body)
-            cell.end_cell(cell.run_cell_blocking(self, options, body))
+            record = cell.run_cell_blocking(self, options, body)
+            self._mark_cells()
+            cell.end_cell(record)
 
     def complete(self, code: str, cursor_pos: int) -> Completion:
         """Completions of a prompt, for the Claw kernel. ``cursor_pos`` counts characters."""
@@ -296,6 +260,13 @@ class Host:
             if output.is_error:
                 raise ClawUsageError(output.plain)
             self.show(output)
+            self._mark_cells()
+
+    def _mark_cells(self) -> None:
+        if self._session is not None:
+            from claw_magics.branches import mark_cells
+
+            mark_cells(self)
 
     def show(self, output: CommandOutput) -> None:
         """What a command shows before it is done."""
@@ -383,15 +354,12 @@ class Host:
             found, self._warnings = self._warnings, []
         return found
 
-    def remember(self, turn: Turn, cell_id: str) -> DrawnTurn:
-        """Keep the turn's drawings for ``sync``."""
-        drawn = DrawnTurn(turn, cell_id)
+    def ask_page(self, runs: list[dict[str, str]]) -> None:
+        """Once the running cell has ended, its page runs these cells (``cell_id``) and this code without a cell (``code``), or shows
+        these turns in their cells (``turn_id``)."""
         with self._lock:
-            self.current_turn = turn
-            self._turns[turn.turn_id] = drawn
-            while len(self._turns) > TURNS_KEPT:
-                self._turns.popitem(last=False)
-        return drawn
+            known = self._runs.pop(self.connection, [])
+            self._runs = {self.connection: [*known, *runs]}  # what no other page has fetched is not done any more
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from claw_kernel.messages import Event, TurnFinished
+from claw_kernel.messages import Event, TurnRecord
 from claw_kernel.session.journal import Journal, Lost, find_lost, forget_saved
 from claw_kernel.session.record import write_record
+from claw_magics.drawn import DrawnTurn
 from claw_magics.report import CommandOutput, Report
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ def lost_notices(host: Host) -> list[str]:
 
 def recover(host: Host) -> CommandOutput:
     """Take the turns in, and show them, so that they are saved with the notebook."""
-    from claw_magics.screen import CellScreen
-    from claw_magics.view import TurnView
-
     host.recall(host.agent.settings.env)
     report = Report()
     found = _find(host)
@@ -49,14 +47,13 @@ def recover(host: Host) -> CommandOutput:
         return report.output()
     for lost in found:
         _take_in(host, lost)
-        view = TurnView(lost.record, host.kernel_id, host.agent.gate.core.redact, limit=host.output_limit)
-        view.fold(TurnFinished(lost.record))
-        screen = CellScreen(host.ip, lost.record.turn_id, _drop, has_extension=host.frontend.has_extension)
-        screen.draw(view)
+        _show(host, lost.record)
         steps = len(lost.record.steps)
+        where = host.outlines.cells(host.connection)
+        place = f" It stands in cell {where.index(lost.record.cell_id) + 1}." if lost.record.cell_id in where else ""
         report.line(
             f"Taken back: “{' '.join(lost.record.prompt.split())[:80]}” with {steps} {'step' if steps == 1 else 'steps'}. Its calls "
-            "have run; nothing is done again. Save the notebook to keep it."
+            f"have run; nothing is done again.{place} Save the notebook to keep it."
         )
     return report.output()
 
@@ -66,8 +63,17 @@ def forget(host: Host, turn_ids: Iterable[str]) -> None:
     forget_saved(host.agent.settings.state_dir, turn_ids)
 
 
-def _drop(bundle: dict[str, Any]) -> None:
-    """A page that was reloaded gets it from the notebook."""
+def _show(host: Host, record: TurnRecord) -> None:
+    """In the turn's own cell where its page has it, which asks for what was drawn when this cell has ended; else here."""
+    from claw_magics.branches import finished_bundle
+    from claw_magics.screen import publish
+
+    bundle = finished_bundle(host, record)
+    host.drawn.add(DrawnTurn(record.turn_id, record.session_id, record.cell_id, bundle))
+    if record.cell_id in host.outlines.cells(host.connection):
+        host.ask_page([{"turn_id": record.turn_id}])
+    else:
+        publish(host.ip, bundle, display_id=f"claw-{record.turn_id}")
 
 
 def _find(host: Host) -> list[Lost]:

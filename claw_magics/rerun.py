@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from claw_kernel.messages import ToolCall, TurnFinished, TurnRecord, answer_text
+from claw_kernel.messages import ToolCall, TurnRecord, answer_text
 from claw_kernel.tools.structured_output import NAME, StructuredOutput, read_schema
 from claw_magics import frontend
+from claw_magics.branches import finished_bundle
 from claw_magics.errors import ClawUsageError
 from claw_magics.frontend import NOTEBOOK_VARIABLE
 from claw_magics.options import CellOptions
-from claw_magics.screen import CellScreen, publish
-from claw_magics.view import TurnView
+from claw_magics.screen import publish
 
 if TYPE_CHECKING:
     from claw_magics.host import Host
@@ -92,10 +92,7 @@ def _result_call(record: TurnRecord) -> ToolCall | None:
 
 
 def _show(host: Host, record: TurnRecord, why: str) -> None:
-    view = TurnView(record, host.kernel_id, host.agent.gate.core.redact, limit=host.output_limit)
-    view.fold(TurnFinished(record))
     began = record.started_at[:16].replace("T", " ")
     line = f"From the record of {began} UTC, not sent again ({why}). Nothing it did is done again; --live sends it."
     publish(host.ip, {"text/markdown": f"*{line}*", "text/plain": line})
-    has_extension = host.frontend.has_extension
-    CellScreen(host.ip, record.turn_id, lambda bundle: None, has_extension=has_extension).draw(view)  # noqa: ARG005
+    publish(host.ip, finished_bundle(host, record), display_id=f"claw-{record.turn_id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel.errors import SessionError
@@ -62,6 +63,12 @@ def resume(host: Host, rest: str) -> CommandOutput:
         if not answer:
             report.line("Nothing was run.")
             return report.output()
+    if (runs := _page_runs(host, rebuilding.pieces)) is not None:
+        host.ask_page(runs)
+        report.line(
+            "They run now, as if you ran them one after the other, until one fails; %claw resume then says what is still missing."
+        )
+        return report.output()
     _run(host, rebuilding.pieces, report)
     left = _compare(host)
     report.line("All is as it was." if left is None or left.is_same else f"Still: {describe(left)}.")
@@ -82,14 +89,33 @@ def _rebuilding(host: Host, found: Comparison) -> Rebuilding:
 
 def _pieces(host: Host) -> list[Piece]:
     """The notebook's code as its file has it; nothing where the file is not known or cannot be read."""
-    from claw_kernel.session.notebook_file import NotebookFile
     from claw_kernel.session.pieces import read_pieces
+
+    return read_pieces(_document(host))
+
+
+def _document(host: Host) -> Mapping[str, Any]:
+    from claw_kernel.session.notebook_file import NotebookFile
 
     path = host.notebook_path
     try:
-        return read_pieces(NotebookFile(path).document) if path.endswith(".ipynb") else []
+        return NotebookFile(path).document if path.endswith(".ipynb") else {}
     except SessionError:
-        return []
+        return {}
+
+
+def _page_runs(host: Host, pieces: tuple[Piece, ...]) -> list[dict[str, str]] | None:
+    """For the page: a person's cells by their ids, so that their outputs appear in them, and the agent's code, whose outputs its turn
+    shows. None where no page has the cells."""
+    ids = [str(cell.get("id", "")) for cell in _document(host).get("cells", ())]
+    known = host.outlines.cells(host.connection) if host.frontend.has_extension else ()
+    cells = [ids[piece.cell - 1] for piece in pieces]
+    if not set(known).issuperset(cells):
+        return None
+    return [
+        {"cell_id": cell} if piece.by == "person" else {"code": piece.source}
+        for piece, cell in zip(pieces, cells, strict=True)
+    ]
 
 
 def _show_rebuilding(report: Report, rebuilding: Rebuilding, host: Host) -> None:

@@ -40,6 +40,7 @@ from claw_kernel.providers import PlayedProvider, Provider, ProviderSettings, de
 from claw_kernel.providers.known import KNOWN
 from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session import Session
+from claw_kernel.session.memory import memory_text
 from claw_kernel.session.request_hash import RequestHasher, places_of
 from claw_kernel.session.session import now
 from claw_kernel.session.turn_messages import append_message
@@ -336,7 +337,9 @@ class Agent:
 
     async def _run_alone(self, turn: Turn, ways: frozenset[str], limits: Limits) -> TurnRecord:
         turn.update(self.session.begin(turn.record))
-        self.session.note_facts(self._system, self.gate.core.policy())
+        if self._instructed != (self.session.session_id, self.session.memory):
+            self._read_instructions()
+        self.session.note_facts(self._system, self.gate.core.policy(), self.instructions.sent)
         self.gate.core.begin_turn(turn.record.session_id, turn.record.turn_id)
         try:
             replayed = self.settings.replay
@@ -353,8 +356,6 @@ class Agent:
         turn.update(replace(turn.record, model=f"{provider.name}/{model}", environment=environment))
         turn.emit(TurnStarted(turn.record))
         before = self.session.records
-        if self._instructed != self.session.session_id:
-            self._read_instructions()
         messages = with_own_ids(self.session.transcript(turn.record.model))
         append_message(messages, Message("user", turn.record.content))
         called = [block.name for message in messages for block in message.content if isinstance(block, ToolCall)]
@@ -405,13 +406,12 @@ class Agent:
             return {}
 
     def _read_instructions(self) -> None:
-        """Once for each conversation, so that a provider's cache of the system text holds."""
+        """Once for each conversation, so that a provider's cache of the system text holds; and when what is remembered changes."""
         settings = self.settings
         self.instructions = find_instructions(settings.cwd, settings.home)
-        self._instructed = self.session.session_id
-        self._system = system_prompt(
-            settings.cwd, has_namespace=self._has_namespace, instructions=self.instructions.text
-        )
+        self._instructed = (self.session.session_id, self.session.memory)
+        told = filter(None, [self.instructions.text, memory_text(self.session.memory)])
+        self._system = system_prompt(settings.cwd, has_namespace=self._has_namespace, instructions="\n\n".join(told))
 
     async def _find_window(self, model: str) -> int | None:
         """The context window of ``provider/model``, None where nobody knows."""

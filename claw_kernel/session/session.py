@@ -20,6 +20,7 @@ from claw_kernel.messages import (
     Usage,
 )
 from claw_kernel.session.compaction import has_compaction, sent_records
+from claw_kernel.session.memory import MOST_CHARS, MOST_NOTES, read_notes
 from claw_kernel.session.record import read_record, repaired
 from claw_kernel.session.tree import Tree, draw
 from claw_kernel.session.turn_messages import append_message, turn_messages
@@ -31,7 +32,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-FACTS = ("instructions_hash", "policy_hash")
+FACTS: dict[str, type] = {"instructions_hash": str, "policy_hash": str, "instruction_files": list}
 
 
 class Session:
@@ -55,7 +56,11 @@ class Session:
         self.signatures: list[Any] = []
         """The header's signatures, as they were found: they hold for the turns they list (``signature.py``)."""
         self.facts: dict[str, Any] = {}
-        """More of the header: hashes of the instructions and the policy of the newest turn."""
+        """More of the header: hashes of the instructions and the policy of the newest turn, and the instruction files."""
+        self.memory: tuple[str, ...] = ()
+        """What is to be remembered in this notebook, in whatever conversation; a stranger's word where the notebook is one."""
+        self._signatures_of: dict[str, list[Any]] = {}
+        """Of the conversations that were left."""
 
     # --- reading ---
 
@@ -137,10 +142,26 @@ class Session:
                     self._tree.remove(replaced.turn_id)  # nothing was said in it
             return replace(record, parent_id=before[-1].turn_id if before else "")
 
-    def note_facts(self, instructions: str, policy: str) -> None:
-        """What the turn that begins is asked with; the header holds the hashes."""
+    def note_facts(self, instructions: str, policy: str, files: Mapping[str, str] | None = None) -> None:
+        """What the turn that begins is asked with; the header holds the hashes. ``files``: of each instruction file that is sent,
+        its name and text."""
         with self._lock:
             self.facts = {"instructions_hash": _sha256(instructions), "policy_hash": _sha256(policy)}
+            if files:
+                self.facts["instruction_files"] = [
+                    {"path": path, "hash": _sha256(text)} for path, text in files.items()
+                ]
+
+    def remember(self, notes: Iterable[str]) -> None:
+        """Keep these notes in the notebook, in place of those before. Raises SessionError where they are too many or too long."""
+        kept = [" ".join(note.split()) for note in notes]
+        if tuple(kept) != read_notes(kept):
+            raise SessionError(
+                f"A notebook keeps at most {MOST_NOTES} notes of at most {MOST_CHARS:,} characters.",
+                "Shorten it, or take one away with %claw memory forget NUMBER.",
+            )
+        with self._lock:
+            self.memory = tuple(kept)
 
     def add(self, record: TurnRecord) -> None:
         """Add a finished turn, which is then the end of the path. One that did not pass ``begin`` does so here."""
@@ -182,6 +203,7 @@ class Session:
             self._leave()
             self._others = {turn_id: r for turn_id, r in self._others.items() if turn_id not in wanted}
             self.session_id = session_id
+            self.signatures = self._signatures_of.pop(session_id, [])
             self._tree.take_in(wanted, ())
             newest = next(reversed(self._tree.turns.values()))
             self.created_at = next(iter(self._tree.turns.values())).started_at
@@ -222,7 +244,9 @@ class Session:
                         shown[turn_id] = cell_id
             deleted = [t for t in seen_before if t not in shown and self.cell_of(t) not in ids]
             self._cells |= shown
-            has_shown, has_hidden = self._tree.show(shown), self._tree.hide(deleted)
+            # A turn that its cell no longer shows comes and goes with the cell.
+            back = [*shown, *(turn_id for turn_id in self._tree.hidden if self.cell_of(turn_id) in ids)]
+            has_shown, has_hidden = self._tree.show(back), self._tree.hide(deleted)
             if has_shown or has_hidden:
                 self._path, self._is_stale = None, True
 
@@ -255,9 +279,11 @@ class Session:
         if isinstance(permissions := header.get("permissions"), dict) and not self.permissions:
             self.permissions = permissions
         if not self.facts:
-            self.facts = {name: header[name] for name in FACTS if isinstance(header.get(name), str)}
+            self.facts = {name: header[name] for name, kind in FACTS.items() if isinstance(header.get(name), kind)}
         if isinstance(signatures := header.get("signatures"), list) and not self.signatures:
             self.signatures = signatures
+        if not self.memory:
+            self.memory = read_notes(header.get("memory"))
         found, warnings = read_records(documents)
         with self._lock:
             is_first = not self._tree.turns
@@ -293,7 +319,8 @@ class Session:
         known = [cost for cost in costs if cost is not None]
         path = [record.turn_id for record in records]
         on_path = set(path)
-        off_path = [record.turn_id for record in turns if record.turn_id not in on_path]
+        # Also of cells that were deleted: a turn that is not named counts as newer than this header.
+        off_path = [turn_id for turn_id in self._tree.turns if turn_id not in on_path]
         compacted = next((s.compaction for r in reversed(records) for s in reversed(r.steps) if s.compaction), None)
         return {
             "format": FORMAT,
@@ -313,6 +340,7 @@ class Session:
             **({"compaction": {"turn_id": compacted.turn_id, "steps": compacted.steps}} if compacted else {}),
             **self.facts,
             **({"permissions": self.permissions} if self.permissions else {}),
+            **({"memory": list(self.memory)} if self.memory else {}),
             **({"signatures": self.signatures} if self.signatures else {}),
         }
 
@@ -346,6 +374,7 @@ class Session:
         self._tree = Tree()
         self._path, self._is_stale = (), True
         self._is_own = True
+        self._signatures_of[self.session_id] = self.signatures
         self.signatures = []
 
     def _extend(self, record: TurnRecord) -> None:

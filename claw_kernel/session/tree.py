@@ -42,6 +42,11 @@ class Tree:
         """All turns whose cells were not deleted, in the order they began."""
         return [record for turn_id, record in self.turns.items() if turn_id not in self._gone]
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The turns whose cells were deleted."""
+        return frozenset(self._gone)
+
     def children(self) -> dict[str, list[str]]:
         """The turns that go on from each, in the order they began; the first turns under the empty name."""
         found: dict[str, list[str]] = {}

@@ -2,7 +2,8 @@ import { type IRenderMimeRegistry, MimeModel } from '@jupyterlab/rendermime';
 
 import { ApprovalCard } from './approval';
 import type { Card } from './card';
-import type { KernelClient, Liveness } from './client';
+import type { KernelClient } from './client';
+import type { Liveness } from './clients';
 import { el, formatSeconds, icon, type IconName, plainText, setHidden, setText } from './dom';
 import type { FreeLayout } from './layout';
 import { MarkdownText } from './markdown';

@@ -1,4 +1,5 @@
-import type { KernelClient, Liveness } from './client';
+import type { KernelClient } from './client';
+import type { Liveness } from './clients';
 import { button, el, setHidden, setText } from './dom';
 import { type AnsweredBy, type AnswerName, type Approval, type ApprovalRequest, textOf } from './protocol';
 

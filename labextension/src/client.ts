@@ -1,4 +1,4 @@
-import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
+import type { NotebookPanel } from '@jupyterlab/notebook';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
 import { UUID } from '@lumino/coreutils';
 import { type ISignal, Signal } from '@lumino/signaling';
@@ -18,6 +18,7 @@ import {
   textOf,
   TURN_MIME
 } from './protocol';
+import { forget, isRemembered, remember } from './remembered';
 
 export type NotebookContext = NotebookPanel['context'];
 
@@ -148,6 +149,54 @@ export class KernelClient {
     this._rejoined.emit({ kernel_id: this.kernelId, turns: drawnTurns(reply) });
   }
 
+  /** The session's header as the kernel last gave it, or null. */
+  get header(): JSONRecord | null {
+    return this.state === 'live' ? this._header : null;
+  }
+
+  /** The kernel gave its header. `isOurs`: after something that a person did in this page. */
+  get headerTaken(): ISignal<this, { header: JSONRecord; isOurs: boolean }> {
+    return this._headerTaken;
+  }
+
+  /** What a command asks this page to run or show. */
+  get runsAsked(): ISignal<this, JSONRecord[]> {
+    return this._runsAsked;
+  }
+
+  /** Ask for the header as it is now. */
+  async refresh(): Promise<void> {
+    this.takeHeader((await this.request('header')).header, false);
+  }
+
+  /** Go on with the branch or conversation of a turn. Rejects with what stands in the way. */
+  async use(turnId: string): Promise<void> {
+    this.takeHeader((await this.request('use', { turn_id: turnId })).header, true);
+  }
+
+  /** What to show of these turns, by turn id. */
+  async bundlesOf(turnIds: string[]): Promise<Map<string, MimeBundle>> {
+    return new Map(
+      drawnTurns(await this.request('turns', { turns: turnIds })).map(turn => [turn.turn_id, turn.bundle])
+    );
+  }
+
+  private takeHeader(header: unknown, isOurs: boolean): void {
+    if (isObject(header)) {
+      this._header = header;
+      this._headerTaken.emit({ header, isOurs });
+    }
+  }
+
+  /** A cell has ended: what it did to the conversation, and what it asks of its page. */
+  private async askAfterCell(isOurs: boolean): Promise<void> {
+    const reply = await this.request('ended');
+    this.takeHeader(reply.header, isOurs);
+    if (Array.isArray(reply.run) && reply.run.length > 0) {
+      this._runsAsked.emit(reply.run.filter(isObject));
+    }
+  }
+
   private outline(): JSONRecord {
     return { cells: outlineOf(this.context.model), runs: Object.fromEntries(this.runs) };
   }
@@ -228,6 +277,7 @@ export class KernelClient {
         remember(kernel.id);
         const kernelId = textOf(reply.kernel_id);
         this.set('live', kernelId);
+        this.takeHeader(reply.header, false);
         if (isRejoining) {
           this._rejoined.emit({ kernel_id: kernelId, turns: drawnTurns(reply) });
         }
@@ -253,6 +303,11 @@ export class KernelClient {
 
   private onIopub(kernel: Kernel.IKernelConnection, message: KernelMessage.IIOPubMessage): void {
     const type = message.header.msg_type;
+    const parent = message.parent_header;
+    const isOurs = 'session' in parent && parent.session === kernel.clientId;
+    if (isEndOfCell(message) && this.state === 'live') {
+      this.askAfterCell(isOurs).catch(() => undefined); // a kernel of an older version
+    }
     if (type !== 'display_data' && type !== 'update_display_data') {
       return;
     }
@@ -261,13 +316,7 @@ export class KernelClient {
     if (!(TURN_MIME in data) || !displayId) {
       return;
     }
-    const parent = message.parent_header;
-    this._bundleArrived.emit({
-      displayId,
-      bundle: data,
-      isFirst: type === 'display_data',
-      isOurs: 'session' in parent && parent.session === kernel.clientId
-    });
+    this._bundleArrived.emit({ displayId, bundle: data, isFirst: type === 'display_data', isOurs });
   }
 
   private set(state: ClientState, kernelId = ''): void {
@@ -284,100 +333,24 @@ export class KernelClient {
   private greetings = 0;
   private _state: ClientState = 'connecting';
   private _kernelId = '';
+  private _header: JSONRecord | null = null;
+  private readonly _headerTaken = new Signal<this, { header: JSONRecord; isOurs: boolean }>(this);
+  private readonly _runsAsked = new Signal<this, JSONRecord[]>(this);
   private readonly _changed = new Signal<this, undefined>(this);
   private readonly _rejoined = new Signal<this, SyncReply>(this);
   private readonly _bundleArrived = new Signal<this, BundleArrival>(this);
 }
 
-/** `live`: can be answered here · `connecting`: not known yet · `expired`: its kernel is gone · `elsewhere`: no notebook. */
-export type Liveness = 'live' | 'connecting' | 'expired' | 'elsewhere';
-
-/** The clients of all open notebooks. */
-export class KernelClients {
-  constructor(
-    private readonly tracker: INotebookTracker,
-    private readonly frontEnd: FrontEnd
-  ) {}
-
-  get changed(): ISignal<this, undefined> {
-    return this._changed;
-  }
-
-  /** The client of `context`: several views of one notebook share it. `start` is called where it is new. */
-  open(context: NotebookContext, start: (client: KernelClient) => void): void {
-    if (this.byContext.has(context)) {
-      return;
-    }
-    const client = new KernelClient(context, this.frontEnd);
-    this.byContext.set(context, client);
-    client.changed.connect(() => this._changed.emit(undefined));
-    context.disposed.connect(() => {
-      this.byContext.delete(context);
-      this._changed.emit(undefined);
-    });
-    start(client);
-  }
-
-  /** The client of the notebook with this model. */
-  ofModel(model: unknown): KernelClient | null {
-    return [...this.byContext].find(([context]) => context.model === model)?.[1] ?? null;
-  }
-
-  get(context: NotebookContext): KernelClient | null {
-    return this.byContext.get(context) ?? null;
-  }
-
-  /** The client whose kernel process has this id of Claw's. */
-  find(kernelId: string): KernelClient | null {
-    return kernelId ? ([...this.byContext.values()].find(client => client.kernelId === kernelId) ?? null) : null;
-  }
-
-  /** What a card of `kernelId` drawn at `node` can still do. */
-  liveness(kernelId: string, node: HTMLElement): Liveness {
-    if (this.find(kernelId)) {
-      return 'live';
-    }
-    if (!node.isConnected) {
-      return 'connecting';
-    }
-    const panel = this.tracker.find(candidate => candidate.node.contains(node));
-    const client = panel && this.get(panel.context);
-    if (!client) {
-      return 'elsewhere';
-    }
-    return client.state === 'connecting' ? 'connecting' : 'expired';
-  }
-
-  private readonly byContext = new Map<NotebookContext, KernelClient>();
-  private readonly _changed = new Signal<this, undefined>(this);
+function isEndOfCell(message: KernelMessage.IIOPubMessage): boolean {
+  const parent = message.parent_header;
+  return (
+    message.header.msg_type === 'status' &&
+    (message as KernelMessage.IStatusMsg).content.execution_state === 'idle' &&
+    'msg_type' in parent &&
+    parent.msg_type === 'execute_request'
+  );
 }
 
 function drawnTurns(reply: JSONRecord): DrawnTurn[] {
   return Array.isArray(reply.turns) ? reply.turns.filter(isDrawnTurn) : [];
-}
-
-// The tab's own memory: it survives a reload, and a page without it (private mode) only loses the short cut.
-
-function isRemembered(kernelId: string): boolean {
-  try {
-    return sessionStorage.getItem(`claw:kernel:${kernelId}`) !== null;
-  } catch {
-    return false;
-  }
-}
-
-function remember(kernelId: string): void {
-  try {
-    sessionStorage.setItem(`claw:kernel:${kernelId}`, '1');
-  } catch {
-    // storage is switched off
-  }
-}
-
-function forget(kernelId: string): void {
-  try {
-    sessionStorage.removeItem(`claw:kernel:${kernelId}`);
-  } catch {
-    // storage is switched off
-  }
 }

@@ -3,10 +3,13 @@ import { ICommandPalette } from '@jupyterlab/apputils';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 
-import { KernelClients } from './client';
+import { Branches } from './branches';
+import type { KernelClient } from './client';
+import { KernelClients } from './clients';
 import { TURN_MIME } from './protocol';
 import { TurnRenderer } from './renderer';
 import { Restore, watchRunningCells } from './restore';
+import { Runs } from './runs';
 import { Storage } from './storage';
 import { Outline, watchStarts } from './outline';
 
@@ -30,11 +33,17 @@ const turns: JupyterFrontEndPlugin<void> = {
       ui_version: app.version
     });
 
+    const branches = new Map<KernelClient, Branches>();
+    const branchesAt = (node: HTMLElement): Branches | null => {
+      const client = clients.at(node);
+      return (client && branches.get(client)) ?? null;
+    };
+
     rendermime.addFactory(
       {
         safe: true,
         mimeTypes: [TURN_MIME],
-        createRenderer: options => new TurnRenderer(clients, rendermime, options)
+        createRenderer: options => new TurnRenderer(clients, branchesAt, rendermime, options)
       },
       0
     );
@@ -44,8 +53,13 @@ const turns: JupyterFrontEndPlugin<void> = {
     const open = (panel: NonNullable<typeof tracker.currentWidget>): void =>
       clients.open(panel.context, client => {
         const storage = new Storage(client);
-        new Restore(client, storage, runningCells);
-        new Outline(client, storage, runningCells);
+        const restore = new Restore(client, storage, runningCells);
+        new Outline(client, storage, restore, runningCells);
+        new Runs(client, () => tracker.find(candidate => candidate.context === panel.context) ?? null);
+        const own = new Branches(client, storage, runningCells);
+        branches.set(client, own);
+        own.changed.connect(() => clients.redraw());
+        panel.context.disposed.connect(() => branches.delete(client));
       });
     tracker.widgetAdded.connect((_, panel) => open(panel));
     tracker.forEach(open);

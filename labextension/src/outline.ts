@@ -1,7 +1,9 @@
 import { NotebookActions } from '@jupyterlab/notebook';
 
-import type { KernelClient, KernelClients } from './client';
+import type { KernelClient } from './client';
+import type { KernelClients } from './clients';
 import { findCell, outlineOf } from './notebook';
+import type { Restore } from './restore';
 import type { Storage } from './storage';
 
 const SETTLE_MILLISECONDS = 50;
@@ -14,6 +16,7 @@ export class Outline {
   constructor(
     private readonly client: KernelClient,
     storage: Storage,
+    private readonly restore: Restore,
     private readonly runningCells: ReadonlySet<string>
   ) {
     storage.stored.connect((_, record) => {
@@ -59,7 +62,7 @@ export class Outline {
       const turnId = this.turns.get(cellId);
       return turnId !== undefined && turnIds.length === 0 && !this.runningCells.has(cellId);
     });
-    if (isLost && this.client.state === 'live') {
+    if ((isLost || this.restore.hasStranded) && this.client.state === 'live') {
       void this.client.rejoin().catch(() => undefined);
     }
   }

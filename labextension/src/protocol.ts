@@ -158,6 +158,7 @@ export interface TurnRecord {
   turn_id: string;
   session_id: string;
   cell_id?: string;
+  prompt?: string;
   model?: string;
   started_at?: string;
   duration_seconds?: number;
@@ -193,6 +194,11 @@ export interface ResolveReply {
 }
 
 export type JSONRecord = Record<string, unknown>;
+
+/** The texts in a list that may hold anything. */
+export function textsOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter(item => typeof item === 'string') : [];
+}
 
 export function isObject(value: unknown): value is JSONRecord {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -261,7 +267,6 @@ export function isDrawnTurn(value: unknown): value is DrawnTurn {
   return isObject(value) && typeof value.turn_id === 'string' && isObject(value.bundle);
 }
 
-/** `value` as a string; anything that is no string counts as empty. */
 /** A line for each source of a text: title and address, as they came. */
 export function sourcesOf(citations: unknown): string[] {
   const named: unknown[] = Array.isArray(citations) ? citations : [];
@@ -271,6 +276,7 @@ export function sourcesOf(citations: unknown): string[] {
     .filter(line => line);
 }
 
+/** `value` as a string; anything that is no string counts as empty. */
 export function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }

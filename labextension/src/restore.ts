@@ -2,7 +2,7 @@ import type { ICodeCellModel } from '@jupyterlab/cells';
 import { NotebookActions } from '@jupyterlab/notebook';
 
 import type { BundleArrival, KernelClient } from './client';
-import { drawnRecords, findCell, storedRecord } from './notebook';
+import { branchesOf, drawnRecords, findCell, storedRecord } from './notebook';
 import { TurnPlace } from './place';
 import { type DrawnTurn, isFinished, type MimeBundle, recordOf, type SyncReply, type TurnRecord } from './protocol';
 import type { Storage } from './storage';
@@ -21,6 +21,11 @@ export class Restore {
     client.rejoined.connect((_, reply) => this.restore(reply));
   }
 
+  /** Whether JupyterLab was drawing a turn into a cell that is gone, and nothing has come of it since. */
+  get hasStranded(): boolean {
+    return [...this.drawnByLab].some(([displayId, cell]) => cell.isDisposed && !this.followed.has(displayId));
+  }
+
   private restore(reply: SyncReply): void {
     const newest = new Map<string, { cell: ICodeCellModel; turn: DrawnTurn; record: TurnRecord }>();
     for (const turn of reply.turns) {
@@ -31,8 +36,9 @@ export class Restore {
       if (!record || !cell) {
         continue;
       }
-      // What runs is JupyterLab's to draw; what ended may have gone to a cell that was moved or reloaded meanwhile.
-      if (!isFinished(record) && (this.drawnByLab.has(displayId) || this.runningCells.has(cell.id))) {
+      // What runs is JupyterLab's to draw, as long as the cell it draws in is in the document.
+      const isLabs = this.drawnByLab.has(displayId) ? this.isDrawnByLab(displayId) : this.runningCells.has(cell.id); // its first drawing is on the way
+      if (!isFinished(record) && isLabs) {
         continue;
       }
       const isOvertaken = latest !== undefined && !isFinished(record);
@@ -65,19 +71,30 @@ export class Restore {
     if (drawn) {
       return !isFinished(drawn.record);
     }
+    if (branchesOf(this.client.context.model).some(kept => kept.turn_id === record.turn_id)) {
+      return false; // its cell shows another of its turns
+    }
     const stored = storedRecord(cell);
     return !stored || (stored.started_at ?? '') < (record.started_at ?? '');
   }
 
   private follow({ displayId, bundle, isFirst, isOurs }: BundleArrival): void {
+    const record = recordOf(bundle);
+    const isEnd = record !== null && isFinished(record);
     if (isFirst && isOurs) {
-      this.drawnByLab.add(displayId);
-      this.followed.delete(displayId);
+      const cell = record && findCell(this.client.context.model, record.cell_id ?? '', record.turn_id);
+      if (cell) {
+        this.drawnByLab.set(displayId, cell);
+        this.followed.delete(displayId);
+      }
     }
-    if (this.drawnByLab.has(displayId)) {
+    if (this.isDrawnByLab(displayId)) {
+      if (isEnd) {
+        this.drawnByLab.delete(displayId);
+      }
       return;
     }
-    const place = this.followed.get(displayId);
+    const place = this.followed.get(displayId) ?? this.takeOver(displayId, bundle);
     if (!place) {
       if (this.client.state === 'connecting') {
         this.latest.set(displayId, bundle); // overtook the answer to our hello
@@ -85,13 +102,31 @@ export class Restore {
       return;
     }
     place.show(bundle);
-    const record = recordOf(bundle);
-    if (record && isFinished(record)) {
+    if (isEnd) {
+      this.drawnByLab.delete(displayId);
       this.followed.delete(displayId);
     }
   }
 
-  private readonly drawnByLab = new Set<string>();
+  /** JupyterLab drew the turn into a cell that is gone; where the turn's cell is in the document all the same, it goes on there. */
+  private takeOver(displayId: string, bundle: MimeBundle): TurnPlace | null {
+    const record = this.drawnByLab.has(displayId) ? recordOf(bundle) : null;
+    const cell = record && findCell(this.client.context.model, record.cell_id ?? '', record.turn_id);
+    if (!cell) {
+      return null;
+    }
+    const place = new TurnPlace(this.client.context.model, cell.id, record.turn_id);
+    this.followed.set(displayId, place);
+    return place;
+  }
+
+  private isDrawnByLab(displayId: string): boolean {
+    const cell = this.drawnByLab.get(displayId);
+    return cell !== undefined && !cell.isDisposed;
+  }
+
+  /** The cells in which JupyterLab draws turns: of a cell that was moved, or reloaded from disk, the model is another one. */
+  private readonly drawnByLab = new Map<string, ICodeCellModel>();
   private readonly followed = new Map<string, TurnPlace>();
   private readonly latest = new Map<string, MimeBundle>();
 }

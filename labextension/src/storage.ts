@@ -1,3 +1,5 @@
+import type { ICodeCellModel } from '@jupyterlab/cells';
+import type { IOutput } from '@jupyterlab/nbformat';
 import { JSONExt, type JSONObject, type PartialJSONValue } from '@lumino/coreutils';
 import { type ISignal, Signal } from '@lumino/signaling';
 
@@ -12,7 +14,7 @@ import {
   shownTurns,
   storedRecord
 } from './notebook';
-import { isFinished, isObject, METADATA_KEY, recordOf, type TurnRecord } from './protocol';
+import { isFinished, isObject, METADATA_KEY, type MimeBundle, recordOf, textOf, type TurnRecord } from './protocol';
 
 const SHOW_ATTEMPTS = 20;
 const SHOW_PAUSE_MILLISECONDS = 50;
@@ -69,6 +71,46 @@ export class Storage {
     }
     this.heard.set(record.turn_id, { record, header });
     this._missed.emit(record);
+  }
+
+  /** Put the kernel's header into the document, with the branches that are there. */
+  writeHeader(header: JSONObject): void {
+    const model = this.client.context.model;
+    const kept = branchesOf(model);
+    const whole = kept.length > 0 ? { ...header, branches: kept as unknown as JSONObject[] } : header;
+    if (!isEqual(headerOf(model), whole)) {
+      model.sharedModel.transact(() => model.sharedModel.setMetadata(METADATA_KEY, whole), false);
+    }
+  }
+
+  /**
+   * A cell shows a turn that was kept among the branches, and the one it showed is kept there. Its prompt goes with the turn
+   * where it is still the one that was sent; what a person has changed in it since stays.
+   */
+  exchange(cell: ICodeCellModel, record: TurnRecord, bundle: MimeBundle): void {
+    const model = this.client.context.model;
+    const displaced = storedRecord(cell) ?? drawnRecords(cell).map(({ record: drawn }) => drawn)[0] ?? null;
+    const header = headerOf(model);
+    const kept = branchesOf(model).filter(known => known.turn_id !== record.turn_id);
+    if (displaced) {
+      kept.push(asStored(displaced));
+    }
+    const prompt =
+      displaced && exchangedPrompt(cell.sharedModel.getSource(), textOf(displaced.prompt), textOf(record.prompt));
+    model.sharedModel.transact(() => {
+      cell.outputs.clear();
+      cell.outputs.add({ output_type: 'display_data', data: bundle, metadata: {} } as IOutput);
+      cell.sharedModel.setMetadata(METADATA_KEY, asStored(record) as unknown as JSONObject);
+      if (isObject(header)) {
+        const { branches, ...rest } = header as JSONObject;
+        const whole = kept.length > 0 ? { ...rest, branches: kept as unknown as JSONObject[] } : rest;
+        model.sharedModel.setMetadata(METADATA_KEY, whole);
+      }
+    }, false);
+    if (prompt !== null && prompt !== cell.sharedModel.getSource()) {
+      cell.sharedModel.setSource(prompt);
+    }
+    this.unsaved.add(record.turn_id);
   }
 
   private isShown(record: TurnRecord): boolean {
@@ -138,6 +180,13 @@ export class Storage {
   private saving: string[] = [];
   private readonly _stored = new Signal<this, TurnRecord>(this);
   private readonly _missed = new Signal<this, TurnRecord>(this);
+}
+
+/** The cell's source with the prompt of another turn; null where a person has changed it since it was sent. */
+function exchangedPrompt(source: string, sent: string, wanted: string): string | null {
+  const head = /^\s*%%claw[^\n]*\n/.exec(source)?.[0] ?? '';
+  const body = source.slice(head.length);
+  return body.replace(/^\n+|\n+$/g, '') === sent ? head + wanted : null;
 }
 
 function isEqual(stored: unknown, value: unknown): boolean {

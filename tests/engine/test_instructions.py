@@ -153,6 +153,12 @@ def test_they_are_sent_with_every_request_and_rules_after_the_prefix(tmp_path: P
         assert len({body["system"][0]["text"] for body in bodies}) == 1
         assert [str(body["messages"]).count("Parts are numbered.") for body in bodies] == [0, 1, 1, 1]
         assert agent.session.records[-1].environment["instructions"].startswith("sha256:")
+        assert [(one["path"], one["hash"][:7]) for one in agent.session.header()["instruction_files"]] == [
+            ("AGENTS.md", "sha256:")
+        ]
+        agent.session.remember(["Parts are red."])
+        play(agent.start("Remember."))
+        assert "\n- Parts are red." in server.requests[-1].json["system"][0]["text"]
         # What is written in the middle of a conversation counts from the next one on: the prefix stays.
         write(workspace, "AGENTS.md", "Prefer duckdb.")
         play(agent.start("Again."))
@@ -160,6 +166,7 @@ def test_they_are_sent_with_every_request_and_rules_after_the_prefix(tmp_path: P
         agent.session.clear()
         play(agent.start("Anew."))
         assert "Prefer duckdb." in server.requests[-1].json["system"][0]["text"]
+        assert "\n- Parts are red." in server.requests[-1].json["system"][0]["text"]
         agent.close()
 
 

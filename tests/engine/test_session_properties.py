@@ -126,6 +126,45 @@ class Notebook(RuleBasedStateMachine):
         )
         self.changed()
 
+    @precondition(lambda self: self.session.turns)
+    @rule(place=PLACES, is_whole=st.booleans())
+    def go_to_a_branch(self, place: int, is_whole: bool) -> None:
+        """``%claw history use`` and ``fork``: the page writes the header then, and no cell changes here."""
+        turns = self.session.turns
+        turn_id = turns[place % len(turns)].turn_id
+        self.session.use(self.session.newest_end(turn_id) if is_whole else turn_id)
+        self.path = [record.turn_id for record in self.session.records]
+        assert turn_id in self.path
+        self.write_header()
+
+    @precondition(lambda self: self.session.turns)
+    @rule()
+    def arrange(self) -> None:
+        cells = [cell["id"] for cell in self.document["cells"]]
+        before = set(self.path)
+        self.session.arrange(self.session.in_notebook_order(cells))
+        self.path = [record.turn_id for record in self.session.records]
+        assert set(self.path) == before
+        self.write_header()
+
+    def write_header(self) -> None:
+        kept = branches(self.document)
+        header = self.session.header()
+        self.document["metadata"]["claw"] = {**header, "branches": kept} if kept else header
+
+    @precondition(lambda self: self.document["cells"])
+    @rule(place=PLACES)
+    def merge_below(self, place: int) -> None:
+        """JupyterLab keeps the upper cell's id and metadata, and no outputs; one with an id of its own is new."""
+        index = place % len(self.document["cells"])
+        if index + 1 == len(self.document["cells"]):
+            return
+        self.remember()
+        below = self.document["cells"].pop(index + 1)
+        self.document["cells"][index]["outputs"] = []
+        self.forget_deleted()
+        del below
+
     @precondition(lambda self: self.document["cells"])
     @rule(place=PLACES)
     def clear_outputs(self, place: int) -> None:

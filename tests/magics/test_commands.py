@@ -272,7 +272,11 @@ def test_context_memory_and_budget(shell: Shell) -> None:
     assert "tokens are assumed" in shown
     assert re.search(r"About [\d,]+ of 128,000 tokens", shown)
     assert "outputs of calls" in shown
+    assert "Noted: weights are in grams" in shell.plain("memory add weights are   in grams")
+    assert "at most 1,000 characters" in shell.error(f"memory add {'x' * 1001}")
+    assert "there are 1" in shell.error("memory forget 2")
     shown = shell.plain("memory")
+    assert re.search(r"1\s+weights are in grams", shown)
     assert re.search(r"CLAUDE.md\s+project\s+0\s+not sent: leads out of the project", shown)
     assert re.search(r"AGENTS.md\s+project\s+14\s+sent", shown)
     assert "before the next request, keeping: the numbers" in shell.plain("compact the numbers")
