@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from claw_kernel.messages import (
     ThinkingBlock,
 )
 from claw_kernel.providers import _faults
+from claw_kernel.providers._connection import AddressError, ConnectTimeoutError, Response
 from claw_kernel.providers._faults import Server
 from claw_kernel.providers._leaked import take_leaked_calls
 from claw_kernel.providers._sse import SseParser
@@ -40,7 +40,7 @@ from claw_kernel.providers._wire import Decoder, KeptMessages, WireFormat, witho
 from claw_kernel.providers.settings import ProviderSettings
 
 if TYPE_CHECKING:
-    import httpx
+    from claw_kernel.providers._transport import Transport
 
 _AFTER_WHOLE_SECONDS = 3.0
 """How long usage and the end mark are waited for once the message itself is whole: some servers send neither."""
@@ -51,10 +51,6 @@ _BYTES_PER_TOKEN = 4
 """Of English and code; other text has more tokens, so a request that is too long by this is too long."""
 _LEAST_CUT_TOKENS = 2_048
 """The smallest window a server was ever seen to load a model with unless it was told to."""
-_GZIP_BEGINS = b"\x1f\x8b"
-"""No text begins so: some gateways compress without saying it (RFC 1952)."""
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS
-"""What zlib wants for a gzip header and the largest window."""
 
 
 class HttpProvider:
@@ -77,7 +73,7 @@ class HttpProvider:
             "accept-encoding": "identity",
             "user-agent": "claw-jupyter",
         }
-        self._transport: httpx.AsyncBaseTransport | None = None
+        self._transport: Transport | None = None
 
     async def aclose(self) -> None:
         transport, self._transport = self._transport, None
@@ -183,7 +179,7 @@ class HttpProvider:
             raise error
         return max(wait, floor)
 
-    def _open(self) -> httpx.AsyncBaseTransport:
+    def _open(self) -> Transport:
         if self._transport is None:
             from claw_kernel.providers._transport import open_transport
 
@@ -209,21 +205,16 @@ class HttpProvider:
 
     async def _attempt(self, request: ModelRequest, body: bytes) -> AsyncGenerator[ProviderEvent, None]:
         """One request: its deltas and its ``MessageFinished``, or the ``ProviderError`` that ended it."""
-        import httpx
-
         transport = self._open()
         first_byte = self._first_byte_seconds()
-        response: httpx.Response | None = None
+        response: Response | None = None
         try:
             async with asyncio.timeout(first_byte):
                 headers = {**self._headers, **self._wire.headers(request)}
-                address = self._address(request.model)
-                response = await transport.handle_async_request(
-                    httpx.Request("POST", address, headers=headers, content=body)
-                )
-                if response.status_code != 200:
+                response = await transport.post(self._address(request.model), headers, body)
+                if response.status != 200:
                     raise _faults.read_status(
-                        self._server, request.model, response.status_code, response.headers, await _read_some(response)
+                        self._server, request.model, response.status, response.headers, await _read_some(response)
                     )
                 content_type = response.headers.get("content-type", "")
                 if "html" in content_type or "application/json" in content_type:
@@ -239,59 +230,47 @@ class HttpProvider:
                 f"{self.name} at {self._server.shown} sent nothing for {_seconds(first_byte)}.",
                 "Try again, or choose another model.",
             ) from None
-        except httpx.ConnectTimeout:
+        except ConnectTimeoutError:
             raise NetworkError(
                 f"{self._server.shown} cannot be reached: no connection within "
                 f"{_seconds(self._timeouts.connect_seconds)}.",
                 "Check the network, the base URL and the proxy settings.",
             ) from None
-        except httpx.InvalidURL as error:
+        except AddressError as error:
             raise NetworkError(
                 f"{self._server.shown} is no usable address: {error}.", "Check the base URL.", is_retryable=False
             ) from None
-        except (httpx.HTTPError, OSError) as error:
+        except OSError as error:
             raise _faults.read_network(self._server, error) from error
         finally:
             if response is not None:
                 await response.aclose()
 
     async def _read(
-        self, response: httpx.Response, decoder: Decoder, first_byte_seconds: float
+        self, response: Response, decoder: Decoder, first_byte_seconds: float
     ) -> AsyncGenerator[ProviderEvent, None]:
         """Decode the stream. Where it breaks after a completed block, that much is the message; before, the error is raised."""
-        import httpx
-
         parser = SseParser()
-        # Without a content encoding the transport's stream is read as it comes, past httpx's decoding layers.
-        plain = response.headers.get("content-encoding", "identity") == "identity"
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        parts = response.stream.__aiter__() if plain else response.aiter_bytes()
+        parts = response.parts()
         idle = self._timeouts.idle_seconds
         limit = first_byte_seconds
         problem: ProviderError | None = None
-        unpack: Callable[[bytes], bytes] | None = None
-        is_first = True
         while not decoder.is_ended:
             try:
                 async with asyncio.timeout(_AFTER_WHOLE_SECONDS if decoder.is_whole else limit):
                     part = await anext(parts, b"")
                 limit = idle
-                if is_first:
-                    is_first = False
-                    if plain and part.startswith(_GZIP_BEGINS):
-                        unpack = zlib.decompressobj(_GZIP_WINDOW).decompress
-                data = unpack(part) if unpack is not None else part
-                frames = parser.feed(data) if part else parser.finish()
+                frames = parser.feed(part) if part else parser.finish()
                 events = self._decode(frames, decoder)
             except TimeoutError:
                 problem = StreamError(
                     f"{self.name} sent nothing for {_seconds(limit)}.", "Try again, or choose another model."
                 )
                 break
-            except (httpx.HTTPError, OSError) as error:
+            except OSError as error:
                 problem = _lost(self._server, error)
                 break
-            except (ValueError, zlib.error) as error:
+            except ValueError as error:
                 problem = ProtocolError(f"{self.name} sent something that is no event stream: {error}.", "Try again.")
                 break
             except ProviderError as error:
@@ -303,7 +282,7 @@ class HttpProvider:
                 break
         if decoder.is_ended:
             # The last bytes are usually here already; reading them keeps the connection for the next request.
-            with suppress(TimeoutError, httpx.HTTPError, OSError):
+            with suppress(OSError):
                 async with asyncio.timeout(_AFTER_END_SECONDS):
                     while await anext(parts, b""):
                         pass
@@ -366,9 +345,9 @@ def _read_frame(data: bytes, name: str) -> Any:
         ) from None
 
 
-async def _read_some(response: httpx.Response) -> bytes:
+async def _read_some(response: Response) -> bytes:
     body = b""
-    async for part in response.aiter_bytes():
+    async for part in response.parts():
         body += part
         if len(body) >= _LONGEST_ERROR_BYTES:
             break

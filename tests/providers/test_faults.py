@@ -404,7 +404,7 @@ def certificate(folder):
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
-def test_tls(api, tmp_path, monkeypatch):
+def test_tls(api, tmp_path):
     """A stream and a kept connection over TLS; a certificate nobody vouches for is refused, once, with the remedy."""
     cert, key = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -416,18 +416,19 @@ def test_tls(api, tmp_path, monkeypatch):
         assert "certificate" in one_line(refused.error)
         assert "SSL_CERT_FILE" in refused.error.remedy
         assert refused.notices == []
-        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        env = {"SSL_CERT_FILE": str(cert)}
         server.answer(good(api, "one"), good(api, "two " * 50_000))
         before = server.connections
-        one, two = ask_all(api, address, [{"messages": HELLO}] * 2)
+        one, two = ask_all(api, address, [{"messages": HELLO}] * 2, env=env)
         assert one.content == (TextBlock("one"),)
         assert two.content == (TextBlock("two " * 50_000),)
         assert server.connections == before + 1
-        monkeypatch.delenv("SSL_CERT_FILE")
         server.answer(good(api, "three"))
         assert ask(api, address, ca_file=str(cert)).content == (TextBlock("three"),)
         with pytest.raises(SettingsError, match=r"ca_file .* cannot be used"):
             ask(api, address, ca_file=str(key))
+        with pytest.raises(SettingsError, match=r"SSL_CERT_FILE .*none\.pem cannot be used: No such file"):
+            ask(api, address, env={"SSL_CERT_FILE": str(tmp_path / "none.pem")})
 
 
 def test_a_proxy_is_used_where_one_is_set(api, monkeypatch):
