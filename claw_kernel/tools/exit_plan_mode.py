@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from annotated_types import MaxLen, MinLen, doc
-
 from claw_kernel._core import ToolInputError, ToolOutput
 from claw_kernel.errors import SettingsError
 from claw_kernel.messages import Answer, AnswerName, Limit, ToolSpec
-from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
+from claw_kernel.tools.arguments import MaxLen, MinLen, arguments, check_arguments, doc, schema_of
 from claw_kernel.tools.planning import Planning
 from claw_kernel.tools.registry import Intent, text_output
 

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from annotated_types import Ge, MaxLen, MinLen, doc
-
 from claw_kernel._core import Core, ToolInputError, ToolOutput, visible
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Limit, ToolSpec
 from claw_kernel.tool_settings import LanguageServerSettings
-from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
+from claw_kernel.tools.arguments import Ge, MaxLen, MinLen, arguments, check_arguments, doc, schema_of
 from claw_kernel.tools.language_server import REQUEST_SECONDS, LanguageServer, ServerError, ServerGoneError
 from claw_kernel.tools.language_servers import find_servers, language_of
 from claw_kernel.tools.registry import Intent, OnOutput, text_output

@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from annotated_types import MinLen, doc
-
 from claw_kernel._core import ToolOutput, visible
 from claw_kernel.messages import ToolSpec
-from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
+from claw_kernel.tools.arguments import MinLen, arguments, check_arguments, doc, schema_of
 from claw_kernel.tools.escapes import Escape, find_escapes
 from claw_kernel.tools.namespace import CodeResult, Namespace
 from claw_kernel.tools.registry import Intent, OnOutput

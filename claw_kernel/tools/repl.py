@@ -8,11 +8,9 @@ import sys
 import threading
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, MaxLen, doc
-
 from claw_kernel._core import Core, Process, ToolInputError, ToolOutput, visible
 from claw_kernel.messages import Limit, ToolSpec
-from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
+from claw_kernel.tools.arguments import Ge, Le, MaxLen, arguments, check_arguments, doc, schema_of
 from claw_kernel.tools.interpreter import KEPT_CHARS, Interpreter, Ran
 from claw_kernel.tools.interpreter_child import MOST_FIGURES
 from claw_kernel.tools.registry import Intent, OnOutput, text_output

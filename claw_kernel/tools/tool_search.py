@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any
 
-from annotated_types import MaxLen, MinLen, doc
-
 from claw_kernel._core import ToolOutput
 from claw_kernel.messages import Limit, ToolSpec
-from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
+from claw_kernel.tools.arguments import MaxLen, MinLen, arguments, check_arguments, doc, schema_of
 from claw_kernel.tools.catalog import FOUND_AT_ONCE, Catalog
 from claw_kernel.tools.registry import Intent, OnOutput, text_output
 

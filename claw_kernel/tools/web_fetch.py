@@ -12,12 +12,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge, MinLen, doc
-
 from claw_kernel._core import Core, ToolInputError, ToolOutput
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Limit, ToolSpec
-from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
+from claw_kernel.tools.arguments import Ge, MinLen, arguments, check_arguments, doc, schema_of
 from claw_kernel.tools.download import (
     MAX_BYTES,
     MAX_REDIRECTS,

@@ -7,13 +7,11 @@ import json
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from annotated_types import MaxLen, MinLen, doc
-
 from claw_kernel._core import ToolInputError, ToolOutput
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Limit, ToolSpec
 from claw_kernel.tool_settings import SearchSettings
-from claw_kernel.tools.arguments import arguments, check_arguments, schema_of
+from claw_kernel.tools.arguments import MaxLen, MinLen, arguments, check_arguments, doc, schema_of
 from claw_kernel.tools.download import USER_AGENT
 from claw_kernel.tools.registry import Intent, OnOutput, text_output
 
