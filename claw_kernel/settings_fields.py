@@ -86,8 +86,10 @@ def _choice(kind: Any) -> Callable[[Any], Any]:
 
 def _whole(least: int = 1, most: float = float("inf")) -> Callable[[Any], int]:
     def read(value: Any) -> int:
+        if isinstance(value, float) and not value.is_integer():  # so is none that is infinite
+            raise ValueError
         number = int(value)
-        if not least <= number <= most or (isinstance(value, float) and value != number):
+        if not least <= number <= most:
             raise ValueError
         return number
 
