@@ -169,12 +169,14 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one response as the provider counts them. ``input_tokens`` excludes both cache counters."""
+    """Tokens of one response as the provider counts them. ``input_tokens`` excludes both cache counters. ``is_least``: it has counted
+    more than it said, or may have: an answer broke off, or came without a count."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    is_least: bool = False
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -182,11 +184,15 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.cache_read_tokens + other.cache_read_tokens,
             self.cache_write_tokens + other.cache_write_tokens,
+            self.is_least or other.is_least,
         )
 
 
-ModelStop: TypeAlias = Literal["end_turn", "tool_use", "max_tokens", "refusal", "stop_sequence", "other"]
-"""Why the model stopped. Providers that say ``stop`` although they asked for tools are reported as ``tool_use``."""
+ModelStop: TypeAlias = Literal[
+    "end_turn", "tool_use", "max_tokens", "refusal", "stop_sequence", "context_overflow", "other"
+]
+"""Why the model stopped. Providers that say ``stop`` although they asked for tools are reported as ``tool_use``.
+``context_overflow``: its window was full before the answer was."""
 
 # --- what a provider streams ------------------------------------------------------------------------------------------
 
@@ -237,6 +243,18 @@ class StreamRestarted:
 
 
 @dataclass(frozen=True)
+class UsageCounted:
+    """What the provider has counted so far of the answer that is coming; the last count of an answer stands for all before.
+    ``is_lost``: that answer broke off and is forgotten; so much was paid for it. ``model`` (``provider/model``): who answered,
+    where it was not the one that was asked."""
+
+    usage: Usage
+    is_lost: bool = False
+    model: str = ""
+    type: Literal["usage_counted"] = "usage_counted"
+
+
+@dataclass(frozen=True)
 class MessageFinished:
     """The last event of a provider's stream: the whole assistant message. ``model`` is the name that answered.
 
@@ -254,7 +272,7 @@ class MessageFinished:
 
 
 ProviderEvent: TypeAlias = (
-    TextDelta | ThinkingDelta | ToolCallDelta | ProviderNotice | StreamRestarted | MessageFinished
+    TextDelta | ThinkingDelta | ToolCallDelta | ProviderNotice | StreamRestarted | UsageCounted | MessageFinished
 )
 
 # --- approval ---------------------------------------------------------------------------------------------------------
@@ -390,11 +408,20 @@ class Step:
 
 
 @dataclass(frozen=True)
+class LostAnswer:
+    """An answer that broke off and of which nothing is kept, and what was paid for it. ``model`` as in ``Step``."""
+
+    usage: Usage
+    model: str = ""
+
+
+@dataclass(frozen=True)
 class TurnRecord:
     """What is stored for one turn, and nothing else is stored. JSON form: docs/record.md.
 
     ``prompt`` is the text the person typed; ``content`` is what was sent for it (after ``{variable}`` and ``@file``).
-    ``model`` is ``provider/model``. ``cost_usd`` is None where the price is unknown. ``parent_id`` is the turn this one goes on
+    ``model`` is ``provider/model``. ``usage`` is of all steps, summaries and ``lost`` answers; ``cost_usd`` is None where the price is
+    unknown, and as much of a least as ``usage`` is. ``parent_id`` is the turn this one goes on
     from: a session is a tree of turns, and its transcript is one path in it; empty: nothing came before. ``environment`` says
     what the turn ran on, as JSON.
     """
@@ -411,6 +438,7 @@ class TurnRecord:
     stop_reason: StopReason | None = None
     error: TurnError | None = None
     usage: Usage = Usage()
+    lost: tuple[LostAnswer, ...] = ()
     cost_usd: float | None = None
     duration_seconds: float = 0.0
     cell_id: str = ""
@@ -451,6 +479,16 @@ class ContextCompacted:
 
     compaction: Compaction
     type: Literal["context_compacted"] = "context_compacted"
+
+
+@dataclass(frozen=True)
+class UsageChanged:
+    """Of the whole turn so far, the answer under way included, as the provider has counted it. ``cost_usd``: None while the price is
+    not known."""
+
+    usage: Usage
+    cost_usd: float | None = None
+    type: Literal["usage_changed"] = "usage_changed"
 
 
 @dataclass(frozen=True)
@@ -523,6 +561,7 @@ Event: TypeAlias = (
     | ToolCallDelta
     | ProviderNotice
     | StreamRestarted
+    | UsageChanged
     | MessageFinished
     | ApprovalRequested
     | ApprovalResolved

@@ -67,8 +67,8 @@ def render_markdown(document: Document) -> str:
         parts.append(f"**✗ {_inline(_error_line(error))}**")
     if (stop := _STOPS.get(document.get("stop_reason") or "")) is not None:
         parts.append(f"**■ {stop}**")
-    if live is None:
-        parts.append(f"*{_inline(footer(document))}*")
+    if foot := footer(document):
+        parts.append(f"*{_inline(foot)}*")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -93,25 +93,29 @@ def render_plain(document: Document) -> str:
 
 
 def plain_end(document: Document) -> Iterator[str]:
-    """The last lines of a finished turn: error or limit, and the footer."""
+    """The last lines of a turn: error or limit, and the footer."""
     if (error := document.get("error")) is not None:
         yield f"✗ {_error_line(error)}"
     if (stop := _STOPS.get(document.get("stop_reason") or "")) is not None:
         yield f"■ {stop}"
-    if document.get("live") is None:
-        yield footer(document)
+    if foot := footer(document):
+        yield foot
 
 
 def footer(document: Document) -> str:
-    """``model · tokens · cost · time``."""
-    usage = document.get("usage") or {}
+    """``model · tokens · cost · time``; while the turn runs, tokens and cost as far as they are known."""
+    usage, cost = document.get("usage") or {}, document.get("cost_usd")
+    is_live = document.get("live") is not None
+    if is_live and not usage:
+        return ""
     sent = sum(usage.get(key, 0) for key in ("input_tokens", "cache_read_tokens", "cache_write_tokens"))
-    cost = document.get("cost_usd")
-    price = "cost unknown" if cost is None else f"${cost:.4f}" if cost < 1 else f"${cost:.2f}"
-    tokens = f"{sent:,} tokens in, {usage.get('output_tokens', 0):,} out"
-    return (
-        f"{document.get('model') or 'no model'} · {tokens} · {price} · {seconds(document.get('duration_seconds', 0.0))}"
-    )
+    least = "at least " if usage.get("is_least") else ""
+    parts = [document.get("model") or "no model", f"{least}{sent:,} tokens in, {usage.get('output_tokens', 0):,} out"]
+    if cost is not None:
+        parts.append(f"${cost:.4f}" if cost < 1 else f"${cost:.2f}")
+    elif not is_live:
+        parts.append("cost unknown")
+    return " · ".join([*parts, "so far" if is_live else seconds(document.get("duration_seconds", 0.0))])
 
 
 def seconds(duration_seconds: float) -> str:

@@ -87,7 +87,7 @@ def show_cost(host: Host, rest: str) -> CommandOutput:
             f"{record.usage.cache_read_tokens:,}",
             f"{record.usage.cache_write_tokens:,}",
             f"{record.usage.output_tokens:,}",
-            cost_text(record.cost_usd),
+            ("at least " if record.usage.is_least else "") + cost_text(record.cost_usd),
         )
         for number, record in enumerate(records, start=1)
     ]
@@ -106,7 +106,8 @@ def cost_text(cost_usd: float | None) -> str:
 def _total_cost_text(records: Sequence[TurnRecord]) -> str:
     known = [record.cost_usd for record in records if record.cost_usd is not None]
     if not records or len(known) == len(records):
-        return cost_text(sum(known))
+        least = "at least " if any(record.usage.is_least for record in records) else ""
+        return least + cost_text(sum(known))
     if not known:
         return "unknown"
     count = len(records) - len(known)
@@ -119,7 +120,8 @@ def _tokens_text(records: Sequence[TurnRecord]) -> str:
 
     usage = sum((record.usage for record in records), Usage())
     read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-    return f"{read:,} in ({usage.cache_read_tokens:,} from cache), {usage.output_tokens:,} out"
+    least = "at least " if usage.is_least else ""
+    return f"{least}{read:,} in ({usage.cache_read_tokens:,} from cache), {usage.output_tokens:,} out"
 
 
 def show_todos(host: Host, rest: str) -> CommandOutput:

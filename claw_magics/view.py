@@ -36,6 +36,7 @@ from claw_kernel.messages import (
     TurnRecord,
     TurnStarted,
     Usage,
+    UsageChanged,
 )
 from claw_kernel.session.notebook import REPLACED_KEY
 from claw_kernel.session.record import scrub, write_record, write_value
@@ -94,7 +95,8 @@ class TurnView:
     """Characters that the finished record keeps of one output."""
     is_finished: bool = False
     usage: Usage = field(default_factory=Usage)
-    """Of the finished steps and of every summary so far."""
+    """Of the turn so far."""
+    cost_usd: float | None = None
     step_bytes: int = 0
     """Size of the finished steps as JSON, which every drawing sends again."""
     _text: list[str] = field(default_factory=list)
@@ -148,15 +150,15 @@ class TurnView:
             case ContextCompacted():
                 self._clear_step()
                 self.waiting_for = ""
-                self.usage += event.compaction.usage
                 self._compactions.append(scrub(write_value(event.compaction), self.redact))
             case StepFinished():
                 step = scrub(write_value(event.step), self.redact)
                 self.steps.append(step)
-                self.usage += event.step.usage
                 self.step_bytes += len(json.dumps(step))
                 self._compactions.clear()
                 self._clear_step()
+            case UsageChanged():
+                self.usage, self.cost_usd = event.usage, event.cost_usd
             case TurnStarted():
                 self.record, self._base = event.record, None
             case TurnFinished():
@@ -195,6 +197,8 @@ class TurnView:
         found["stop_reason"] = None
         if self.usage != Usage():
             found["usage"] = write_value(self.usage)
+        if self.cost_usd is not None:
+            found["cost_usd"] = self.cost_usd
         live = {
             "compactions": list(self._compactions),
             "text": self.text(),

@@ -20,6 +20,7 @@ from claw_kernel.agent.engine import engine_loop
 from claw_kernel.agent.loop import TurnLoop, run_turn
 from claw_kernel.agent.outside import outside_tools
 from claw_kernel.agent.prompt import system_prompt
+from claw_kernel.agent.spending import Spending
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, SettingsError
 from claw_kernel.gate import Gate
@@ -38,7 +39,6 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers import PlayedProvider, Provider, ProviderSettings, default_model, open_provider
 from claw_kernel.providers.known import KNOWN
-from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session import Session
 from claw_kernel.session.memory import memory_text
 from claw_kernel.session.request_hash import RequestHasher, places_of
@@ -63,8 +63,6 @@ if TYPE_CHECKING:
 
 SURROUNDINGS_SECONDS = 1.0
 """How long the end of a turn waits for the thread that owns the namespace."""
-PRICES_AFTER_SECONDS = 0.05
-"""By then the first request has left; importing the price table beside it would delay it."""
 
 
 class Agent:
@@ -355,14 +353,14 @@ class Agent:
             environment["instructions"] = self.instructions.digest
         turn.update(replace(turn.record, model=f"{provider.name}/{model}", environment=environment))
         turn.emit(TurnStarted(turn.record))
-        before = self.session.records
+        earlier = self.session.records
         messages = with_own_ids(self.session.transcript(turn.record.model))
         append_message(messages, Message("user", turn.record.content))
         called = [block.name for message in messages for block in message.content if isinstance(block, ToolCall)]
         self.tools.load([*called, *(["ExitPlanMode"] if self.is_planning else [])])
         self.tools.offer(turn.output)
         compactor = Compactor(
-            before,
+            earlier,
             turn.record.model,
             window_tokens=self.settings.context_window,
             window=lambda: self._find_window(turn.record.model),
@@ -373,6 +371,9 @@ class Agent:
             state=self.compaction,
         )
         compactor.begin(messages)
+        before = self.spent()
+        preload = partial(self._price, turn.record.model, Usage()) if self._has_prices(provider.name) else None
+        spending = Spending(turn, turn.record.model, limits=limits, before=before, price=self._price, preload=preload)
         loop = TurnLoop(
             turn,
             provider=provider,
@@ -383,16 +384,14 @@ class Agent:
             gate=self.gate,
             ways=ways,
             limits=limits,
-            spent=self.spent(),
-            price=self._price,
+            before=before,
+            spending=spending,
             hasher=self._hasher,
             compactor=compactor,
             instructions=self.instructions,
         )
-        pricing = asyncio.ensure_future(_load_prices(provider.name))
         record = await run_turn(loop)
-        await pricing
-        cost = await asyncio.to_thread(turn_cost, record, self._price)
+        cost = await spending.close()
         return replace(record, cost_usd=cost, environment={**record.environment, **await self._surroundings(record)})
 
     async def _surroundings(self, record: TurnRecord) -> dict[str, Any]:
@@ -470,21 +469,15 @@ class Agent:
         tools += outside_tools(self.gate.core, self.settings)
         return tools
 
+    def _has_prices(self, provider: str) -> bool:
+        """Whether the table of prices will be looked into."""
+        return bool(self.settings.fallback_models) or (provider in KNOWN and not KNOWN[provider].is_local)
+
     def _price(self, model: str, usage: Usage) -> float | None:
         from claw_kernel.providers.prices import cost_usd
 
         provider, _, name = model.partition("/")
         return cost_usd(provider, name, usage, self.settings.prices)
-
-
-async def _load_prices(provider: str) -> None:
-    """Import the price table while the model's first words are awaited, not after its last ones."""
-    from claw_kernel.providers.known import KNOWN
-    from claw_kernel.providers.prices import preload
-
-    if provider in KNOWN and not KNOWN[provider].is_local:
-        await asyncio.sleep(PRICES_AFTER_SECONDS)
-        await asyncio.to_thread(preload)
 
 
 def _telemetry(settings: Settings, redact: Callable[[str], str]) -> tuple[Callable[[Event], None] | None, list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import assert_never
 
@@ -16,55 +16,46 @@ from claw_kernel.agent.call_ids import CallIds
 from claw_kernel.agent.calls import CallRunner
 from claw_kernel.agent.cancellation import Cancellation, InterruptedTurnError
 from claw_kernel.agent.compaction import Compactor, Room, combined
-from claw_kernel.agent.guards import TOLD_PASSAGE, LoopGuard, PassageGuard, Verdict, without_repeats
+from claw_kernel.agent.exchange import REPEATED, Exchange
+from claw_kernel.agent.guards import TOLD_PASSAGE, LoopGuard, Verdict
+from claw_kernel.agent.spending import Spending
 from claw_kernel.agent.summary import PATH_ARGUMENTS
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import ClawError, ContextOverflowError, ProtocolError
 from claw_kernel.gate import Gate
 from claw_kernel.instructions import Instructions
-from claw_kernel.limits import Before, Limits, Spent, cost_limit_met, limit_met
+from claw_kernel.limits import Before, Limits, Spent, limit_met
 from claw_kernel.messages import (
     Compaction,
     ContextCompacted,
     Message,
     MessageFinished,
-    ModelRequest,
     ModelStop,
     ProviderNotice,
-    RequestParts,
     Step,
     StepFinished,
     StepStarted,
     StopReason,
-    StreamRestarted,
     TextBlock,
-    TextDelta,
     ThinkingBlock,
-    ThinkingDelta,
     ToolCall,
-    ToolCallDelta,
     ToolResult,
     TurnError,
     TurnRecord,
     Usage,
 )
 from claw_kernel.providers import PlayedProvider, Provider
-from claw_kernel.providers.prices import turn_cost
 from claw_kernel.session.request_hash import RequestHasher, request_hash
 from claw_kernel.session.turn_messages import append_message
 from claw_kernel.tools import ToolSet
 
 MAX_NOTICES = 20
-GO_ON = "[The connection was lost while you answered. Everything above arrived; go on exactly where it ends.]"
-REPEATED = "the model wrote the same passage again and again"
+GO_ON = "[Your answer was cut off here. Everything above arrived; go on exactly where it ends.]"
+ROOM = "Ask for a shorter answer, or choose a model with a larger context window."
 MAX_ASK_AGAIN = 2
 """How often a model that ended without the result it was asked for is asked for it again."""
 MAX_GO_ON = 3
 """How often in a row an answer that was cut off is asked to go on, after what the provider itself tried again."""
-
-
-Price = Callable[[str, Usage], float | None]
-"""``(provider/model, usage)`` to US dollars, or None where the price is unknown. May block on first use: it loads a table."""
 
 
 class TurnLoop:
@@ -82,31 +73,38 @@ class TurnLoop:
         gate: Gate,
         ways: frozenset[str],
         limits: Limits,
-        spent: Before,
-        price: Price,
+        before: Before,
+        spending: Spending,
         hasher: RequestHasher,
         compactor: Compactor,
         instructions: Instructions,
     ) -> None:
         self.turn = turn
-        self._provider, self._model, self._system = provider, model, system
-        self._messages, self._tools = messages, tools
-        self._limits, self._price = limits, price
-        self._call_ids = CallIds(messages)
+        self._provider, self._model = provider, model
+        self._messages, self._limits, self._before = messages, limits, before
         self._compactor, self._instructions = compactor, instructions
         self._compaction: Compaction | None = None
         self._record = turn.record
         self._steps: list[Step] = []
-        self._partial: list[str] = []
         self._lost = 0
         self._asked_again = 0
-        self._hasher, self._asked, self._asked_at = hasher, RequestParts(), 0.0
-        self._unhashed: ModelRequest | None = None
-        self._answered_after = 0.0
         self._has_overflowed = False
-        self._spent, self._loop_guard, self._said_again = spent, LoopGuard(limits.max_repeats), 0
-        # What a person wrote, or a model said long ago, may repeat itself.
-        self._is_watched = bool(limits.max_repeats) and provider.name not in ("scripted", "recorded")
+        self._loop_guard, self._said_again = LoopGuard(limits.max_repeats), 0
+        self._spending = spending
+        self._exchange = Exchange(
+            turn,
+            provider,
+            model,
+            system,
+            tools,
+            effort=limits.effort,
+            call_ids=CallIds(messages),
+            hasher=hasher,
+            spending=spending,
+            note=self._note,
+            # What a person wrote, or a model said long ago, may repeat itself.
+            is_watched=bool(limits.max_repeats) and provider.name not in ("scripted", "recorded"),
+        )
         self._cancellation = Cancellation(turn)
         refuse = provider.refusal if isinstance(provider, PlayedProvider) else None
         self._calls = CallRunner(turn, tools, gate, ways, self._cancellation, refuse)
@@ -115,30 +113,29 @@ class TurnLoop:
         """All steps of the turn. Raises ClawError for what ends it, ``InterruptedTurnError`` where it was cancelled."""
         self._start_clock()
         while True:
-            if (reason := await self._limit_reached()) is not None:
+            elapsed_seconds = self._cancellation.elapsed_seconds
+            if (reason := await self._spending.limit_reached(len(self._steps), elapsed_seconds)) is not None:
                 return reason
             if isinstance(self._provider, PlayedProvider):
                 if (played := self._provider.compaction()) is not None:
+                    self._spending.pay(played.usage)
                     self._take_room(self._compactor.played(self._record, played))
             elif not self._compactor.is_at_ease:
                 await self._make_room()
             index = len(self._steps)
             self.turn.emit(StepStarted(index))
             try:
-                answer = await self._cancellation.until_cancelled(self._request())
+                answer = await self._cancellation.until_cancelled(self._ask())
             except InterruptedTurnError:
                 self._keep_partial_answer(index)
                 raise
             except ContextOverflowError as error:
-                if self._has_overflowed:
-                    raise
-                self._has_overflowed = True
-                await self._make_room(error)
+                await self._meet_overflow(error)
                 continue
-            self._has_overflowed = False
             if warning := self._compactor.take(answer):
                 self._say(warning)
-            append_message(self._messages, answer.message)
+            if answer.message.content:
+                append_message(self._messages, answer.message)
             calls = [block for block in answer.message.content if isinstance(block, ToolCall)]
             results: list[ToolResult] = []
             try:
@@ -154,6 +151,12 @@ class TurnLoop:
             output = self.turn.output
             if output is not None and output.has_result:
                 return "end_turn"
+            if answer.stop == "context_overflow":
+                full = f"the window of {self._record.model} was full before the answer was at its end"
+                self._say(f"{full}; the model goes on with less of the conversation before it")
+                await self._meet_overflow(ContextOverflowError(f"{full[0].upper()}{full[1:]}.", ROOM))
+                continue
+            self._has_overflowed = False
             if answer.incomplete == REPEATED:
                 self._said_again += 1
                 if self._said_again > 1:
@@ -182,25 +185,11 @@ class TurnLoop:
 
     # --- limits ---
 
-    async def _limit_reached(self) -> StopReason | None:
-        record, limits = self._record, self._limits
-        turn = Spent.of(record.usage, self._cancellation.elapsed_seconds, None, record.model)
-        if (reason := limit_met(limits, turn, len(self._steps), self._spent)) is not None or not limits.has_cost:
-            return reason
-        cost = await asyncio.to_thread(turn_cost, record, self._price) if turn.tokens else 0.0
-        reason, unpriced = cost_limit_met(limits, Spent.of(record.usage, 0.0, cost, record.model), self._spent)
-        if unpriced:
-            raise ClawError(
-                f"A cost limit is set, but the price of {unpriced} is unknown.",
-                "Add it under `prices` in the settings, or remove the limit.",
-            )
-        return reason
-
     def _start_clock(self) -> None:
         """The time limits of the turn and of the conversation, whichever ends first."""
         limits = self._limits
         session = (
-            None if limits.max_session_seconds is None else limits.max_session_seconds - self._spent.session.seconds
+            None if limits.max_session_seconds is None else limits.max_session_seconds - self._before.session.seconds
         )
         times = [seconds for seconds in (limits.max_seconds, session) if seconds is not None]
         if times:
@@ -212,56 +201,11 @@ class TurnLoop:
         if not self._cancellation.is_expired:
             return "interrupted"
         turn = Spent(seconds=self._cancellation.elapsed_seconds)
-        return limit_met(replace(self._limits, max_turns=len(self._steps) + 1), turn, 0, self._spent) or "max_seconds"
+        return limit_met(replace(self._limits, max_turns=len(self._steps) + 1), turn, 0, self._before) or "max_seconds"
 
     # --- the request ---
 
-    def _keep_partial_answer(self, index: int) -> None:
-        """What the person has seen of an interrupted answer stays in the transcript, so that they can refer to it."""
-        text = "".join(self._partial)
-        if text.strip():
-            message = Message("assistant", (TextBlock(text),))
-            append_message(self._messages, message)
-            self._finish_step(index, MessageFinished(message, Usage(), "other"), [], [])
-
-    async def _make_room(self, error: ContextOverflowError | None = None) -> None:
-        """Have less sent from the next request on, where that is due."""
-        compactor, record = self._compactor, self._record
-        work = compactor.after_overflow(record, error, self._ask) if error else compactor.make_room(record, self._ask)
-        room = await self._cancellation.until_cancelled(work)
-        if room is not None:
-            self._take_room(room)
-
-    def _take_room(self, room: Room) -> None:
-        record = self._record
-        self._messages = room.messages
-        self._compaction = combined(self._compaction, room.compaction)
-        self._record = replace(record, usage=record.usage + room.compaction.usage)
-        self.turn.update(self._record)
-        if room.compaction.summary:
-            self._instructions.forget()
-        self.turn.emit(ContextCompacted(room.compaction))
-
-    async def _ask(self, messages: list[Message]) -> MessageFinished:
-        """A request beside the turn, for the notes of a summary: it begins with the bytes the model has seen before."""
-        self.turn.emit(ProviderNotice("summarising the conversation so far", is_passing=True))
-        stream = self._provider.stream(self._request_of(tuple(messages)))
-        try:
-            async for event in stream:
-                if isinstance(event, MessageFinished):
-                    return event
-        finally:
-            if (close := getattr(stream, "aclose", None)) is not None:
-                await close()
-        raise ProtocolError(f"{self._provider.name} ended its answer without a final message.", "Try again.")
-
-    def _request_of(self, messages: tuple[Message, ...]) -> ModelRequest:
-        max_tokens, effort = self._compactor.max_tokens(), self._limits.effort
-        return ModelRequest(self._model, self._system, messages, self._tools.specs, max_tokens, effort)
-
-    async def _request(self) -> MessageFinished:
-        self._partial = []
-        self._call_ids.begin()
+    async def _ask(self) -> MessageFinished:
         messages = tuple(self._messages)
         if messages[-1].role == "assistant":
             # The answer so far is whole text without a call. The request to go on is no part of the transcript: what
@@ -270,58 +214,48 @@ class TurnLoop:
             asked = f"[{output.request}]" if output is not None and not self._lost else GO_ON
             asked = TOLD_PASSAGE if self._said_again else asked
             messages = (*messages, Message("user", (TextBlock(asked),)))
-        request = self._request_of(messages)
-        self._unhashed, self._asked_at = request, time.monotonic()
-        # The loop comes to it when the request is out: what is only noted must not keep the model waiting.
-        asyncio.get_running_loop().call_soon(self._hash)
-        emit = self.turn.emit
-        guard = PassageGuard(is_on=self._is_watched)
-        stream = self._provider.stream(request)
-        try:
-            async for event in stream:
-                match event:
-                    case MessageFinished():
-                        message = self._call_ids.own_message(self._tools.with_own_names(event.message))
-                        finished = replace(event, message=message)
-                        self._answered_after = round(time.monotonic() - self._asked_at, 3)
-                        emit(finished)
-                        return finished
-                    case ProviderNotice():
-                        if not event.is_passing:
-                            self._note(event.text)
-                        emit(event)
-                    case TextDelta():
-                        self._partial.append(event.text)
-                        emit(event)
-                        if guard.take(event.text):
-                            return self._stopped_repeating(guard.passage)
-                    case StreamRestarted():
-                        self._partial, guard = [], PassageGuard(is_on=self._is_watched)
-                        emit(event)
-                    case ToolCallDelta():
-                        emit(replace(event, call_id=self._call_ids.own(event.call_id)))
-                    case ThinkingDelta():
-                        emit(event)
-                    case _:
-                        assert_never(event)
-        finally:
-            if (close := getattr(stream, "aclose", None)) is not None:
-                await close()
-        raise ProtocolError(f"{self._provider.name} ended its answer without a final message.", "Try again.")
+        return await self._exchange.ask(messages, self._compactor.max_tokens())
 
-    def _hash(self) -> RequestParts:
-        """Of the newest request."""
-        if self._unhashed is not None:
-            self._asked, self._unhashed = self._hasher.parts(self._unhashed), None
-        return self._asked
+    def _keep_partial_answer(self, index: int) -> None:
+        """What the person has seen of an interrupted answer stays in the transcript, so that they can refer to it."""
+        text = self._exchange.partial
+        if text.strip():
+            usage = self._spending.abandon() or Usage()
+            self._spending.pay(usage)
+            message = Message("assistant", (TextBlock(text),))
+            append_message(self._messages, message)
+            self._finish_step(index, MessageFinished(message, usage, "other"), [], [])
 
-    def _stopped_repeating(self, passage: int) -> MessageFinished:
-        """The answer, cut off where it began to go round. What the provider counted of it never came: it stands at the end."""
-        text = without_repeats("".join(self._partial), passage)
-        finished = MessageFinished(Message("assistant", (TextBlock(text),)), Usage(), "other", incomplete=REPEATED)
-        self._answered_after = round(time.monotonic() - self._asked_at, 3)
-        self.turn.emit(finished)
-        return finished
+    async def _meet_overflow(self, error: ContextOverflowError) -> None:
+        """Once: twice in a row is the end of the turn."""
+        if self._has_overflowed:
+            raise error
+        self._has_overflowed = True
+        if not isinstance(self._provider, PlayedProvider):
+            await self._make_room(error)
+
+    async def _make_room(self, error: ContextOverflowError | None = None) -> None:
+        """Have less sent from the next request on, where that is due."""
+        compactor, record = self._compactor, self._record
+
+        def ask(messages: list[Message]) -> Awaitable[MessageFinished]:
+            self.turn.emit(ProviderNotice("summarising the conversation so far", is_passing=True))
+            return self._exchange.ask_beside(messages, compactor.max_tokens())
+
+        work = compactor.after_overflow(record, error, ask) if error else compactor.make_room(record, ask)
+        room = await self._cancellation.until_cancelled(work)
+        if room is not None:
+            self._take_room(room)
+
+    def _take_room(self, room: Room) -> None:
+        self._messages = room.messages
+        self._compaction = combined(self._compaction, room.compaction)
+        self._account()
+        if room.compaction.summary:
+            self._instructions.forget()
+        self.turn.emit(ContextCompacted(room.compaction))
+
+    # --- the step's end ---
 
     def _guard_loop(self, calls: list[ToolCall], results: list[ToolResult]) -> Verdict:
         """What the model is told of going round in circles stands at the end of its last result."""
@@ -340,14 +274,12 @@ class TurnLoop:
             if path and not result.is_error and (text := self._instructions.touch(path)):
                 results[place] = replace(result, content=(*result.content, TextBlock(text)))
 
-    # --- the step's end ---
-
     def _finish_step(
         self, index: int, answer: MessageFinished, calls: list[ToolCall], results: list[ToolResult]
     ) -> None:
         self._calls.answer_rest(calls, results)
         content = tuple(b for b in answer.message.content if isinstance(b, TextBlock | ThinkingBlock | ToolCall))
-        asked = self._hash()
+        asked = self._exchange.asked()
         step = Step(
             content,
             tuple(results),
@@ -356,7 +288,7 @@ class TurnLoop:
             answer.answered_by,
             request_hash=request_hash(self._model, asked),
             request_parts=asked,
-            duration_seconds=self._answered_after,
+            duration_seconds=self._exchange.answered_after_seconds,
             compaction=self._compaction,
         )
         self._compaction = None
@@ -369,16 +301,21 @@ class TurnLoop:
             self._record,
             steps=tuple(self._steps),
             approvals=(*self._record.approvals, *(approvals[c.id] for c in calls if c.id in approvals)),
-            usage=self._record.usage + answer.usage,
         )
-        self.turn.update(self._record)
+        self._account()
         self.turn.emit(StepFinished(index, step))
 
     def settle(self) -> None:
         """The turn is over: its clock stops. Where a request failed after a compaction, that is kept, and what it cost."""
         self._cancellation.close()
+        self._spending.lose()
+        self._account()
         if self._compaction is not None:
             self._finish_step(len(self._steps), MessageFinished(Message("assistant", ()), Usage(), "other"), [], [])
+
+    def _account(self) -> None:
+        self._record = replace(self._record, usage=self._spending.usage, lost=self._spending.lost)
+        self.turn.update(self._record)
 
     def _say(self, text: str) -> None:
         """One line for the person, now and in the record."""
@@ -418,6 +355,8 @@ def _stop_reason(stop: ModelStop) -> StopReason:
     match stop:
         case "max_tokens" | "refusal":
             return stop
+        case "context_overflow":
+            return "max_tokens"
         case "end_turn" | "stop_sequence" | "tool_use" | "other":
             return "end_turn"
         case _:

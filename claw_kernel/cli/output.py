@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
@@ -28,6 +29,8 @@ from claw_kernel.messages import (
     TurnFinished,
     TurnRecord,
     TurnStarted,
+    Usage,
+    UsageChanged,
     answer_text,
 )
 from claw_kernel.question import printable
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from claw_kernel.agent import Turn
 
 Redact = Callable[[str], str]
+_CLEAR_LINE = "\r\x1b[K"
+"""Back to the beginning of the line, and nothing left of it (ECMA-48)."""
 
 
 def open_output(output_format: str, redact: Redact, turn: Turn) -> Output:
@@ -105,6 +110,8 @@ class TextOutput(Output):
                     self._note(compaction_line(write_value(event.compaction)))
                 case ApprovalResolved():
                     pass
+                case UsageChanged():
+                    self._spent(event)
                 case _:
                     assert_never(event)
 
@@ -116,6 +123,9 @@ class TextOutput(Output):
 
     def _close_line(self) -> None:
         """Something else follows on the screen."""
+
+    def _spent(self, event: UsageChanged) -> None:
+        """What the turn has cost so far."""
 
     def _finish(self, record: TurnRecord) -> None:
         if text := self._result() or answer_text(record):
@@ -153,11 +163,14 @@ class TextOutput(Output):
 
 
 class TerminalOutput(TextOutput):
-    """The same where a person watches: the answer appears as it is written."""
+    """The same where a person watches: the answer appears as it is written, and between two pieces of work a line that says what the
+    turn has cost so far, which whatever comes next takes the place of."""
 
     def __init__(self, redact: Redact, turn: Turn) -> None:
         super().__init__(redact, turn)
         self._is_line_open = False
+        self._is_status_shown = False
+        self._has_status = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     def write(self, batch: list[Event]) -> None:
         super().write(batch)
@@ -166,8 +179,22 @@ class TerminalOutput(TextOutput):
     def _text(self, text: str) -> None:
         text = self._redact(printable(text))
         if text:
+            self._clear_status()
             sys.stdout.write(text)
             self._is_line_open = not text.endswith("\n")
+
+    def _spent(self, event: UsageChanged) -> None:
+        if self._has_status and not self._is_line_open:
+            sys.stdout.flush()
+            sys.stderr.write(f"{_CLEAR_LINE}— {spending(event.usage, event.cost_usd, unknown='')} …")
+            sys.stderr.flush()
+            self._is_status_shown = True
+
+    def _clear_status(self) -> None:
+        if self._is_status_shown:
+            sys.stderr.write(_CLEAR_LINE)
+            sys.stderr.flush()
+            self._is_status_shown = False
 
     def _restart(self, reason: str) -> None:
         self._aside(f"· {_one_line(reason, 300)}: the answer starts again")
@@ -183,6 +210,7 @@ class TerminalOutput(TextOutput):
         super()._aside(line)
 
     def _close_line(self) -> None:
+        self._clear_status()
         if self._is_line_open:
             sys.stdout.write("\n")
             sys.stdout.flush()
@@ -237,6 +265,7 @@ def summary(record: TurnRecord) -> dict[str, Any]:
             "output_tokens": usage.output_tokens,
             "cache_read_tokens": usage.cache_read_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
+            "is_least": usage.is_least,
         },
         "cost_usd": record.cost_usd,
         "duration_seconds": record.duration_seconds,
@@ -248,10 +277,15 @@ def summary(record: TurnRecord) -> dict[str, Any]:
 
 def footer(record: TurnRecord) -> str:
     """Model, tokens, cost and time in one line."""
-    usage = record.usage
+    return f"— {record.model} · {spending(record.usage, record.cost_usd)} · {record.duration_seconds:.1f} s"
+
+
+def spending(usage: Usage, cost_usd: float | None, unknown: str = "cost unknown") -> str:
+    """Tokens and cost. ``unknown`` stands for a cost that is None."""
     read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
-    cost = "cost unknown" if record.cost_usd is None else f"${record.cost_usd:.4f}"
-    return f"— {record.model} · {read:,} in, {usage.output_tokens:,} out · {cost} · {record.duration_seconds:.1f} s"
+    cost = unknown if cost_usd is None else f"${cost_usd:.4f}"
+    least = "at least " if usage.is_least else ""
+    return f"{least}{read:,} in, {usage.output_tokens:,} out" + (f" · {cost}" if cost else "")
 
 
 def _write_lines(lines: list[str], redact: Redact) -> None:

@@ -25,7 +25,7 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import dump, read_citation, read_tool_call
+from claw_kernel.providers._wire import dump, final_usage, read_citation, read_tool_call
 
 _STOPS: dict[str, ModelStop] = {
     "stop": "end_turn",
@@ -35,7 +35,7 @@ _STOPS: dict[str, ModelStop] = {
     "function_call": "tool_use",
     "length": "max_tokens",
     "max_tokens": "max_tokens",
-    "model_context_window_exceeded": "max_tokens",
+    "model_context_window_exceeded": "context_overflow",
     "content_filter": "refusal",
     "sensitive": "refusal",
     "refusal": "refusal",
@@ -78,7 +78,7 @@ class ChatDecoder:
         self._details: list[Any] = []
         self._citations: dict[Citation, None] = {}
         self._stop = ""
-        self._usage: dict[str, Any] = {}
+        self.usage: Usage | None = None
         self._reasoning_field = ""
         self._place: Literal["start", "thought", "between", "text"] = "start"
         self._held = ""
@@ -119,9 +119,9 @@ class ChatDecoder:
                     if self._stop in {"content_filter", "sensitive"}:
                         events.append(ProviderNotice(f"{self._server.name}'s content filter stopped the answer"))
                 if choice.get("usage"):
-                    self._usage = choice["usage"]
+                    self.usage = _read_usage(choice["usage"])
             if frame.get("usage"):
-                self._usage = frame["usage"]
+                self.usage = _read_usage(frame["usage"])
             if frame.get("model"):
                 self._model = frame["model"]
             if frame.get("citations"):  # Perplexity, xAI: addresses only, the same list again and again
@@ -306,15 +306,18 @@ class ChatDecoder:
         if self._refusals:
             stop = "refusal"
         message = Message("assistant", (*content, *found))
-        return MessageFinished(message, self._read_usage(), stop, self._model, incomplete)
+        return MessageFinished(message, final_usage(self.usage, incomplete), stop, self._model, incomplete)
 
-    def _read_usage(self) -> Usage:
-        usage = self._usage
-        details = usage.get("prompt_tokens_details") or {}
-        # ``prompt_tokens`` counts cached ones too; DeepSeek names its hits in its own field.
-        cached = _count(details.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens"))
-        prompt = _count(usage.get("prompt_tokens"))
-        return Usage(max(prompt - cached, 0), _count(usage.get("completion_tokens")), cached, 0)
+
+def _read_usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    details = usage.get("prompt_tokens_details")
+    # ``prompt_tokens`` counts cached ones too; DeepSeek names its hits in its own field.
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    cached = cached or _count(usage.get("prompt_cache_hit_tokens"))
+    prompt = _count(usage.get("prompt_tokens"))
+    return Usage(max(prompt - cached, 0), _count(usage.get("completion_tokens")), cached, 0)
 
 
 def _part_text(value: Any) -> str:

@@ -1,23 +1,20 @@
-"""Sending a request over HTTP and getting its whole answer back: one client, retries, time-outs, broken streams."""
+"""Sending a request over HTTP until its answer is there: one client, retries, what is said meanwhile (``_stream.py`` reads it)."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from claw_kernel.errors import (
     ContextOverflowError,
     NetworkError,
-    OverloadedError,
     ProtocolError,
     ProviderError,
-    RateLimitError,
     StreamError,
 )
 from claw_kernel.messages import (
@@ -30,22 +27,20 @@ from claw_kernel.messages import (
     StreamRestarted,
     TextBlock,
     ThinkingBlock,
+    Usage,
+    UsageCounted,
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._connection import AddressError, ConnectTimeoutError, Response
 from claw_kernel.providers._faults import Server
 from claw_kernel.providers._leaked import take_leaked_calls
-from claw_kernel.providers._sse import SseParser
-from claw_kernel.providers._wire import Decoder, KeptMessages, WireFormat, without_images
+from claw_kernel.providers._stream import in_few_words, in_seconds, read_answer
+from claw_kernel.providers._wire import KeptMessages, WireFormat, without_images
 from claw_kernel.providers.settings import ProviderSettings
 
 if TYPE_CHECKING:
     from claw_kernel.providers._transport import Transport
 
-_AFTER_WHOLE_SECONDS = 3.0
-"""How long usage and the end mark are waited for once the message itself is whole: some servers send neither."""
-_AFTER_END_SECONDS = 0.02
-"""How long the end of the response is waited for after the end mark, so that the connection can be used again."""
 _LONGEST_ERROR_BYTES = 64 * 1024
 _BYTES_PER_TOKEN = 4
 """Of English and code; other text has more tokens, so a request that is too long by this is too long."""
@@ -62,6 +57,7 @@ class HttpProvider:
         self._wire = wire
         self._settings = settings
         self._env, self._ca_file = settings.env, settings.ca_file
+        self._untold: set[str] = set()
         self._windows: dict[str, int | None] = {}
         self._timeouts = settings.timeouts
         self._retries = settings.retries
@@ -84,48 +80,55 @@ class HttpProvider:
         """See ``Provider.stream``. Sends at most ``1 + Retries.limit`` requests, and one more where the output limit left the
         prompt no room."""
         request = self._fitted(request)
+        if untold := self._untold_effort(request):
+            yield ProviderNotice(untold)
         body = self._wire.body(request)
         attempt = 0
         is_shortened = has_been_empty = False
         while True:
             has_deltas = False
+            counted: Usage | None = None
             try:
                 async with aclosing(self._attempt(request, body)) as events:
                     async for event in events:
+                        if isinstance(event, UsageCounted):
+                            counted = replace(event.usage, is_least=True)
+                        else:
+                            has_deltas = True
                         if isinstance(event, MessageFinished):
                             event = self._mended(event, request)  # noqa: PLW2901
-                        if isinstance(event, MessageFinished) and _is_empty(event):
-                            if not has_been_empty and attempt < self._retries.limit:
-                                has_been_empty = True
-                                raise StreamError(f"{self.name} answered with nothing.", "Try again.")
-                            yield ProviderNotice(f"{self.name} answered with nothing")
-                        if isinstance(event, MessageFinished) and (cut := await self._cut_notice(request.model, body)):
-                            yield cut
-                        has_deltas = True
+                            if _is_empty(event):
+                                if not has_been_empty and attempt < self._retries.limit:
+                                    has_been_empty, counted = True, event.usage
+                                    raise StreamError(f"{self.name} answered with nothing.", "Try again.")
+                                yield ProviderNotice(f"{self.name} answered with nothing")
+                            if cut := await self._cut_notice(request.model, body):
+                                yield cut
                         yield event
                 return
-            except ContextOverflowError as error:
-                if is_shortened or not error.room_tokens or error.room_tokens >= request.max_tokens:
-                    raise
-                is_shortened = True
-                request = replace(request, max_tokens=error.room_tokens)
-                body = self._wire.body(request)
-                yield ProviderNotice(f"the answer may have {error.room_tokens} tokens: the conversation fills the rest")
-                continue
             except ProviderError as error:
-                # An answer that is no stream at all will hardly be one the third time.
-                limit = min(1, self._retries.limit) if isinstance(error, ProtocolError) else self._retries.limit
+                if counted is not None:
+                    yield UsageCounted(counted, is_lost=True)
+                room = error.room_tokens if isinstance(error, ContextOverflowError) else None
+                if room and room < request.max_tokens and not is_shortened:
+                    is_shortened = True
+                    request = replace(request, max_tokens=room)
+                    body = self._wire.body(request)
+                    yield ProviderNotice(f"the answer may have {room} tokens: the conversation fills the rest")
+                    continue
                 if not error.is_retryable:
                     raise
+                # An answer that is no stream at all will hardly be one the third time.
+                limit = min(1, self._retries.limit) if isinstance(error, ProtocolError) else self._retries.limit
                 if attempt >= limit:
                     raise _give_up(error, attempt + 1) from error
                 wait_seconds = self._wait_seconds(error, attempt)
                 attempt += 1
-                reason = _reason(error, self.name)
+                reason = in_few_words(error, self.name)
             if has_deltas:
                 yield StreamRestarted(reason)
             yield ProviderNotice(
-                f"{reason}; trying again in {_seconds(wait_seconds)} ({attempt}/{limit})", is_passing=True
+                f"{reason}; trying again in {in_seconds(wait_seconds)} ({attempt}/{limit})", is_passing=True
             )
             await asyncio.sleep(wait_seconds)
 
@@ -137,6 +140,19 @@ class HttpProvider:
         if card.has_images is False:
             request = replace(request, messages=self._blind(request.messages))
         return request
+
+    def _untold_effort(self, request: ModelRequest) -> str:
+        """Said once of each model: that it is not told how much to think."""
+        model = request.model
+        if request.effort is None or model in self._untold or not self._wire.is_ignoring_effort(request):
+            return ""
+        self._untold.add(model)
+        hint = (
+            ""
+            if self._server.card(model).has_thinking is not None
+            else "; if it is, say so under `models` in the settings"
+        )
+        return f"{self.name}/{model} is not known to be told how much to think, so effort {request.effort} changes nothing{hint}"
 
     def _mended(self, finished: MessageFinished, request: ModelRequest) -> MessageFinished:
         """With calls that the server left in the text taken out of it, and without halves of characters."""
@@ -173,8 +189,8 @@ class HttpProvider:
         wait *= 1 - retries.jitter * random.random()  # noqa: S311 - spreading load, not hiding anything
         floor = error.retry_after_seconds or 0.0
         if floor > retries.patience_seconds:
-            error.message = f"{error.message.rstrip('.')}; it asks to wait {_seconds(floor)}."
-            error.remedy = f"Run the cell again in {_seconds(floor)}, or choose another model."
+            error.message = f"{error.message.rstrip('.')}; it asks to wait {in_seconds(floor)}."
+            error.remedy = f"Run the cell again in {in_seconds(floor)}, or choose another model."
             error.args = (error.message,)
             raise error
         return max(wait, floor)
@@ -222,18 +238,20 @@ class HttpProvider:
                         self._server, request.model, content_type, await _read_some(response)
                     )
             decoder = self._wire.decoder(request)
-            async with aclosing(self._read(response, decoder, first_byte)) as events:
+            async with aclosing(
+                read_answer(response, decoder, self._server, first_byte, self._timeouts.idle_seconds)
+            ) as events:
                 async for event in events:
                     yield event
         except TimeoutError:
             raise StreamError(
-                f"{self.name} at {self._server.shown} sent nothing for {_seconds(first_byte)}.",
+                f"{self.name} at {self._server.shown} sent nothing for {in_seconds(first_byte)}.",
                 "Try again, or choose another model.",
             ) from None
         except ConnectTimeoutError:
             raise NetworkError(
                 f"{self._server.shown} cannot be reached: no connection within "
-                f"{_seconds(self._timeouts.connect_seconds)}.",
+                f"{in_seconds(self._timeouts.connect_seconds)}.",
                 "Check the network, the base URL and the proxy settings.",
             ) from None
         except AddressError as error:
@@ -245,77 +263,6 @@ class HttpProvider:
         finally:
             if response is not None:
                 await response.aclose()
-
-    async def _read(
-        self, response: Response, decoder: Decoder, first_byte_seconds: float
-    ) -> AsyncGenerator[ProviderEvent, None]:
-        """Decode the stream. Where it breaks after a completed block, that much is the message; before, the error is raised."""
-        parser = SseParser()
-        parts = response.parts()
-        idle = self._timeouts.idle_seconds
-        limit = first_byte_seconds
-        problem: ProviderError | None = None
-        while not decoder.is_ended:
-            try:
-                async with asyncio.timeout(_AFTER_WHOLE_SECONDS if decoder.is_whole else limit):
-                    part = await anext(parts, b"")
-                limit = idle
-                frames = parser.feed(part) if part else parser.finish()
-                events = self._decode(frames, decoder)
-            except TimeoutError:
-                problem = StreamError(
-                    f"{self.name} sent nothing for {_seconds(limit)}.", "Try again, or choose another model."
-                )
-                break
-            except OSError as error:
-                problem = _lost(self._server, error)
-                break
-            except ValueError as error:
-                problem = ProtocolError(f"{self.name} sent something that is no event stream: {error}.", "Try again.")
-                break
-            except ProviderError as error:
-                problem = error
-                break
-            for event in events:
-                yield event
-            if not part:
-                break
-        if decoder.is_ended:
-            # The last bytes are usually here already; reading them keeps the connection for the next request.
-            with suppress(OSError):
-                async with asyncio.timeout(_AFTER_END_SECONDS):
-                    while await anext(parts, b""):
-                        pass
-        if decoder.is_whole:
-            yield decoder.finish()
-            return
-        if problem is None:
-            problem = StreamError(f"{self.name} ended its answer in the middle.", "Try again.")
-        if not decoder.has_completed_block:
-            raise problem
-        yield decoder.finish(_reason(problem, self.name))
-
-    def _decode(self, frames: list[tuple[bytes, bytes]], decoder: Decoder) -> list[ProviderEvent]:
-        """The events of one read. Raises ProtocolError where a frame is no JSON object."""
-        if not frames:
-            return []
-        is_last = False
-        if frames[-1][1] == b"[DONE]":
-            is_last = True
-            frames = [frame for frame in frames if frame[1] != b"[DONE]"]
-        values: Any
-        try:
-            # All frames of a read are one parse.
-            values = json.loads(b"[%s]" % b",".join([data for _, data in frames]))
-        except (ValueError, RecursionError):
-            values = None
-        if values is None or len(values) != len(frames):
-            values = [_read_frame(data, self.name) for _, data in frames if data.strip() and data != b"[DONE]"]
-            frames = [frame for frame in frames if frame[1].strip() and frame[1] != b"[DONE]"]
-        events = decoder.feed([(frame[0], value) for frame, value in zip(frames, values, strict=True) if value])
-        if is_last:
-            decoder.end()
-        return events
 
 
 def _whole(block: ContentBlock) -> ContentBlock:
@@ -335,16 +282,6 @@ def _is_empty(finished: MessageFinished) -> bool:
     return is_ended and all(isinstance(block, ThinkingBlock) for block in finished.message.content)
 
 
-def _read_frame(data: bytes, name: str) -> Any:
-    try:
-        return json.loads(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        raise ProtocolError(
-            f"{name} sent an event that is no JSON: {data[:60].decode('utf-8', 'replace')!r}.",
-            "Check the base URL and the API, or try again.",
-        ) from None
-
-
 async def _read_some(response: Response) -> bytes:
     body = b""
     async for part in response.parts():
@@ -354,28 +291,7 @@ async def _read_some(response: Response) -> bytes:
     return body
 
 
-def _lost(server: Server, error: BaseException) -> ProviderError:
-    network = _faults.read_network(server, error)
-    return StreamError(network.message, network.remedy)
-
-
-def _reason(error: ProviderError, name: str) -> str:
-    """A few words for the notice: the error's line without its full stop."""
-    if isinstance(error, RateLimitError):
-        return f"rate limited by {name}"
-    if isinstance(error, OverloadedError):
-        return f"{name} is overloaded"
-    return error.message.rstrip(".")
-
-
 def _give_up(error: ProviderError, attempts: int) -> ProviderError:
     error.message = f"{error.message.rstrip('.')}; gave up after {attempts} attempts."
     error.args = (error.message,)
     return error
-
-
-def _seconds(value: float) -> str:
-    if value >= 120:
-        minutes = round(value / 60)
-        return f"{minutes} minutes" if minutes < 120 else f"{round(minutes / 60)} hours"
-    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"

@@ -19,6 +19,7 @@ from claw_kernel.messages import (
     TextBlock,
     ToolCall,
     ToolResult,
+    Usage,
 )
 from claw_kernel.providers.settings import Api
 
@@ -34,6 +35,8 @@ class Decoder(Protocol):
     """Everything of the message is there (a stop reason came), though more frames may follow."""
     is_ended: bool
     """The format's own end mark came."""
+    usage: Usage | None
+    """What the server has counted so far, cumulative: another object where it has counted anew. None: it has not."""
 
     @property
     def has_completed_block(self) -> bool:
@@ -61,6 +64,10 @@ class WireFormat(Protocol):
     def headers(self, request: ModelRequest) -> dict[str, str]: ...
 
     def body(self, request: ModelRequest) -> bytes: ...
+
+    def is_ignoring_effort(self, request: ModelRequest) -> bool:
+        """The person said how much to think, and nothing of it is sent."""
+        ...
 
     def decoder(self, request: ModelRequest) -> Decoder: ...
 
@@ -157,6 +164,11 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
     """What goes back to the model for a call: its input. Malformed text goes back wrapped, because every provider wants
     an object there and the model should see what it wrote."""
     return {"malformed_arguments": call.malformed} if call.malformed else call.input
+
+
+def final_usage(usage: Usage | None, incomplete: str) -> Usage:
+    """Of an answer that is over: a least, where it broke off or the server has counted nothing."""
+    return replace(usage or Usage(), is_least=True) if usage is None or incomplete else usage
 
 
 def read_citation(value: Any) -> Citation | None:

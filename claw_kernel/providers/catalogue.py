@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from claw_kernel.errors import SettingsError
 from claw_kernel.late_dataclass import dataclass
-from claw_kernel.messages import Effort
+from claw_kernel.messages import Effort, ModelRequest
 from claw_kernel.providers.known import KNOWN
 
 if TYPE_CHECKING:
@@ -149,6 +149,11 @@ def effort_level(card: ModelCard, effort: Effort) -> str:
     if effort == "none":
         return levels[0]
     return effort if effort in levels else levels[-1]
+
+
+def is_told_effort(card: ModelCard, request: ModelRequest) -> bool:
+    """Whether the person said how much to think; that a model which does not reason should not is no news to it."""
+    return request.effort is not None and not (request.effort == "none" and card.has_thinking is False)
 
 
 def _card(

@@ -30,6 +30,7 @@ from claw_kernel.messages import (
     TextBlock,
     ThinkingBlock,
     ToolCall,
+    UsageCounted,
 )
 from claw_kernel.providers import Provider
 from claw_kernel.providers._wire import KeptMessages
@@ -82,7 +83,7 @@ class FallbackProvider:
                 provider = self._opened(candidate)
                 async with aclosing(self._ask(candidate, provider, request)) as events:
                     async for event in events:
-                        has_deltas = has_deltas or not isinstance(event, ProviderNotice)
+                        has_deltas = has_deltas or not isinstance(event, ProviderNotice | UsageCounted)
                         yield event
                 return
             except _UNAVAILABLE as error:
@@ -125,6 +126,8 @@ class FallbackProvider:
                     event = replace(event, answered_by=candidate.name)  # noqa: PLW2901
                     self._stay_until = time.monotonic() + STAY_SECONDS
                 self._first = candidate
+            elif isinstance(event, UsageCounted) and not is_primary:
+                event = replace(event, model=candidate.name)  # noqa: PLW2901
             yield event
 
     def _understood(self, message: Message, candidate: _Candidate) -> Message:

@@ -21,7 +21,7 @@ from claw_kernel.messages import (
 from claw_kernel.providers._chat_stream import ChatDecoder
 from claw_kernel.providers._faults import Server
 from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id
-from claw_kernel.providers.catalogue import THINKING_TOKENS, ModelCard, effort_level
+from claw_kernel.providers.catalogue import THINKING_TOKENS, ModelCard, effort_level, is_told_effort
 from claw_kernel.providers.known import LOCAL, EffortForm
 from claw_kernel.providers.settings import Api
 
@@ -68,6 +68,9 @@ class OpenAIChat:
             messages.insert(0, system)
         parts += [b',"messages":[', b",".join([message for message in messages if message]), b"]}"]
         return b"".join(parts)
+
+    def is_ignoring_effort(self, request: ModelRequest) -> bool:
+        return is_told_effort(self._server.card(request.model), request) and not write_effort(self._server, request)
 
     def decoder(self, request: ModelRequest) -> ChatDecoder:
         return ChatDecoder(self._server, request.model)

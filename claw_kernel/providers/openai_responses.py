@@ -29,8 +29,17 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, read_citation, read_tool_call
-from claw_kernel.providers.catalogue import effort_level
+from claw_kernel.providers._wire import (
+    KeptBytes,
+    KeptValue,
+    arguments_of,
+    dump,
+    final_usage,
+    fit_id,
+    read_citation,
+    read_tool_call,
+)
+from claw_kernel.providers.catalogue import effort_level, is_told_effort
 from claw_kernel.providers.settings import Api
 
 
@@ -67,6 +76,10 @@ class OpenAIResponses:
         items = [self._messages(message) for message in request.messages]
         parts += [b',"input":[', b",".join([item for item in items if item]), b"]}"]
         return b"".join(parts)
+
+    def is_ignoring_effort(self, request: ModelRequest) -> bool:
+        card = self._server.card(request.model)
+        return is_told_effort(card, request) and not (request.effort and effort_level(card, request.effort))
 
     def decoder(self, request: ModelRequest) -> _Decoder:
         return _Decoder(self._server, request.model)
@@ -217,7 +230,7 @@ class _Decoder:
         self._items: dict[int, _Item] = {}
         self._stop: ModelStop = "end_turn"
         self._has_refusal = False
-        self._usage: dict[str, Any] = {}
+        self.usage: Usage | None = None
 
     @property
     def has_completed_block(self) -> bool:
@@ -309,12 +322,13 @@ class _Decoder:
                 if self._stop == "refusal":
                     events.append(ProviderNotice(f"{self._server.name}'s content filter stopped the answer"))
             case "response.failed" | "error":
+                self._take_usage(frame.get("response") or {})
                 raise self._error(frame)
             case _:  # parts and marks that say nothing more
                 pass
 
     def _finish_response(self, response: dict[str, Any], *, is_incomplete: bool) -> None:
-        self._usage = response.get("usage") or {}
+        self._take_usage(response)
         self._model = response.get("model") or self._model
         if is_incomplete:
             reason = (response.get("incomplete_details") or {}).get("reason")
@@ -323,6 +337,13 @@ class _Decoder:
             for index, item in enumerate(response.get("output") or ()):
                 self._items[index] = _Item(item)
         self.is_whole = self.is_ended = True
+
+    def _take_usage(self, response: dict[str, Any]) -> None:
+        usage = response.get("usage")
+        if isinstance(usage, dict):
+            cached = (usage.get("input_tokens_details") or {}).get("cached_tokens") or 0
+            sent = usage.get("input_tokens") or 0
+            self.usage = Usage(max(sent - cached, 0), usage.get("output_tokens") or 0, cached, 0)
 
     def _error(self, frame: dict[str, Any]) -> ProviderError:
         error = (frame.get("response") or {}).get("error") or frame.get("error") or frame
@@ -341,7 +362,5 @@ class _Decoder:
             stop = "refusal"
         elif incomplete:
             stop = "other"
-        usage = self._usage
-        cached = (usage.get("input_tokens_details") or {}).get("cached_tokens") or 0
-        counted = Usage(max((usage.get("input_tokens") or 0) - cached, 0), usage.get("output_tokens") or 0, cached, 0)
-        return MessageFinished(Message("assistant", content), counted, stop, self._model, incomplete)
+        usage = final_usage(self.usage, incomplete)
+        return MessageFinished(Message("assistant", content), usage, stop, self._model, incomplete)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MIME_TYPE = "application/vnd.claw.turn+json"
 _ORDER = (
     "format", "turn_id", "session_id", "parent_id", "cell_id", "prompt", "content", "model", "started_at", "duration_seconds",
-    "steps", "approvals", "notices", "stop_reason", "error", "usage", "cost_usd",
+    "steps", "approvals", "notices", "stop_reason", "error", "usage", "lost", "cost_usd",
     "environment",
 )  # fmt: skip
 _NOT_STORED = {"live", "replaced"}

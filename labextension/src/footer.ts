@@ -8,14 +8,16 @@ export function formatUsage({ usage }: TurnRecord): string {
   const cached = usage.cache_read_tokens ?? 0;
   const input = (usage.input_tokens ?? 0) + cached + (usage.cache_write_tokens ?? 0);
   const note = cached > 0 ? ` (${cached.toLocaleString('en')} cached)` : '';
-  return `${input.toLocaleString('en')} in${note} / ${(usage.output_tokens ?? 0).toLocaleString('en')} out`;
+  const least = usage.is_least ? 'at least ' : '';
+  return `${least}${input.toLocaleString('en')} in${note} / ${(usage.output_tokens ?? 0).toLocaleString('en')} out`;
 }
 
-export function formatCost({ cost_usd: cost, usage }: TurnRecord): string {
+/** While a turn runs its price may not be known yet: then nothing is said of it. */
+export function formatCost({ cost_usd: cost, usage, live }: TurnRecord): string {
   if (typeof cost === 'number') {
     return cost === 0 ? '$0' : cost < 0.01 ? `$${cost.toFixed(4)}` : `$${cost.toFixed(2)}`;
   }
-  return usage ? 'cost unknown' : '';
+  return usage && !live ? 'cost unknown' : '';
 }
 
 export function formatElapsed(record: TurnRecord): string {

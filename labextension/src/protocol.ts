@@ -102,6 +102,8 @@ export interface Usage {
   output_tokens?: number;
   cache_read_tokens?: number;
   cache_write_tokens?: number;
+  /** The provider may have counted more: an answer broke off, or came without a count. */
+  is_least?: boolean;
 }
 
 /** What a call would do, for a person to judge; see `Prepared.preview` of the core. */

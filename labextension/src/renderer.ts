@@ -185,7 +185,8 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     const parts = [
       ...(isRunning ? [waits ? 'waiting for your answer' : 'working'] : note ? [note] : []),
       ...(record.model ? [record.model] : []),
-      ...(isRunning ? [formatUsage(record)] : [formatUsage(record), formatCost(record)]),
+      formatUsage(record),
+      formatCost(record),
       ...(isRunning ? [formatElapsed(record)] : record.duration_seconds ? [formatSeconds(record.duration_seconds)] : [])
     ].filter(part => part !== '');
     setText(this.footer, parts.join(' · '));

@@ -182,7 +182,7 @@ def test_a_live_turn_shows_what_runs_and_what_waits() -> None:
     shown = render_markdown(document(stop_reason=None, live=live, steps=[]))
     assert "▸ **Bash** `$ ls` · running" in shown
     assert "Bash waits for your answer." in shown
-    assert "tokens in" not in shown, "the footer belongs to the end"
+    assert shown.endswith("1,200 tokens in, 34 out · so far*"), "what it costs is shown while it runs"
 
 
 def test_terminal_escapes_and_overwritten_lines_are_gone() -> None:

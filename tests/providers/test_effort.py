@@ -66,6 +66,19 @@ def test_an_effort_as_each_server_is_told(server, model, api, effort, expected):
     assert body.get("max_tokens") == expected.get("max_tokens", body.get("max_tokens"))
 
 
+@pytest.mark.parametrize(("model", "api", "effort", "expected"), EFFORTS)
+def test_an_effort_that_is_not_sent_is_said_once(server, model, api, effort, expected):
+    kind = api or ("anthropic" if model.startswith("anthropic/") else "openai-chat")
+    server.answer(*[FRAMES[kind]([text("ok")])] * 2)
+    name = model.removeprefix("openai/") if api == "openai-responses" else model
+    request = {"messages": HELLO, "effort": effort}
+    exchanges = ask_all(api, server.base_url, [request, request], model=name)
+    is_sent = bool({*FIELDS} & {*expected}) or effort == "none"
+    assert [len(exchange.notices) for exchange in exchanges] == [0 if is_sent else 1, 0]
+    if not is_sent:
+        assert f"effort {effort} changes nothing" in exchanges[0].notices[0]
+
+
 @pytest.mark.parametrize("model", ["anthropic/claude-sonnet-4-5", "anthropic/claude-opus-5", "openai/gpt-5", "groq/m"])
 def test_nothing_is_said_where_the_person_said_nothing(server, model):
     assert not {*FIELDS} & {*sent(server, model).json}

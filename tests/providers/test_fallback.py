@@ -9,17 +9,13 @@ from claw_kernel.errors import AuthError, OverloadedError
 from claw_kernel.messages import (
     Message,
     ModelRequest,
-    Step,
     TextBlock,
     ThinkingBlock,
     ToolCall,
     ToolResult,
-    TurnRecord,
-    Usage,
 )
 from claw_kernel.providers import ProviderSettings, Retries, open_provider
 from claw_kernel.providers.fallback import FallbackProvider
-from claw_kernel.providers.prices import turn_cost
 from tests.model_server import FRAMES, JSON, Response, text, thinking, tool_call
 from tests.providers.conftest import HELLO, collect
 
@@ -113,14 +109,3 @@ def test_thoughts_stay_with_the_model_that_had_them(server):
     assert kinds == [["text"], ["tool_use"], ["tool_result"], ["thinking", "tool_use"], ["tool_result"]]
     assert kinds[:3] == [[b["type"] for b in m["content"]] for m in server.requests[1].json["messages"]]
     assert "thinking" in str(server.requests[0].json["messages"][1])
-
-
-def test_each_step_costs_what_its_model_costs():
-    record = TurnRecord(
-        "t", "s", "p", (), "a/one", "now",
-        steps=(Step((), usage=Usage(1, 1)), Step((), usage=Usage(5, 0), model="a/two")),
-        usage=Usage(6, 1),
-    )  # fmt: skip
-    prices = {"a/one": 1.0, "a/two": 10.0}
-    assert turn_cost(record, lambda model, usage: prices[model] * (usage.input_tokens + usage.output_tokens)) == 52.0
-    assert turn_cost(record, lambda model, usage: 1.0 if model == "a/one" else None) is None

@@ -3,14 +3,13 @@
 import pytest
 
 from claw_kernel.messages import Usage
-from claw_kernel.providers.prices import cost_usd, preload
+from claw_kernel.providers.prices import cost_usd
 
 USAGE = Usage(input_tokens=1000, output_tokens=500, cache_read_tokens=2000, cache_write_tokens=400)
 
 
 def test_each_counter_has_its_price():
     """claude-sonnet-4-5 costs 3 and 15 dollars a million, cached reads a tenth, cache writes a quarter more."""
-    preload()
     wanted = (1000 * 3 + 500 * 15 + 2000 * 0.30 + 400 * 3.75) / 1e6
     assert cost_usd("anthropic", "claude-sonnet-4-5", USAGE) == pytest.approx(wanted)
 

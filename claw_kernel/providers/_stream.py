@@ -1,0 +1,146 @@
+"""Reading the stream of one answer: whatever a server sends, in whatever pieces, becomes events or one error with a name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+
+from claw_kernel.errors import OverloadedError, ProtocolError, ProviderError, RateLimitError, StreamError
+from claw_kernel.messages import MessageFinished, ProviderEvent, Usage, UsageCounted
+from claw_kernel.providers import _faults
+from claw_kernel.providers._connection import Response
+from claw_kernel.providers._faults import Server
+from claw_kernel.providers._sse import SseParser
+from claw_kernel.providers._wire import Decoder
+
+_AFTER_WHOLE_SECONDS = 3.0
+"""How long usage and the end mark are waited for once the message itself is whole: some servers send neither."""
+_AFTER_END_SECONDS = 0.02
+"""How long the end of the response is waited for after the end mark, so that the connection can be used again."""
+_NOTHING_YET = Usage()
+"""Of an answer that has begun, by a server that counts at its end."""
+
+
+async def read_answer(
+    response: Response, decoder: Decoder, server: Server, first_byte_seconds: float, idle_seconds: float
+) -> AsyncGenerator[ProviderEvent, None]:
+    """Decode the stream. Where it breaks after a completed block, that much is the message; before, the ``ProviderError`` is raised."""
+    parser = SseParser()
+    parts = response.parts()
+    limit = first_byte_seconds
+    problem: ProviderError | None = None
+    counted: Usage | None = None
+    while not decoder.is_ended:
+        try:
+            async with asyncio.timeout(_AFTER_WHOLE_SECONDS if decoder.is_whole else limit):
+                part = await anext(parts, b"")
+            limit = idle_seconds
+            frames = parser.feed(part) if part else parser.finish()
+            events = _decode(frames, decoder, server.name)
+        except TimeoutError:
+            problem = StreamError(
+                f"{server.name} sent nothing for {in_seconds(limit)}.", "Try again, or choose another model."
+            )
+            break
+        except OSError as error:
+            network = _faults.read_network(server, error)
+            problem = StreamError(network.message, network.remedy)
+            break
+        except ValueError as error:
+            problem = ProtocolError(f"{server.name} sent something that is no event stream: {error}.", "Try again.")
+            break
+        except ProviderError as error:
+            problem = error
+            break
+        if decoder.usage is not counted or (counted is None and events):
+            counted = decoder.usage or _NOTHING_YET
+            yield UsageCounted(counted)
+        for event in events:
+            yield event
+        if not part:
+            break
+    if decoder.is_ended:
+        # The last bytes are usually here already; reading them keeps the connection for the next request.
+        with suppress(OSError):
+            async with asyncio.timeout(_AFTER_END_SECONDS):
+                while await anext(parts, b""):
+                    pass
+    if decoder.is_whole:
+        yield _finish(decoder, server.name)
+        return
+    if problem is None:
+        problem = StreamError(f"{server.name} ended its answer in the middle.", "Try again.")
+    if not decoder.has_completed_block:
+        raise problem
+    yield _finish(decoder, server.name, in_few_words(problem, server.name))
+
+
+def _decode(frames: list[tuple[bytes, bytes]], decoder: Decoder, name: str) -> list[ProviderEvent]:
+    """The events of one read. Raises ProtocolError where a frame is no JSON object, or holds something of another kind than the
+    format has there."""
+    if not frames:
+        return []
+    is_last = False
+    if frames[-1][1] == b"[DONE]":
+        is_last = True
+        frames = [frame for frame in frames if frame[1] != b"[DONE]"]
+    values: Any
+    try:
+        # All frames of a read are one parse.
+        values = json.loads(b"[%s]" % b",".join([data for _, data in frames]))
+    except (ValueError, RecursionError):
+        values = None
+    if values is None or len(values) != len(frames):
+        frames = [frame for frame in frames if frame[1].strip() and frame[1] != b"[DONE]"]
+        values = [_read_frame(data, name) for _, data in frames]
+    pairs = [(frame[0], value) for frame, value in zip(frames, values, strict=True) if value and type(value) is dict]
+    try:
+        events = decoder.feed(pairs)
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
+        raise _strange(name, error) from error
+    if is_last:
+        decoder.end()
+    return events
+
+
+def _finish(decoder: Decoder, name: str, incomplete: str = "") -> MessageFinished:
+    try:
+        return decoder.finish(incomplete)
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
+        raise _strange(name, error) from error
+
+
+def _strange(name: str, error: Exception) -> ProtocolError:
+    return ProtocolError(
+        f"{name} sent an answer that its API does not know ({error}).", "Check the base URL and the API, or try again."
+    )
+
+
+def _read_frame(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise ProtocolError(
+            f"{name} sent an event that is no JSON: {data[:60].decode('utf-8', 'replace')!r}.",
+            "Check the base URL and the API, or try again.",
+        ) from None
+
+
+def in_few_words(error: ProviderError, name: str) -> str:
+    """For a notice: the error's line without its full stop."""
+    if isinstance(error, RateLimitError):
+        return f"rate limited by {name}"
+    if isinstance(error, OverloadedError):
+        return f"{name} is overloaded"
+    return error.message.rstrip(".")
+
+
+def in_seconds(value: float) -> str:
+    """``0.5 s``, ``30 s``, ``5 minutes``, ``3 hours``."""
+    if value >= 120:
+        minutes = round(value / 60)
+        return f"{minutes} minutes" if minutes < 120 else f"{round(minutes / 60)} hours"
+    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
