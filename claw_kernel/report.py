@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from claw_kernel.late_dataclass import dataclass
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#$~])")
+_NUMBER = re.compile(r"(?:\\\$)?[\d,]+(?:\.\d+)?|unknown")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Report:
     def __init__(self) -> None:
         self._markdown: list[str] = []
         self._plain: list[str] = []
+
+    def heading(self, text: str) -> None:
+        """Names what stands below it."""
+        self._markdown.append(f"**{escape(text)}**")
+        self._plain.append(f"{text}" if not self._plain else f"\n{text}")
 
     def line(self, text: str) -> None:
         self._markdown.append(escape(text))
@@ -49,8 +55,13 @@ class Report:
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([escape(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Numbers to the right; an empty head row is left to the first row, since Markdown has no table without one."""
+    cells = [[escape(cell) for cell in row] for row in rows]
+    if not any(heads) and cells:
+        heads, cells = cells[0], cells[1:]
+    columns = [[row[column] for row in cells] for column in range(len(heads))]
+    marks = ["--:" if column and all(_NUMBER.fullmatch(cell) for cell in column) else ":--" for column in columns]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, marks, *cells])
 
 
 def escape(text: str) -> str:

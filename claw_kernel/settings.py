@@ -216,6 +216,15 @@ def load_settings(cwd: str | None = None, env: Mapping[str, str] | None = None) 
     return apply_policies(settings, env.get("CLAW_POLICY", ""))
 
 
+def with_present_keys(env: Mapping[str, str]) -> dict[str, str]:
+    """``env`` with the keys of model providers that this process's environment has now."""
+    from claw_kernel.providers.known import KNOWN
+
+    names = [name for known in KNOWN.values() for name in known.key_variables]
+    others = {name: value for name, value in env.items() if name not in names}
+    return others | {name: os.environ[name] for name in names if name in os.environ}
+
+
 def tightened_by(settings: Settings, permissions: Any, source: str) -> Settings:
     """``settings`` with what a notebook's header says of permissions (``{"mode", "ask", "deny"}``). Whoever sent the notebook
     can only tighten: what it allows is ignored with a notice. Raises SettingsError where it cannot be read."""

@@ -13,15 +13,25 @@ def load_ipython_extension(ip: Any) -> None:
     """Called by ``%load_ext``. Prints nothing; loading twice does nothing more."""
     if getattr(ip, "claw_host", None) is not None:
         return
-    from claw_magics import transform
+    from claw_magics import matcher, transform
     from claw_magics.host import Host
 
     host = Host(ip)
     ip.claw_host = host
     transform.install(ip, host)
+    matcher.install(ip, host)
 
     def claw(line: str, cell: str | None = None) -> None:
-        """%%claw: ask the agent. %claw: a command; %claw help lists them."""
+        """Ask the agent, or run one of its commands.
+
+        A cell that begins with %%claw is a request to the agent:
+
+            %%claw --max-cost 0.50
+            Why does {df} have fewer rows after the merge in @prepare.py?
+
+        {df} attaches a description of the variable, @prepare.py the file. %%claw --help lists the options, %claw help the
+        commands (%claw status, %claw model, %claw undo …).
+        """
         if cell is None:
             host.run_command(line)
         else:
@@ -37,8 +47,9 @@ def unload_ipython_extension(ip: Any) -> None:
     host = getattr(ip, "claw_host", None)
     if host is None:
         return
-    from claw_magics import transform
+    from claw_magics import matcher, transform
 
+    matcher.uninstall(ip)
     transform.uninstall(ip)
     for kind in ("line", "cell"):
         ip.magics_manager.magics[kind].pop("claw", None)

@@ -13,9 +13,9 @@ from claw_kernel.tools.structured_output import read_schema
 from claw_magics import frontend
 from claw_magics.approvals import Approvals, CellFacts, Way, detect_ways
 from claw_magics.drawn import DrawnTurn
-from claw_magics.errors import ClawUsageError, TurnFailed, TurnInterrupted, TurnStopped
+from claw_magics.errors import CellError, ClawUsageError, TurnFailed, TurnInterrupted, TurnStopped
 from claw_magics.history import branch_notices
-from claw_magics.options import USAGE, CellOptions, parse_options
+from claw_magics.options import USAGE, CellOptions, cell_help, is_help, parse_options
 from claw_magics.prompt import expand_prompt, read_policy
 from claw_magics.pump import can_pump, comms_open
 from claw_magics.reader import Reader
@@ -30,11 +30,18 @@ if TYPE_CHECKING:
     from claw_magics.host import Host
 
 
+def show_help(host: Host, line: str) -> bool:
+    """Show the options where the first line asks for them."""
+    if is_asked := is_help(line):
+        host.show(cell_help())
+    return is_asked
+
+
 def check_cell(line: str, body: str) -> CellOptions:
     """The cell's options. Raises ClawUsageError where there is nothing to send."""
     options = parse_options(line)
     if not body.strip():
-        raise ClawUsageError(f"There is no request in this cell. Usage: {USAGE}.")
+        raise ClawUsageError(f"There is no request in this cell. Write {USAGE}.")
     return options
 
 
@@ -64,23 +71,30 @@ def run_cell_blocking(host: Host, options: CellOptions, body: str) -> TurnRecord
     return record
 
 
-def end_cell(record: TurnRecord) -> None:
+def end_cell(host: Host, record: TurnRecord) -> None:
     """Raise the CellError that fits the turn's end; return where the turn did what was asked."""
+    if (error := _end_of(record)) is not None:
+        error.is_shown_above = host.frontend.has_extension
+        raise error
+
+
+def _end_of(record: TurnRecord) -> CellError | None:
     match record.stop_reason:
         case "error":
-            raise TurnFailed(record.error.message if record.error else "The turn ended with an error.")
+            return TurnFailed(record.error.message if record.error else "The turn ended with an error.")
         case reason if reason in STOPPED_AT:
-            raise TurnStopped(f"The turn met its limit ({reason}) before its end.")
+            return TurnStopped(f"The turn met its limit ({reason}) before its end.")
         case "loop":
-            raise TurnStopped("The turn was stopped: the model went round in circles.")
+            return TurnStopped("The turn was stopped: the model went round in circles.")
         case "interrupted":
-            raise TurnInterrupted("The turn was interrupted.")
+            return TurnInterrupted("The turn was interrupted.")
         case _:
-            return
+            return None
 
 
 def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) -> tuple[Turn, Reader, tuple[Way, ...]]:
     agent, ip = host.agent, host.ip
+    agent.take_keys()
     host.recall(agent.settings.env)
     host.reconcile()
     facts = CellFacts(
@@ -102,7 +116,7 @@ def _begin(host: Host, options: CellOptions, body: str, *, is_blocking: bool) ->
         model=options.model,
         max_turns=options.max_turns,
         max_cost_usd=options.max_cost_usd,
-        notices=(*expanded.problems, *host.take_warnings(), *branch_notices(host), *lost_notices(host)),
+        notices=(*expanded.notices(), *host.take_warnings(), *branch_notices(host), *lost_notices(host)),
         schema=read_schema(options.schema, agent.settings.cwd) if options.schema else None,
         observe=journal_of(host),
     )

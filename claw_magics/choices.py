@@ -27,12 +27,19 @@ def choose_model(host: Host, rest: str) -> CommandOutput:
         if agent.settings.replay is not None:
             report.line(f"No model is asked while answers are played from {agent.settings.replay}.")
         return report.output()
-    from claw_magics.models import find_models
+    from claw_magics.models import find_models, ways_to_a_model
 
-    report.line(f"Model: {agent.model or 'none chosen; the first turn looks for one'}")
+    agent.take_keys()
     found = find_models(agent.settings)
-    report.table(("Found", "Where"), found or [("none", "no key is set, and no local server answers")])
-    report.line("%claw model NAME switches; scripted/hello needs no key.")
+    report.line(
+        f"Model: {agent.model or ('none chosen; the first turn takes the first of these' if found else 'none')}"
+    )
+    if found:
+        report.table(("Found", "Where"), found)
+        report.line("%claw model NAME switches to one of these, or to any other.")
+    else:
+        report.line("No key is set, and no model server answers on this machine. Any of these gives you one:")
+        report.table(("A model from", "How"), ways_to_a_model())
     return report.output()
 
 

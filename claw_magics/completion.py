@@ -1,4 +1,5 @@
-"""Completion of commands, options, ``@`` paths and ``{variables}``, for the Claw kernel and ``%%claw`` cells."""
+"""Completion of commands, options, ``@`` paths and ``{variables}``: in prompts of the Claw kernel, and (``matcher.py``) in the
+``%%claw`` cells and ``%claw`` lines of a Python notebook."""
 
 from __future__ import annotations
 
@@ -74,8 +75,7 @@ def _complete_command(host: Host, text: str, end: int) -> Completion:
 
 
 def _complete_options(host: Host, text: str, end: int) -> Completion:
-    from claw_magics.options import _OPTIONS as OPTIONS
-    from claw_magics.options import MODES
+    from claw_magics.options import FLAGS, MODES, OPTIONS
 
     words = text.split()
     typed = "" if not words or text[-1:].isspace() else words.pop()
@@ -90,7 +90,7 @@ def _complete_options(host: Host, text: str, end: int) -> Completion:
     if last in OPTIONS:
         return Completion((), end, end)
     return _completion(
-        ((name, "option") for name in OPTIONS if name.startswith(typed) and name not in words), typed, end
+        ((name, "option") for name in (*OPTIONS, *FLAGS) if name.startswith(typed) and name not in words), typed, end
     )
 
 

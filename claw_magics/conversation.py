@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from claw_magics.host import Host
 
 _PROMPT_CHARS = 80
+_ENDS = {"end_turn": "done"}
 
 
 def show(host: Host) -> CommandOutput:
     """The header and one line per turn."""
-    from claw_magics.status import cost_text
+    from claw_magics.status import cost_text, spent, time_text
 
     session = host.session
     report = Report()
     records = session.records
-    report.line(f"Session {session.session_id}, begun {session.created_at}, {count_turns(len(records))}.")
+    report.line(f"Session {session.session_id}, begun {time_text(session.created_at)}, {count_turns(len(records))}.")
     if records:
         numbers = {record.turn_id: number for number, record in enumerate(session.turns, start=1)}
         rows = [
@@ -31,8 +32,8 @@ def show(host: Host) -> CommandOutput:
                 record.started_at[:19].replace("T", " "),
                 first_line(record.prompt),
                 str(len(record.steps)),
-                record.stop_reason or "running",
-                cost_text(record.cost_usd),
+                _ENDS.get(record.stop_reason or "", record.stop_reason) or "running",
+                cost_text(spent(record)),
             )
             for record in records
         ]

@@ -6,9 +6,12 @@ from __future__ import annotations
 class CellError(Exception):
     """Ends the cell as an error, so that "Run All" stops; IPython shows ``str(error)`` and no traceback."""
 
+    is_shown_above = False
+    """The turn's drawing in a page says it already; the saved error still holds the whole text."""
+
     def _render_traceback_(self) -> list[str]:
         """Asked by IPython in place of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {'see above' if self.is_shown_above else self}"]
 
 
 class ClawUsageError(CellError):

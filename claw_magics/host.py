@@ -223,21 +223,25 @@ class Host:
         with self._at_work():
             from claw_magics import cell
 
+            if cell.show_help(self, line):
+                return
             options = cell.check_cell(line, body)
             await self._wait_for_hello()
             record = await cell.run_cell(self, options, body)
             self._mark_cells()
-            cell.end_cell(record)
+            cell.end_cell(self, record)
 
     def run_cell_blocking(self, line: str, body: str) -> None:
         """The same where the cell cannot await: nested in another cell magic, or in IPython without a kernel."""
         with self._at_work():
             from claw_magics import cell
 
+            if cell.show_help(self, line):
+                return
             options = cell.check_cell(line, body)
             record = cell.run_cell_blocking(self, options, body)
             self._mark_cells()
-            cell.end_cell(record)
+            cell.end_cell(self, record)
 
     def complete(self, code: str, cursor_pos: int) -> Completion:
         """Completions of a prompt, for the Claw kernel. ``cursor_pos`` counts characters."""

@@ -14,18 +14,16 @@ SEARCH_SECONDS = 2.0
 
 
 def find_models(settings: Settings) -> list[tuple[str, str]]:
-    """``(name, where)``: what local servers list now, and the hosted providers whose key is set."""
+    """``(name, where)``: what local servers list now, and the hosted providers whose key is set or stored."""
     from claw_kernel.agent.engine import engine_loop
-    from claw_kernel.providers.known import DEFAULT_MODELS, KNOWN
+    from claw_kernel.providers import find_keys
+    from claw_kernel.providers.known import DEFAULT_MODELS
     from claw_kernel.providers.local import find_local_models
 
     defaults = dict(DEFAULT_MODELS)
     found = [
-        (f"{known.name}/{defaults.get(known.name, '…')}", f"{variable} is set")
-        for known in KNOWN.values()
-        if not known.is_local
-        for variable in known.key_variables
-        if settings.env.get(variable)
+        (f"{provider}/{defaults.get(provider, '…')}", f"key in {place}")
+        for provider, place in find_keys(_provider_settings(settings)).items()
     ]
     search = asyncio.run_coroutine_threadsafe(find_local_models(_provider_settings(settings)), engine_loop())
     try:
@@ -34,6 +32,20 @@ def find_models(settings: Settings) -> list[tuple[str, str]]:
         search.cancel()
         local = []
     return found + [(name, "answers on this machine") for name in local]
+
+
+def ways_to_a_model() -> list[tuple[str, str]]:
+    """``(what, how)``: for somebody who has none yet."""
+    from claw_kernel.providers.known import KNOWN
+
+    local = [(f"{known.name}, on this machine", known.start_hint) for known in KNOWN.values() if known.is_local]
+    return [
+        ("a key, typed in once", "claw login anthropic    in a terminal; or openai, gemini, openrouter …"),
+        ("a key for this kernel", 'import os, getpass; os.environ["ANTHROPIC_API_KEY"] = getpass.getpass()'),
+        *local,
+        ("any other server", "%claw config set base_url http://HOST:PORT/v1, then %claw model local/NAME"),
+        ("none, to look around", "%claw model scripted/hello"),
+    ]
 
 
 def check_model(name: str, settings: Settings) -> None:
@@ -58,4 +70,6 @@ def known_names(settings: Settings) -> list[str]:
 def _provider_settings(settings: Settings) -> ProviderSettings:
     from claw_kernel.providers import ProviderSettings
 
-    return ProviderSettings(env=settings.env, base_url=settings.base_url, api=settings.api, cwd=settings.cwd)
+    return ProviderSettings(
+        env=settings.env, base_url=settings.base_url, api=settings.api, cwd=settings.cwd, home=settings.home
+    )

@@ -1,5 +1,4 @@
-"""The first line of a ``%%claw`` cell: ``[--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE] [--plan]
-[--schema FILE] [--into NAME] [--live] [--recorded]``."""
+"""The first line of a ``%%claw`` cell: its options, what they may be, and the help that ``%%claw --help`` shows."""
 
 from __future__ import annotations
 
@@ -12,11 +11,9 @@ from typing import Any
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.settings_fields import Rerun
 from claw_magics.errors import ClawUsageError
+from claw_magics.report import CommandOutput, Report
 
-USAGE = (
-    "%%claw [--model NAME] [--max-turns N] [--max-cost USD] [--mode MODE] [--plan] [--schema FILE] [--into NAME] "
-    "[--live] [--recorded], then your request on the lines below"
-)
+USAGE = "%%claw [OPTIONS], then your request on the lines below; %%claw --help lists the options"
 MODES = ("default", "acceptEdits", "plan", "dontAsk", "bypassPermissions")
 
 
@@ -45,22 +42,38 @@ def parse_options(line: str) -> CellOptions:
     while words:
         word = words.pop(0)
         name, equals, value = word.partition("=")
-        if word in _FLAGS:
-            field, given = _FLAGS[word]
+        if word in FLAGS:
+            field, given, _ = FLAGS[word]
             found[field] = given
             continue
-        if name not in _OPTIONS:
+        if (option := OPTIONS.get(name)) is None:
             raise ClawUsageError(_unknown(word))
-        field, read, wanted = _OPTIONS[name]
         if not equals:
             if not words:
-                raise ClawUsageError(f"{name} needs {wanted}.")
+                raise ClawUsageError(f"{name} needs {option.wanted}.")
             value = words.pop(0)
         try:
-            found[field] = read(value)
+            found[option.field] = option.read(value)
         except ValueError:
-            raise ClawUsageError(f"{name} takes {wanted}, not {value!r}.{_nearest_mode(name, value)}") from None
+            raise ClawUsageError(f"{name} takes {option.wanted}, not {value!r}.{_nearest_mode(name, value)}") from None
     return CellOptions(**found)
+
+
+def is_help(line: str) -> bool:
+    """Whether the first line asks what may stand there."""
+    return line.strip() in ("--help", "-h", "?", "help")
+
+
+def cell_help() -> CommandOutput:
+    """What ``%%claw --help`` shows."""
+    report = Report()
+    report.line("Ask the agent: %%claw and options on the first line, your request on the lines below.")
+    report.block("%%claw --max-cost 0.50\nWhy does {df} have fewer rows after the merge in @prepare.py?")
+    report.line("{df} attaches a description of your variable, @prepare.py attaches the file.")
+    rows = [(f"{name} {option.placeholder}", option.meaning) for name, option in OPTIONS.items()]
+    report.table(("Option", "What it does"), [*rows, *((name, meaning) for name, (_, _, meaning) in FLAGS.items())])
+    report.line("%claw help lists the commands.")
+    return report.output()
 
 
 def _count(text: str) -> int:
@@ -94,23 +107,46 @@ def _variable(text: str) -> str:
     return text
 
 
-_FLAGS = {"--plan": ("mode", "plan"), "--live": ("rerun", "live"), "--recorded": ("rerun", "recorded")}
-_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    "--model": ("model", _name, "a model's name such as anthropic/claude-sonnet-5"),
-    "--max-turns": ("max_turns", _count, "a number of model requests, 1 or more"),
-    "--max-cost": ("max_cost_usd", _amount, "an amount in US dollars such as 0.50"),
-    "--mode": ("mode", _mode, f"one of {', '.join(MODES)}"),
-    "--schema": ("schema", _name, "the path of a JSON schema"),
-    "--into": ("into", _variable, "the name of a variable"),
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option with a value. ``field`` of :class:`CellOptions`; ``read`` raises ValueError, then ``wanted`` says what to give."""
+
+    field: str
+    read: Callable[[str], Any]
+    wanted: str
+    placeholder: str
+    meaning: str
+
+
+OPTIONS: dict[str, Option] = {
+    "--model": Option(
+        "model", _name, "a model's name such as anthropic/claude-sonnet-5", "NAME", "The model for this cell."
+    ),
+    "--max-turns": Option(
+        "max_turns", _count, "a number of model requests, 1 or more", "N", "At most so many model requests."
+    ),
+    "--max-cost": Option(
+        "max_cost_usd", _amount, "an amount in US dollars such as 0.50", "USD", "No further request once this is spent."
+    ),
+    "--mode": Option("mode", _mode, f"one of {', '.join(MODES)}", "MODE", f"What it may do: {', '.join(MODES)}."),
+    "--schema": Option("schema", _name, "the path of a JSON schema", "FILE", "The result is a value that fits this."),
+    "--into": Option("into", _variable, "the name of a variable", "NAME", "The variable that gets the answer."),
 }
+FLAGS: dict[str, tuple[str, str, str]] = {
+    "--plan": ("mode", "plan", "The same as --mode plan: only reading until you have approved a plan."),
+    "--live": ("rerun", "live", "Send the request even where a record answers it."),
+    "--recorded": ("rerun", "recorded", "Show the record and send nothing."),
+}
+"""Field, value and meaning of the options that take none."""
 
 
 def _unknown(word: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} is not an option: the request itself goes on the lines below %%claw · usage: {USAGE}."
-    near = difflib.get_close_matches(word.partition("=")[0], [*_OPTIONS, *_FLAGS], n=1, cutoff=0.4)
+    name = word.partition("=")[0]
+    near = difflib.get_close_matches(name, [*OPTIONS, *FLAGS], n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return f"%%claw has no option {word.partition('=')[0]}.{hint} It takes {', '.join([*_OPTIONS, '--plan'])}."
+    return f"%%claw has no option {name}.{hint} It takes {', '.join([*OPTIONS, *FLAGS])}; %%claw --help explains them."
 
 
 def _nearest_mode(name: str, value: str) -> str:

@@ -37,10 +37,16 @@ MayRead = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class ExpandedPrompt:
-    """``content`` begins with the prompt as typed. ``problems`` are single lines for the person."""
+    """``content`` begins with the prompt as typed. ``attached``: the variables and files it brings with it. ``problems`` are
+    single lines for the person."""
 
     content: tuple[TextBlock | ImageBlock, ...]
+    attached: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+
+    def notices(self) -> tuple[str, ...]:
+        """What the person is told before the answer."""
+        return (*([f"attached: {', '.join(self.attached)}"] if self.attached else []), *self.problems)
 
 
 def expand_prompt(
@@ -55,16 +61,18 @@ def expand_prompt(
     ``may_read`` is asked before a file is opened (:func:`read_policy`); None: the workspace alone decides. ``redact``
     (``Core.redact``) takes secrets out of what is attached.
     """
+    names: list[str] = []
     problems: list[str] = []
     attached: list[TextBlock | ImageBlock] = []
     prose = _blank_fences(text) if "```" in text or "~~~" in text else text
     if "{" in prose:
-        attached += _attach_variables(prose, user_ns, problems)
+        attached += _attach_variables(prose, user_ns, names, problems)
     if "@" in prose:
-        attached += _attach_files(_INLINE_CODE.sub(_blank, prose), Path(workspace), may_read, problems)
+        prose = _INLINE_CODE.sub(_blank, prose)
+        attached += _attach_files(prose, Path(workspace), may_read, names, problems)
     if redact is not None:
         attached = [TextBlock(redact(block.text)) if isinstance(block, TextBlock) else block for block in attached]
-    return ExpandedPrompt((TextBlock(text), *attached), tuple(problems))
+    return ExpandedPrompt((TextBlock(text), *attached), tuple(names), tuple(problems))
 
 
 def read_policy(core: Core) -> MayRead:
@@ -115,7 +123,9 @@ def _blank(match: re.Match[str]) -> str:
 # --- variables --------------------------------------------------------------------------------------------------------
 
 
-def _attach_variables(prose: str, user_ns: Mapping[str, Any], problems: list[str]) -> list[TextBlock | ImageBlock]:
+def _attach_variables(
+    prose: str, user_ns: Mapping[str, Any], attached: list[str], problems: list[str]
+) -> list[TextBlock | ImageBlock]:
     from claw_magics.inspection import describe, resolve
 
     names = dict.fromkeys(match[1] for match in _VARIABLE.finditer(prose))
@@ -143,6 +153,7 @@ def _attach_variables(prose: str, user_ns: Mapping[str, Any], problems: list[str
         except Exception as error:
             problems.append(f"{{{name}}} cannot be drawn: {type(error).__name__}.")
             image = None
+        attached.append(name)
         lines.append(f"{name} ({variable.type_name}): {variable.summary}")
         if image is not None:
             images += [TextBlock(f"Image of {name}:"), image]
@@ -161,7 +172,7 @@ def _to_image(value: Any) -> ImageBlock | None:
 
 
 def _attach_files(
-    prose: str, workspace: Path, may_read: MayRead | None, problems: list[str]
+    prose: str, workspace: Path, may_read: MayRead | None, attached: list[str], problems: list[str]
 ) -> list[TextBlock | ImageBlock]:
     from claw_magics.attachments import Unreadable, attach
 
@@ -190,6 +201,7 @@ def _attach_files(
         if reason is None:
             try:
                 blocks += attach(name, path)
+                attached.append(name)
             except Unreadable as error:
                 reason = str(error)
         if reason is not None:

@@ -22,12 +22,11 @@ def show_status(host: Host, rest: str) -> CommandOutput:
     page = " with the extension" if front.has_extension else ""
     where = f", {front.path}" if front.path else ""
     rows = [
-        ("Session", f"{session.session_id}, begun {session.created_at}"),
-        ("Turns", str(len(records))),
-        ("Model", model or "none chosen; the first turn looks for one"),
+        ("Model", model or "none yet: the first turn looks for one"),
         ("Provider", _provider_text(model, settings.base_url)),
-        ("Permission mode", f"{agent.permission_mode}, {len(agent.rules())} rules"),
-        ("Tools", ", ".join(spec.name for spec in agent.tools.all_specs)),
+        ("Permissions", f"mode {agent.permission_mode}, {_count(len(agent.rules()), 'rule')}"),
+        ("Session", f"{_count(len(records), 'turn')}, begun {time_text(session.created_at)}, {session.session_id}"),
+        ("Tools", f"{len(agent.tools.all_specs)} (%claw tools lists them)"),
         ("Front end", " ".join(part for part in (front.ui, front.version) if part) + page + where),
         ("Approvals", _approvals_text(host)),
         ("Working directory", settings.cwd),
@@ -87,7 +86,7 @@ def show_cost(host: Host, rest: str) -> CommandOutput:
             f"{record.usage.cache_read_tokens:,}",
             f"{record.usage.cache_write_tokens:,}",
             f"{record.usage.output_tokens:,}",
-            ("at least " if record.usage.is_least else "") + cost_text(record.cost_usd),
+            ("at least " if record.usage.is_least else "") + cost_text(spent(record)),
         )
         for number, record in enumerate(records, start=1)
     ]
@@ -100,11 +99,25 @@ def cost_text(cost_usd: float | None) -> str:
     """``$0.0123``, or ``unknown``: a price that is not known is not a price of nothing."""
     if cost_usd is None:
         return "unknown"
-    return f"${cost_usd:.2f}" if cost_usd >= 1 else f"${cost_usd:.4f}"
+    return f"${cost_usd:.2f}" if cost_usd >= 1 or not cost_usd else f"${cost_usd:.4f}"
+
+
+def spent(record: TurnRecord) -> float | None:
+    """US dollars; None where the price is unknown. A turn that no model answered cost nothing."""
+    return record.cost_usd if record.steps else 0.0
+
+
+def time_text(at: str) -> str:
+    """``2026-11-21 12:43 UTC`` of a time in ISO 8601."""
+    return f"{at[:16].replace('T', ' ')} UTC"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _total_cost_text(records: Sequence[TurnRecord]) -> str:
-    known = [record.cost_usd for record in records if record.cost_usd is not None]
+    known = [cost for record in records if (cost := spent(record)) is not None]
     if not records or len(known) == len(records):
         least = "at least " if any(record.usage.is_least for record in records) else ""
         return least + cost_text(sum(known))
@@ -159,7 +172,7 @@ def _touches(spec: ToolSpec) -> tuple[str, str]:
     from claw_kernel.tools.table import EFFECTS
 
     touches = ", ".join(EFFECTS[effect] for effect in spec.effects) or "nothing outside the conversation"
-    if "run" in spec.effects:
+    if "run" in spec.effects and "namespace" not in spec.effects:
         return touches, f"{spec.name}(git status:*)"
     if "write_path" in spec.effects:
         return touches, "Edit(src/**)"

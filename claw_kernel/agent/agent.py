@@ -22,7 +22,7 @@ from claw_kernel.agent.outside import outside_tools
 from claw_kernel.agent.prompt import system_prompt
 from claw_kernel.agent.spending import Spending
 from claw_kernel.agent.turn import Turn
-from claw_kernel.errors import ClawError, SettingsError
+from claw_kernel.errors import AuthError, ClawError, SettingsError
 from claw_kernel.gate import Gate
 from claw_kernel.instructions import find_instructions
 from claw_kernel.limits import Before, Limits, Spent
@@ -52,6 +52,7 @@ from claw_kernel.settings import (
     describe_settings,
     load_settings,
     tightened_by,
+    with_present_keys,
 )
 from claw_kernel.token_estimate import text_tokens, tools_tokens
 from claw_kernel.tools import AskingTool, PythonTool, ToolSet
@@ -177,6 +178,20 @@ class Agent:
         """The rules in force, each with its source."""
         found = json.loads(self.gate.core.policy())["rules"]
         return [Rule(rule["behavior"], rule["rule"], rule["source"]) for rule in found]
+
+    def take_keys(self) -> None:
+        """Keys of model providers that were put into, or taken out of, this process's environment since the settings were read:
+        a person sets one in a cell, after the first request said that there is none. After a refused key the stored ones are
+        read again too."""
+        env = with_present_keys(self.settings.env)
+        last = self.session.records[-1] if self.session.records else None
+        if env != self.settings.env:
+            self.settings = replace(self.settings, env=env)
+            for secret in self.settings.secrets():
+                self.gate.core.add_secret(secret)
+            self._providers.clear()
+        elif last is not None and last.error is not None and last.error.kind == AuthError.kind:
+            self._providers.clear()
 
     def configure(self, source: str, **values: Any) -> None:
         """Change settings of this session (``claw_kernel.settings.SETTABLE``). Raises SettingsError."""

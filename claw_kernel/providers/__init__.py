@@ -101,8 +101,8 @@ def open_provider(model: str | None, settings: ProviderSettings) -> tuple[Provid
         raise AuthError(
             f"No key for {known.name}: {' and '.join(known.key_variables)} "
             f"{'is' if len(known.key_variables) == 1 else 'are'} not set.",
-            f"Run `claw login {known.name}`, or set {known.key_variables[0]} (keys: {known.keys_url}) and restart the kernel, "
-            "or choose another model.",
+            f"Run `claw login {known.name}` in a terminal, or set {known.key_variables[0]}, then run this again (keys are made "
+            f"at {known.keys_url}); or choose another model.",
         )
     from claw_kernel.providers._http import HttpProvider
 
@@ -176,18 +176,23 @@ async def default_model(settings: ProviderSettings) -> str:
     raise _nothing_found(settings)
 
 
+def find_keys(settings: ProviderSettings) -> dict[str, str]:
+    """The hosted providers that a key was given for, with the place it comes from (a variable, the file of ``claw login``). Raises
+    AuthError where a value cannot be a key."""
+    found = {known.name: _find_key(known, settings) for known in KNOWN.values() if not known.is_local}
+    return {provider: place for provider, (place, key) in found.items() if key}
+
+
 def _nothing_found(settings: ProviderSettings) -> AuthError:
-    variables = [variable for known in KNOWN.values() if not known.is_local for variable in known.key_variables]
-    set_ones = [known.name for known in KNOWN.values() if not known.is_local and _find_key(known, settings)[1]]
-    if set_ones:
+    if given := list(find_keys(settings)):
         return AuthError(
-            f"No model was chosen; keys are set for {', '.join(set_ones)}.",
-            f"Choose one with `%claw model {set_ones[0]}/<model>` or --model.",
+            f"No model was chosen; keys are set for {', '.join(given)}.",
+            f"Choose one with `%claw model {given[0]}/<model>` or --model.",
         )
-    ports = ", ".join(f"{known.name} on {known.port}" for known in KNOWN.values() if known.is_local)
     return AuthError(
-        f"No model can be used: no key is set ({', '.join(variables)}) and no local server answers ({ports}).",
-        "Set a key, start a local server, give --base-url with --model, or try it without a model: scripted/hello.",
+        "There is no model yet: no key is set, and no model server answers on this machine.",
+        "Run `claw login anthropic` (or openai, gemini …) in a terminal, or start a server such as `ollama serve`, then run this "
+        "again; `%claw model` and `claw doctor` list all ways, and the model scripted/hello needs none of them.",
     )
 
 

@@ -193,9 +193,11 @@ def _classify(server: Server, model: str, status: int, kind: str, said: str) -> 
             return AuthError(f"{name} at {server.shown} wants a key ({status}).", f"Set {variable}.", status=status)
         where = f" Keys: {server.known.keys_url}" if server.known.keys_url else ""
         what = "refused the key in" if status == 401 else "does not allow this with the key in"
+        is_stored = server.variable not in server.known.key_variables
+        mend = f"Run `claw login {server.known.name}`" if is_stored else f"Set {server.variable} to a valid key"
         return AuthError(
             f"{name} {what} {server.variable} ({status}).",
-            f"Set {server.variable} to a valid key, then restart the kernel.{where}",
+            f"{mend}, then run this again.{where}",
             status=status,
         )
     if (status == 404 and "model" in both.lower()) or (status in {400, 422} and re.search(_NO_MODEL, both)):

@@ -1,6 +1,6 @@
 import type { KernelClient } from './client';
 import type { Liveness } from './clients';
-import { button, el, setHidden, setText } from './dom';
+import { button, el, setHidden, setSentence, setText } from './dom';
 import { type AnsweredBy, type AnswerName, type Approval, type ApprovalRequest, textOf } from './protocol';
 
 const WAYS: Record<AnsweredBy, string> = {
@@ -63,7 +63,7 @@ export abstract class Card {
     }
     this.request = request;
     setText(this.question, `Claw asks: ${this.words(request)}`);
-    setText(this.reason, textOf(request.reason));
+    setSentence(this.reason, textOf(request.reason));
     this.fill(request);
     if (liveness === 'expired') {
       this.close('Expired: the kernel that asked is gone. Run the cell again to ask anew.');

@@ -28,6 +28,15 @@ export function setText(element: HTMLElement, text: string): void {
   element.replaceChildren(...(text ? [text] : []));
 }
 
+/** Set a sentence, with what stands between backticks as code. */
+export function setSentence(element: HTMLElement, text: string): void {
+  const plain = text.replace(/`([^`]+)`/g, '$1');
+  if (element.textContent !== plain) {
+    const parts = text.split(/`([^`]+)`/);
+    element.replaceChildren(...parts.map((part, index) => (index % 2 === 1 ? el('code', 'claw-Code', part) : part)));
+  }
+}
+
 export function setHidden(element: HTMLElement, isHidden: boolean): void {
   if (element.hidden !== isHidden) {
     element.hidden = isHidden;

@@ -3,7 +3,7 @@ import { Widget } from '@lumino/widgets';
 
 import type { Branches } from './branches';
 import type { KernelClients } from './clients';
-import { el, formatSeconds, icon, setHidden, setText } from './dom';
+import { el, formatSeconds, icon, setHidden, setSentence, setText } from './dom';
 import { formatCost, formatElapsed, formatUsage } from './footer';
 import { FreeLayout } from './layout';
 import { isNewerRecord, isRecord, textOf, TURN_MIME, type TurnRecord } from './protocol';
@@ -166,12 +166,9 @@ export class TurnRenderer extends Widget implements IRenderMime.IRenderer {
     if (this.errorKey !== key) {
       this.errorKey = key;
       const text = el('span', 'claw-Error-text', textOf(error?.message) || 'The turn failed.');
-      const remedy = textOf(error?.remedy);
-      this.error.replaceChildren(
-        icon('warning'),
-        text,
-        ...(remedy ? [' ', el('span', 'claw-Error-remedy', remedy)] : [])
-      );
+      const remedy = el('span', 'claw-Error-remedy');
+      setSentence(remedy, textOf(error?.remedy));
+      this.error.replaceChildren(icon('warning'), text, ' ', remedy);
     }
   }
 
