@@ -107,7 +107,7 @@ def _variable(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Option:
     """An option with a value. ``field`` of :class:`CellOptions`; ``read`` raises ValueError, then ``wanted`` says what to give."""
 

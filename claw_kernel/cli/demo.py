@@ -159,5 +159,7 @@ def _report(notebook: NotebookNode, target: Path, conversation: Conversation, pr
     if problem:
         print(f"claw: the notebook did not run through: {problem}", file=sys.stderr)
     elif not failed:
-        print("\nNext: `make lab` opens the notebooks in JupyterLab; `claw doctor` says which models this machine can use.")
+        print(
+            "\nNext: `make lab` opens the notebooks in JupyterLab; `claw doctor` says which models this machine can use."
+        )
     return FAILED if problem or failed else DONE

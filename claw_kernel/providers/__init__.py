@@ -191,8 +191,8 @@ def _nothing_found(settings: ProviderSettings) -> AuthError:
         )
     return AuthError(
         "There is no model yet: no key is set, and no model server answers on this machine.",
-        "Run `claw login anthropic` (or openai, gemini …) in a terminal, or start a server such as `ollama serve`, then run this "
-        "again; `%claw model` and `claw doctor` list all ways, and the model scripted/hello needs none of them.",
+        "Set ANTHROPIC_API_KEY or another provider's, or run `claw login anthropic` in a terminal, or start a server such as "
+        "`ollama serve`, then run this again; `%claw model` and `claw doctor` list all ways, and scripted/hello needs none.",
     )
 
 

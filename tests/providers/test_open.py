@@ -201,15 +201,14 @@ def test_no_provider_at_all():
     line = str(caught.value)
     for said in (
         "ANTHROPIC_API_KEY",
-        "OPENAI_API_KEY",
-        "11434",
-        "8080",
-        "8000",
-        "1234",
+        "claw login",
+        "ollama serve",
+        "%claw model",
+        "claw doctor",
         "scripted/hello",
-        "--base-url",
     ):
         assert said in line
+    assert len(line) < 400
     with pytest.raises(AuthError):
         open_provider(None, nowhere())
 
