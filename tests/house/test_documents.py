@@ -71,3 +71,10 @@ def test_the_guide_lists_the_commands_there_are():
     text = (ROOT / "docs" / "guide.md").read_text("utf-8")
     shown = text.partition("commands_markdown() -->\n")[2].partition("<!-- end of commands")[0]
     assert shown.strip() == commands_markdown().strip()
+
+
+def test_the_guides_contents_name_every_section():
+    text = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    contents, _, body = text.partition("\n## ")
+    sections = re.findall(r"(?m)^###? (.+)$", re.sub(r"(?ms)^```.*?^```", "", "## " + body))
+    assert re.findall(r"\[([^\]]+)\]\(#[^)]+\)", contents) == sections
