@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from claw_kernel.cli import DONE
 from claw_kernel.cli.arguments import Parser
+from claw_kernel.question import printable
 
 
 def run(arguments: list[str]) -> int:
@@ -44,6 +45,6 @@ def run(arguments: list[str]) -> int:
             print(json.dumps(asdict(origin), ensure_ascii=False))
             continue
         parts = [origin.how, origin.turn_id, origin.model, origin.approver and f"approved by {origin.approver}"]
-        print(f"{origin.cell:>3}  {origin.kind:<8}  {origin.author:<7}  {' · '.join(filter(None, parts))}")
-        print(f"     {origin.title}")
+        print(printable(f"{origin.cell:>3}  {origin.kind:<8}  {origin.author:<7}  {' · '.join(filter(None, parts))}"))
+        print(printable(f"     {origin.title}"))
     return DONE

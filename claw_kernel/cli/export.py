@@ -144,7 +144,7 @@ def _transcript(options: Any, output: Path | None) -> int:
 
     session = Session()
     for warning in session.merge(*read_notebook(options.notebook)):
-        print(f"claw: {warning}", file=sys.stderr)
+        print(printable(f"claw: {warning}"), file=sys.stderr)
     if not session.records:
         print(f"claw: {options.notebook} holds no turns of Claw.", file=sys.stderr)
         return FAILED

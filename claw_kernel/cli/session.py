@@ -10,6 +10,7 @@ from collections.abc import Callable
 from claw_kernel.cli import DONE, FAILED, UsageError, nearest
 from claw_kernel.cli.arguments import Parser
 from claw_kernel.errors import SessionError
+from claw_kernel.question import printable
 
 UNSIGNED, UNKNOWN_KEY = 4, 5
 """Exit codes of ``verify``: a turn that nobody signed · one signed with a key that is not known here."""
@@ -88,9 +89,9 @@ def _verify(arguments: list[str]) -> int:
     else:
         for turn_id, verdict in found.turns.items():
             by = f" by {verdict.signer}" if verdict.signer else ""
-            print(f"{turn_id}  {verdict.name.replace('_', ' ')}{by}")
+            print(printable(f"{turn_id}  {verdict.name.replace('_', ' ')}{by}"))
         for turn_id in found.removed:
-            print(f"{turn_id}  removed")
+            print(printable(f"{turn_id}  removed"))
         if found.is_reordered:
             print("The turns stand in another order than they were signed in.")
         if not found.turns and not found.removed:
@@ -173,7 +174,7 @@ def _check(arguments: list[str]) -> int:
         print(json.dumps(summary, indent=1))
     else:
         for problem in found.problems:
-            print(f"{problem.kind}: {problem.turn_id or 'session'}: {problem.message}")
+            print(printable(f"{problem.kind}: {problem.turn_id or 'session'}: {problem.message}"))
         count = len(found.turns)
         print(
             f"{options.notebook}: {count} {'turn' if count == 1 else 'turns'}, {'whole' if found.is_whole else 'damaged'}."

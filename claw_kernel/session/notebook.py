@@ -38,9 +38,28 @@ def read_notebook(path: str | Path) -> tuple[list[Any], dict[str, Any] | None]:
         raise SessionError(f"There is no file {path}.", "Give the path of a notebook.") from None
     except (OSError, ValueError) as error:
         raise SessionError(f"{path} cannot be read as a notebook: {error}.") from None
-    if not isinstance(document, dict) or not isinstance(document.get("cells"), list):
-        raise SessionError(f"{path} is not a notebook of format 4.", "Give the path of an .ipynb file.")
+    check_cells(document, path)
     return notebook_records(document), notebook_header(document)
+
+
+def check_cells(document: Any, path: str | Path) -> None:
+    """What everything here relies on: objects where nbformat has them. Raises SessionError."""
+    is_notebook = isinstance(document, dict) and isinstance(document.get("cells"), list)
+    if not is_notebook or not isinstance(document.get("metadata", {}), dict):
+        raise SessionError(f"{path} is not a notebook of format 4.", "Give the path of an .ipynb file.")
+    for number, cell in enumerate(document["cells"], start=1):
+        if not _is_cell(cell):
+            raise SessionError(f"Cell {number} of {path} is not one of a notebook of format 4.", "Mend the file.")
+
+
+def _is_cell(cell: Any) -> bool:
+    return (
+        isinstance(cell, dict)
+        and isinstance(cell.get("metadata", {}), dict)
+        and isinstance(cell.get("source", ""), str | list)
+        and isinstance(outputs := cell.get("outputs", []), list)
+        and all(isinstance(output, dict) and isinstance(output.get("data", {}), dict) for output in outputs)
+    )
 
 
 def _from_json(raw: bytes) -> Any:
@@ -65,7 +84,9 @@ def _by_cells(path: Path) -> tuple[list[Any], dict[str, Any] | None] | None:
                 frame.append(b'"cells":[' if is_inside else line)
             elif line.startswith(_CELL_END):
                 cell.append(b"}")
-                of_cell = notebook_records({"cells": [_from_json(b"".join(cell))]})
+                if not _is_cell(one := _from_json(b"".join(cell))):
+                    return None
+                of_cell = notebook_records({"cells": [one]})
                 for record in of_cell:
                     found += [found[-1] if found and found[-1] == record else record]
                 cell.clear()

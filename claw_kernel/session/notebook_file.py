@@ -23,7 +23,7 @@ class NotebookFile:
 
     def __init__(self, path: str | Path) -> None:
         """Raises SessionError where there is no notebook at ``path``."""
-        from claw_kernel.session.notebook import MAX_BYTES
+        from claw_kernel.session.notebook import MAX_BYTES, check_cells
 
         self.path = Path(path)
         try:
@@ -39,8 +39,7 @@ class NotebookFile:
             raise SessionError(f"There is no file {path}.", "Give the path of a notebook.") from None
         except (OSError, ValueError, RecursionError) as error:
             raise SessionError(f"{path} cannot be read as a notebook: {error}.") from None
-        if not isinstance(self.document, dict) or not isinstance(self.document.get("cells"), list):
-            raise SessionError(f"{path} is not a notebook of format 4.", "Give the path of an .ipynb file.")
+        check_cells(self.document, path)
 
     def write(self, text: str, backup: Path | None = None) -> None:
         """Put ``text`` in the file's place in one step, with its rights; the file as it was goes to ``backup``.

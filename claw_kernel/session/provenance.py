@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from heapq import nlargest
 from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias
 
@@ -28,8 +28,9 @@ _FENCED = re.compile(r"^```[^\n`]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INSERTED = re.compile(r"Inserted cell \d+ \(id ([\w-]+), hash ")
 _MAX_COMPARED = 20_000
 """Characters of a text that is compared in detail."""
-_MAX_CANDIDATES = 300
-"""Texts of about its length that a cell is compared with in detail, the newest."""
+_CANDIDATES = 5
+"""Texts that a cell is compared with in detail: those that share most words with it."""
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,14 @@ def blame(
     own = {found.cell_id for found in written if found.cell_id and not found.has_kept}
     # Lines that stayed are a person's, unless the agent had written that cell.
     written = [replace(found, has_kept=False) if found.cell_id in own else found for found in written]
+    library = _Library(written)
     doubt = _doubt(document, records, others, name)
     origins = []
     for number, cell in enumerate(document.get("cells", ()), start=1):
         source = cell_text(cell)
         kind = str(cell.get("cell_type", ""))
         title = next((line.strip() for line in source.splitlines() if line.strip()), "")[:60]
-        found = _nearest(source, str(cell.get("id", "")), written)
+        found = library.nearest(source, str(cell.get("id", "")))
         if kind == "code" and is_prompt(source, is_claw_kernel=is_claw_kernel):
             shown = cell_record(cell)
             record = by_turn.get(shown.turn_id, shown) if shown else None
@@ -158,26 +160,32 @@ def _doubt(document: Mapping[str, Any], records: Sequence[TurnRecord], others: S
     return ""
 
 
-def _nearest(source: str, cell_id: str, written: Sequence[_Written]) -> tuple[_Written, bool] | None:
-    """What the agent wrote that is this text, or near it; the newest first."""
-    wanted = _normal(source)
-    for found in reversed(written):
-        if _normal(found.text) == wanted:
+class _Library:
+    """What the agent wrote, to be searched by text."""
+
+    def __init__(self, written: Sequence[_Written]) -> None:
+        newest_first = list(reversed(written))
+        self._texts = [(found, _normal(found.text)) for found in newest_first]
+        self._words = [frozenset(_WORD.findall(text)) for _, text in self._texts]
+        self._equal = {text: found for found, text in reversed(self._texts)}
+        self._of_cell = {found.cell_id: found for found in written if found.cell_id}
+
+    def nearest(self, source: str, cell_id: str) -> tuple[_Written, bool] | None:
+        """What is this text, then True, or near it; the newest first."""
+        wanted = _normal(source)
+        if (found := self._equal.get(wanted)) is not None:
             return found, True
-    for found in reversed(written):
-        if cell_id and found.cell_id == cell_id:
+        if cell_id and (found := self._of_cell.get(cell_id)) is not None:
             return found, False
-    best: tuple[float, _Written] | None = None
-    near = (found for found in reversed(written) if _is_near_in_length(len(source), len(found.text)))
-    for found in islice(near, _MAX_CANDIDATES):
-        share = _likeness(wanted, _normal(found.text), best[0] if best else NEAR)
-        if share and (best is None or share > best[0]):
-            best = share, found
-    return (best[1], False) if best else None
-
-
-def _is_near_in_length(one: int, other: int) -> bool:
-    return 2 * min(one, other) >= NEAR * (one + other)
+        words = frozenset(_WORD.findall(wanted))
+        shares = ((len(words & other) / len(words | other or {""}), -at) for at, other in enumerate(self._words))
+        best: tuple[float, _Written] | None = None
+        for share, at in nlargest(_CANDIDATES, shares):
+            found, text = self._texts[-at]
+            likeness = _likeness(wanted, text, best[0] if best else NEAR) if share else 0.0
+            if likeness and (best is None or likeness > best[0]):
+                best = likeness, found
+        return (best[1], False) if best else None
 
 
 def _likeness(one: str, other: str, at_least: float) -> float:

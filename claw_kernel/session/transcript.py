@@ -19,12 +19,24 @@ from claw_kernel.session.turn_messages import turn_messages
 _CODE = re.compile(r"(^(`{3,}|~{3,}).*?(?:^\2`*[ \t]*$|\Z)|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
 _HARMLESS_LINK = re.compile(r"(?:https?://|mailto:|#)", re.IGNORECASE)
+_DIFF_CLASSES = {"+": "added", "-": "gone", "@": "place"}
+_LINES_OPEN = 30
+"""Longer results are folded in the HTML page."""
 _STYLE = """
-body{max-width:52rem;margin:2rem auto;padding:0 1rem;font:16px/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff}
-pre{padding:.7rem;overflow:auto;background:#f4f4f4;border-radius:4px;font-size:13px;line-height:1.4}
-code{font-family:ui-monospace,monospace}blockquote{margin:0;padding:.1rem 1rem;border-left:4px solid #d97706;background:#fdf6ec}
-img{max-width:100%}table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .5rem}h2{margin-top:2.5rem}
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}pre{background:#262626}blockquote{background:#2b2418}a{color:#8ab4f8}}
+:root{color-scheme:light dark;--text:#1b1b1b;--page:#fff;--code:#f4f4f4;--line:#d8d8d8;--soft:#666;--quote:#fdf6ec;--mark:#d97706;
+--added:#116329;--gone:#a40e26;--link:#0b57d0}
+@media(prefers-color-scheme:dark){:root{--text:#ddd;--page:#181818;--code:#262626;--line:#444;--soft:#a0a0a0;--quote:#2b2418;
+--added:#7ee787;--gone:#ff9b9b;--link:#8ab4f8}}
+body{max-width:52rem;margin:2rem auto;padding:0 1rem;font:16px/1.5 system-ui,sans-serif;color:var(--text);background:var(--page);
+overflow-wrap:anywhere}
+pre{padding:.6rem .8rem;overflow:auto;background:var(--code);border-radius:4px;font-size:13px;line-height:1.4;overflow-wrap:normal}
+pre.result,details pre{background:none;border:1px solid var(--line)}
+code{font-family:ui-monospace,monospace;font-size:.9em}pre code{font-size:1em}
+summary{color:var(--soft);cursor:pointer}a{color:var(--link)}
+blockquote{margin:0;padding:.1rem 1rem;border-left:4px solid var(--mark);background:var(--quote)}
+.added{color:var(--added)}.gone{color:var(--gone)}.place{color:var(--soft)}
+img{max-width:100%;background:#fff}table{border-collapse:collapse;display:block;overflow-x:auto}
+td,th{border:1px solid var(--line);padding:.2rem .5rem}h2{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:1.5rem}
 """
 
 
@@ -58,6 +70,20 @@ def write_html(records: Sequence[TurnRecord], title: str, redact: Callable[[str]
             if _HARMLESS_LINK.match(url):
                 return f'<a href="{html.escape(url)}" rel="noopener noreferrer nofollow">{text}</a>'
             return text
+
+        def text(self, text: str) -> str:
+            # ``harmless`` has written some as entities already.
+            return html.escape(html.unescape(text), quote=False)
+
+        def block_code(self, code: str, info: str | None = None) -> str:
+            lines = code.rstrip("\n").split("\n")
+            escaped = [html.escape(line, quote=False) for line in lines]
+            if info == "diff":
+                escaped = [f'<span class="{_DIFF_CLASSES.get(line[:1], "")}">{line}</span>' for line in escaped]
+            block = f"<pre><code>{chr(10).join(escaped)}</code></pre>\n"
+            if info or len(lines) <= _LINES_OPEN:
+                return block if info else block.replace("<pre>", '<pre class="result">', 1)
+            return f"<details><summary>{len(lines):,} lines</summary>{block}</details>\n"
 
     render = mistune.create_markdown(renderer=Renderer(escape=True), plugins=["table", "strikethrough"])
     body = render(write_markdown(records, title, redact))
@@ -109,10 +135,14 @@ def _call(call: ToolCall, result: ToolResult | None, record: TurnRecord, redact:
     approval = next((found for found in record.approvals if found.call_id == call.id), None)
     answer = f" · {approval.answer or approval.decision}" if approval else ""
     by = f" by {approval.answered_by}" if approval and approval.answered_by else ""
-    yield f"**{_plain(call.name)}**{_plain(answer + by)}"
+    failed = " · failed" if result is not None and result.is_error else ""
+    yield f"**{_plain(call.name)}**{_plain(answer + by + failed)}"
     code = call.input.get("code") if call.name == "Python" else call.input.get("command")
-    if isinstance(code, str) and len(call.input) == 1:
+    diff = result.details.get("diff") if result is not None else None
+    if isinstance(code, str):
         yield _fenced(redact(code), "python" if call.name == "Python" else "sh")
+    elif isinstance(diff, str) and diff:
+        yield _fenced(redact(diff), "diff")
     else:
         yield _fenced(json.dumps(scrub(call.input, redact), ensure_ascii=False, indent=1), "json")
     for block in result.content if result else ():
