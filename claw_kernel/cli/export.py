@@ -57,12 +57,15 @@ def run(arguments: list[str]) -> int:
 def _notebook(options: Any, output: Path) -> int:
     import nbformat
 
+    from claw_kernel._core import Secrets
     from claw_kernel.headless.proof import prove
     from claw_kernel.session import Session
     from claw_kernel.session.file_changes import command_changes, file_changes
     from claw_kernel.session.graduation import graduate
     from claw_kernel.session.notebook import notebook_header, notebook_records
     from claw_kernel.session.notebook_file import NotebookFile
+    from claw_kernel.session.scrubbing import scrub_text
+    from claw_kernel.settings import load_settings
 
     document = NotebookFile(options.notebook).document
     found = graduate(document, keep_all=options.all)
@@ -75,11 +78,15 @@ def _notebook(options: Any, output: Path) -> int:
     proof = None
     if not options.no_run:
         proof = prove(found, workspace, changes, env=os.environ, cell_seconds=options.timeout)
-    _write(output, nbformat.writes(found.notebook) + "\n")  # type: ignore[no-untyped-call]
+    secrets = list(load_settings().secrets())
+    text, hidden = scrub_text(nbformat.writes(found.notebook) + "\n", secrets)  # type: ignore[no-untyped-call]
+    _write(output, text)
     count = len(found.pieces)
     print(
         f"{output}: {count} code {'cell' if count == 1 else 'cells'}, {found.left_out} left out that no result needs."
     )
+    for finding in hidden:
+        print(f"{output}:{finding.line}: {finding.kind} taken out")
     names = _Names({record.turn_id: number for number, record in enumerate(session.records, 1)})
     if proof is None:
         print("Not proven: it was not run.")
@@ -87,6 +94,9 @@ def _notebook(options: Any, output: Path) -> int:
             if change.state != "as left":
                 print(f"{names(change)} is not as the session left it.")
         return DONE
+    for difference in proof.differences:
+        said = f"cell {difference.cell}, {difference.what}: was {difference.before!r}, is {difference.now!r}"
+        print(Secrets(secrets).redact(said))
     return _judge(proof, changes, command_changes(session.records), output, names)
 
 
@@ -94,8 +104,6 @@ def _judge(proof: Proof, changes: Sequence[FileChange], commands: int, output: P
     """Say what was found, and bring the files that the proof needed. Raises SessionError where one cannot be written."""
     from claw_kernel.session.file_changes import write_file
 
-    for difference in proof.differences:
-        print(f"cell {difference.cell}, {difference.what}: was {difference.before!r}, is {difference.now!r}")
     if not proof.is_proven:
         count = len(proof.differences)
         print(f"Not proven: {proof.failure or f'{count} output differs' if count < 2 else f'{count} outputs differ'}")

@@ -131,12 +131,15 @@ class Replay:
         return compare_turn(number, cell, record, played, normaliser)
 
     def _compared_cells(self, notebook: NotebookNode, normaliser: Normaliser) -> Iterator[CellComparison]:
+        from claw_kernel._core import Secrets
+
         assert self.executed is not None
         is_claw_kernel = self.kernel_name == CLAW_KERNEL
+        redact = Secrets(list(self.settings.secrets())).redact  # what a person's code shows passed no gate
         for index, (recorded, played) in enumerate(zip(notebook.cells, self.executed.cells, strict=True)):
             found = compare_cell(index, recorded, played, normaliser, is_claw_kernel=is_claw_kernel)
             if found is not None:
-                yield found
+                yield replace(found, title=redact(found.title), diff=redact(found.diff))
 
     def _judge(
         self, notebook: NotebookNode, records: tuple[TurnRecord, ...], warnings: list[str]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any, Literal, TypeAlias
 
 from claw_kernel.errors import SessionError
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import FORMAT, ToolCall, TurnRecord
+from claw_kernel.session.packing import pack_document, unpacked_record
 from claw_kernel.session.record import read_record, write_record
 from claw_kernel.session.tree import without_cycles
 from claw_kernel.session.upgrade import upgraded
@@ -146,8 +148,10 @@ def _header_problems(header: Mapping[str, Any] | None, records: Mapping[str, Tur
 
 
 def _is_canonical(document: Mapping[str, Any], record: TurnRecord) -> bool:
-    """Key order is no matter: Jupyter servers sort keys."""
-    return {key: value for key, value in document.items() if key not in ("live", "replaced")} == write_record(record)
+    """Key order is no matter: Jupyter servers sort keys. Neither is a long text that is not packed: before texts were, none was."""
+    stored = {key: value for key, value in document.items() if key not in ("live", "replaced")}
+    written = write_record(record)
+    return stored == written or pack_document(deepcopy(stored)) == written
 
 
 def _weight(record: TurnRecord) -> tuple[int, bool]:
@@ -157,5 +161,5 @@ def _weight(record: TurnRecord) -> tuple[int, bool]:
 def _contradicts(one: TurnRecord, best: TurnRecord) -> bool:
     """An earlier version of a turn is the beginning of the later one."""
     if _weight(one) == _weight(best):
-        return one != best
+        return one != best and unpacked_record(one) != unpacked_record(best)
     return one.steps != best.steps[: len(one.steps)] or one.prompt != best.prompt

@@ -286,3 +286,24 @@ def test_files_that_the_agent_edited_come_with_the_plain_notebook(claw, notebook
         "h.py (Edit, turn 1) was changed by the session; whether it is still as it left it cannot be told."
         in done.stdout
     )
+
+
+def test_a_secret_that_the_plain_notebook_shows_again_is_not_in_its_file(claw, notebook):
+    """The record has ``[secret]``, but the code is run anew for the proof: its outputs pass no gate."""
+    show = "import base64, os\nkey = os.environ['SERVICE_TOKEN']\nprint(key, base64.b64encode(key.encode()).decode())"
+    turn = record(2, "Show it.", python("c_3", show, "[secret] [secret]"))
+    raising = nbformat.v4.new_code_cell("raise ValueError(key)", id="cell3", metadata={"tags": ["raises-exception"]})
+    raising.outputs = [nbformat.v4.new_output("error", ename="ValueError", evalue="other", traceback=[])]
+    shown = nbformat.v4.new_code_cell("len(key)", id="cell4")
+    shown.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "24"}, execution_count=2)]
+    prompt = nbformat.v4.new_code_cell("%%claw\nShow it.", id="cell2", metadata={"claw": turn})
+    nbformat.write(nbformat.v4.new_notebook(cells=[prompt, raising, shown]), notebook)
+    canary = "sk-canary-value-12345678"
+    done = claw.run("export", str(notebook), "-o", "plain.ipynb", "--all", SERVICE_TOKEN=canary)
+    saved = (claw.workspace / "plain.ipynb").read_text()
+    for text in (saved, done.stdout + done.stderr):
+        assert canary not in text
+        assert base64.b64encode(canary.encode()).decode()[:20] not in text
+    assert "[secret]" in saved
+    assert "taken out" in done.stdout
+    nbformat.validate(nbformat.reads(saved, 4))

@@ -305,18 +305,22 @@ def test_outputs_of_code_cells_are_compared_named_and_taken_over(tmp_path):
         "text = open('a.txt').read()\nprint(text)\ntext.strip()",
         "%claw status",
         "len(text)",
+        "print(len(text), os.environ.get('SERVICE_TOKEN'))",
     )
+    recorder.environment["SERVICE_TOKEN"] = "canary-value-1234567890"
     recorder.record("nb.ipynb", *ALLOWED)
     path = recorder.workspace / "nb.ipynb"
     code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
     assert code == 0, report
-    assert [(cell["cell"], cell["outcome"]) for cell in report["cells"]] == [(n, "same") for n in (1, 3, 4, 6)]
+    assert [(cell["cell"], cell["outcome"]) for cell in report["cells"]] == [(n, "same") for n in (1, 3, 4, 6, 7)]
 
+    recorder.environment["SERVICE_TOKEN"] = "canary-value-0987654321"
     (recorder.workspace / "a.txt").write_text("howdy\n")
     code, report, _ = recorder.replay("nb.ipynb", *ALLOWED, "--report", "junit", "r.xml")
     assert (code, report["outcome"]) == (5, "drifted")
     found = {cell["cell"]: cell for cell in report["cells"]}
-    assert [found[n]["outcome"] for n in (1, 3, 4, 6)] == ["same", "same", "drifted", "same"]
+    assert [found[n]["outcome"] for n in (1, 3, 4, 6, 7)] == ["same", "same", "drifted", "same", "drifted"]
+    assert "canary-value-0987654321" not in json.dumps(report) + (recorder.workspace / "r.xml").read_text()
     assert found[4]["reason"] == "output 1 text/plain, stdout differ"
     assert "-'hello'" in found[4]["diff"]
     assert "+'howdy'" in found[4]["diff"]
@@ -327,11 +331,11 @@ def test_outputs_of_code_cells_are_compared_named_and_taken_over(tmp_path):
     (recorder.workspace / "a.txt").rename(recorder.workspace / "b.txt")
     code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
     assert code == 6
-    assert [cell["outcome"] for cell in report["cells"]] == ["same", "same", "drifted", "missing"]
+    assert [cell["outcome"] for cell in report["cells"]] == ["same", "same", "drifted", "missing", "missing"]
     (recorder.workspace / "b.txt").rename(recorder.workspace / "a.txt")
 
     code, _, said = recorder.replay("nb.ipynb", *ALLOWED, "--update")
-    assert "and 1 code cell the new outputs" in said
+    assert "and 2 code cells the new outputs" in said
     assert nbformat.read(path, as_version=4).cells[4].outputs[1]["data"]["text/plain"] == "'howdy'"
     code, report, _ = recorder.replay("nb.ipynb", *ALLOWED)
     assert code == 0, report

@@ -11,7 +11,7 @@ import pytest
 
 from claw_kernel.cli import main
 from claw_kernel.messages import Compaction, Step, TextBlock
-from claw_kernel.session import Session, write_record
+from claw_kernel.session import Session, read_record, write_record
 from claw_kernel.session.check import check_session
 from claw_kernel.session.notebook import store
 from claw_kernel.session.schema import SCHEMA_FILE, schema, schema_text
@@ -61,6 +61,21 @@ def test_a_whole_session_passes_on_the_command_line(tmp_path, capsys):
 
     assert (code, found["is_whole"], found["problems"], found["formats"]) == (0, True, [], [2])
     assert sorted(found["turns"]) == ["t_1", "t_2", "t_3"]
+
+
+def test_a_long_output_that_was_stored_before_outputs_were_packed_is_whole(tmp_path, capsys):
+    """In one carrier or in both; the other may hold it packed."""
+    document = whole_notebook()
+    stored = document["cells"][1]["metadata"]["claw"]
+    (result,) = stored["steps"][0]["results"]
+    result["content"] = [{"type": "text", "text": "".join(f"line {number}\n" for number in range(3000))}]
+    packed = write_record(read_record(copy.deepcopy(stored)))
+    assert "stored" in packed["steps"][0]["results"][0]["content"][0]
+    for drawn in (stored, packed):
+        output = {"output_type": "display_data", "metadata": {}, "data": {"application/vnd.claw.turn+json": drawn}}
+        document["cells"][1]["outputs"] = [output]
+        code, found = check(tmp_path, document, capsys)
+        assert (code, found["problems"]) == (0, [])
 
 
 def test_exit_codes_tell_kinds_of_files_apart(tmp_path, capsys):
