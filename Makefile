@@ -70,7 +70,7 @@ $(OUTPUT)/package.json: $(WEB) labextension/node_modules/.stamp
 	@touch $@
 
 # "core" is enough for the demo; "installed" has the JupyterLab extension too, and so is both.
-INSTALL = VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/maturin develop --release --locked
+INSTALL = 'VIRTUAL_ENV=$(CURDIR)/.venv' .venv/bin/maturin develop --release --locked
 
 $(STAMPS)/core: $(RUST) $(SHIPPED) $(STAMPS)/packages
 	@$(STEP) core 'Compiling the native core and installing Claw (Rust)' env $(INSTALL)

@@ -33,7 +33,9 @@ export function setSentence(element: HTMLElement, text: string): void {
   const plain = text.replace(/`([^`]+)`/g, '$1');
   if (element.textContent !== plain) {
     const parts = text.split(/`([^`]+)`/);
-    element.replaceChildren(...parts.map((part, index) => (index % 2 === 1 ? el('code', 'claw-Code', part) : part)));
+    element.replaceChildren(
+      ...parts.map((part, index) => (index % 2 === 1 ? el('code', 'claw-InlineCode', part) : part))
+    );
   }
 }
 

@@ -176,3 +176,16 @@ def test_continuous_integration_runs_make_test_and_nothing_more():
     assert commands[-1] == "exec make test"
     assert all(line.startswith("cd ") for line in commands[:-1])
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_a_clone_may_lie_in_a_folder_with_a_space(tmp_path):
+    clone = tmp_path / "Zoë Ł 2"
+    shutil.copytree(ROOT / ".ci", clone / ".ci")
+    shutil.copy(ROOT / "Makefile", clone)
+    maturin = clone / ".venv" / "bin" / "maturin"
+    maturin.parent.mkdir(parents=True)
+    maturin.write_text('#!/bin/sh\nprintf %s "$VIRTUAL_ENV"\n')
+    maturin.chmod(0o755)
+    command = ["make", "--eval=show: ; @env $(INSTALL)", "show"]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{clone}/.venv", done.stderr
