@@ -368,6 +368,7 @@ class Agent:
             environment["instructions"] = self.instructions.digest
         turn.update(replace(turn.record, model=f"{provider.name}/{model}", environment=environment))
         turn.emit(TurnStarted(turn.record))
+        self.tools.get_ready()
         earlier = self.session.records
         messages = with_own_ids(self.session.transcript(turn.record.model))
         append_message(messages, Message("user", turn.record.content))

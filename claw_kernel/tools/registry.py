@@ -109,6 +109,7 @@ class ToolSet:
         self._offered: PythonTool | None = None
         self._sent: tuple[ToolSpec, ...] = ()
         self._pool: ThreadPoolExecutor | None = None
+        self._is_ready = False
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -130,6 +131,13 @@ class ToolSet:
     def load(self, names: Iterable[str]) -> None:
         """Send the schemas of these tools from the next request on."""
         self._catalog.load(names)
+
+    def get_ready(self) -> None:
+        """Begin, and do not wait, to find out what sandbox this machine gives: milliseconds that the first call would take, and
+        the model's first words take longer."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._threads().submit(self._core.sandbox_report)
 
     def prepare(self, call: ToolCall) -> PreparedCall:
         """Validate and judge. A deferred tool may be called unseen; its schema is sent then. Raises ToolInputError."""

@@ -1,10 +1,12 @@
-//! The keeper: builds what all commands of one confinement share, and keeps a process 1 ready for the next of them.
+//! The keeper: builds what all commands of one confinement share, and keeps processes 1 ready for the next of them.
 //!
 //! A request is one byte with four descriptors on the socket to the core: the command's own socket, its input, output and
-//! errors. The process that waits takes it without the keeper's help, and says so; then the keeper prepares another. The
-//! keeper keeps the rights it needs for that: nothing inside can reach it, it reads nothing that comes from inside but one
-//! letter, and it ends with the core.
+//! errors. Of the processes that wait one has its turn: it takes the request without the keeper's help, and says so; then the
+//! next has its turn. Another is made when it is quiet, because that takes a millisecond of a processor which a command that
+//! has just begun would rather have; at once where nearly none is left. The keeper keeps the rights it needs for that:
+//! nothing inside can reach it, it reads nothing that comes from inside but one letter, and it ends with the core.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, RawFd};
@@ -12,7 +14,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::landlock::Rules;
 use crate::order::{Ground, Message as _, Treatment};
-use crate::process_one::{self, TAKEN};
+use crate::process_one::{self, TAKEN, TURN};
 use crate::syscalls::Filters;
 use crate::system::{
     CLOSED, READABLE, block, clone_process, context, exit, ids, init_flags, is_at_end, kill, next_signal, pipe, poll,
@@ -24,6 +26,12 @@ use crate::{files, landlock, network, syscalls};
 const FAILED: i32 = 125;
 /// `CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `FSETID`: root's rights over files of others, kept where a place belongs to others.
 const FILE_CAPABILITIES: u64 = 0b1_1011;
+/// Processes 1 that wait, once there was a command: so many that begin together wait for nothing.
+const READY: usize = 4;
+/// Made at once, whatever else is going on: one is being taken while the other is put up.
+const LEAST: usize = 2;
+/// Nothing has happened for so long: it is quiet.
+const QUIET_MS: i32 = 2;
 
 /// Ready before there is a command.
 pub struct Prepared {
@@ -48,7 +56,7 @@ pub fn run(core: RawFd) -> ! {
     let Ok(ground) = Ground::receive(&mut core) else { exit(FAILED) };
     let served = prepare(ground, &core).and_then(|prepared| {
         context((&core).write_all(b"+"), || "the core is gone".into())?;
-        Keeper { prepared, requests: &core, alive: Vec::new(), next: Next::None }.serve()
+        Keeper::new(prepared, &core).serve()
     });
     match served {
         Ok(()) => exit(0),
@@ -80,24 +88,32 @@ fn prepare(ground: Ground, core: &UnixStream) -> Result<Prepared, String> {
 struct Keeper<'a> {
     prepared: Prepared,
     requests: &'a UnixStream,
-    /// Processes 1 that have not ended, the waiting one among them.
+    /// Processes 1 that have not ended, the waiting ones among them.
     alive: Vec<i32>,
-    next: Next,
-}
-
-/// The next process 1.
-enum Next {
-    /// None; one is made when there is a request.
-    None,
-    /// It waits for a request, and says a word when it has one.
-    Waits(File),
-    /// It could not be made: whoever asks is told why.
-    Failed(String),
+    /// The first has its turn.
+    waiting: VecDeque<Waiting>,
+    /// So many should wait.
+    wanted: usize,
+    /// No process could be made: whoever asks next is told why.
+    failure: Option<String>,
     /// There will be no other.
-    Over,
+    is_over: bool,
 }
 
-impl Keeper<'_> {
+/// A process 1 that has no command yet.
+struct Waiting {
+    /// What it has to say.
+    word: File,
+    /// Tells it its number, and that it has its turn; closed, that it is not needed.
+    go: File,
+}
+
+impl<'a> Keeper<'a> {
+    fn new(prepared: Prepared, requests: &'a UnixStream) -> Self {
+        let (alive, waiting) = (Vec::new(), VecDeque::new());
+        Self { prepared, requests, alive, waiting, wanted: 1, failure: None, is_over: false }
+    }
+
     /// Until the core is gone, or somebody ends us; one for a single command until that has ended.
     fn serve(&mut self) -> Result<(), String> {
         let signals = waited_signals();
@@ -106,21 +122,24 @@ impl Keeper<'_> {
         self.make();
         loop {
             // While somebody waits for requests, or nobody ever will, they are none of our business.
-            let (word, asked) = match &self.next {
-                Next::Waits(word) => (Some(word.as_fd()), CLOSED),
-                Next::Over => (None, CLOSED),
-                Next::None | Next::Failed(_) => (None, READABLE),
-            };
+            let is_ours = self.waiting.is_empty() && !self.is_over;
+            let word = self.waiting.front().map(|first| first.word.as_fd());
+            let asked = if is_ours { READABLE } else { CLOSED };
             let fds = [(Some(signals.as_fd()), READABLE), (Some(self.requests.as_fd()), asked), (word, READABLE)];
-            let [has_signal, is_asked, has_word] = poll(fds, None);
+            let is_short = self.waiting.len() < self.wanted && self.failure.is_none();
+            let [has_signal, is_asked, has_word] = poll(fds, is_short.then_some(QUIET_MS));
             if has_word {
                 self.listen();
             } else if is_asked {
-                match std::mem::replace(&mut self.next, Next::None) {
-                    Next::None if !is_at_end(self.requests.as_fd()) => self.make(),
-                    Next::Failed(why) if !is_at_end(self.requests.as_fd()) => self.refuse(&why),
-                    _ => break,
+                if !is_ours || is_at_end(self.requests.as_fd()) {
+                    break;
                 }
+                match self.failure.take() {
+                    Some(why) => self.refuse(&why),
+                    None => self.make(),
+                }
+            } else if is_short && !has_signal {
+                self.make();
             }
             while let Some((signal, is_sent)) = has_signal.then(|| next_signal(signals.as_fd())).flatten() {
                 if signal != libc::SIGCHLD && is_sent {
@@ -130,7 +149,7 @@ impl Keeper<'_> {
             while let Some((pid, _)) = reap() {
                 self.alive.retain(|alive| *alive != pid);
             }
-            if self.alive.is_empty() && matches!(self.next, Next::Over) {
+            if self.alive.is_empty() && self.is_over {
                 break;
             }
         }
@@ -143,30 +162,51 @@ impl Keeper<'_> {
             let go = pipe()?;
             Ok((word, go, clone_process(init_flags(self.prepared.ground.layers))?))
         });
-        self.next = match made {
+        match made {
             Ok(((reader, writer), go, None)) => {
                 drop((reader, go.1));
+                self.waiting.clear(); // the others' pipes end where the keeper lets go of them
                 process_one::run(&self.prepared, self.requests.as_fd(), File::from(writer), File::from(go.0))
             }
             Ok(((reader, _), go, Some(pid))) => {
                 self.alive.push(pid);
-                let _ = File::from(go.1).write_all(&pid.to_ne_bytes());
-                Next::Waits(File::from(reader))
+                let mut made = Waiting { word: File::from(reader), go: File::from(go.1) };
+                let _ = made.go.write_all(&pid.to_ne_bytes());
+                self.waiting.push_back(made);
+                if self.waiting.len() == 1 {
+                    self.give_turn();
+                }
             }
-            Err(error) => Next::Failed(format!("a process: {error}")),
-        };
+            Err(error) => self.failure = Some(format!("a process: {error}")),
+        }
     }
 
-    /// The waiting process has something to say, or has ended.
+    fn give_turn(&mut self) {
+        if let Some(first) = self.waiting.front_mut() {
+            let _ = first.go.write_all(&[TURN]);
+        }
+    }
+
+    /// The process that has its turn has something to say, or has ended.
     fn listen(&mut self) {
-        let Next::Waits(word) = &mut self.next else { return };
+        let Some(mut first) = self.waiting.pop_front() else { return };
         let mut said = Vec::new();
-        let _ = word.read_to_end(&mut said);
+        let _ = first.word.read_to_end(&mut said);
         match said.first() {
-            Some(&TAKEN) if self.prepared.ground.is_single => self.next = Next::Over,
-            Some(&TAKEN) => self.make(),
-            Some(_) => self.next = Next::Failed(String::from_utf8_lossy(&said).into_owned()),
-            None => self.next = Next::None,
+            Some(&TAKEN) if self.prepared.ground.is_single => self.is_over = true,
+            Some(&TAKEN) => {
+                self.give_turn();
+                self.wanted = READY;
+                while self.waiting.len() < LEAST && self.failure.is_none() {
+                    self.make();
+                }
+            }
+            // Nobody has needed it for long, or it could not be put up: that holds for the others too.
+            other => {
+                self.failure = other.is_some().then(|| String::from_utf8_lossy(&said).into_owned());
+                self.waiting.clear();
+                self.wanted = 0;
+            }
         }
     }
 
@@ -174,9 +214,7 @@ impl Keeper<'_> {
         if let Ok(Some([command, ..])) = receive_request(self.requests.as_fd()) {
             let _ = File::from(command).write_all(format!("-{why}").as_bytes());
         }
-        if self.prepared.ground.is_single {
-            self.next = Next::Over;
-        }
+        self.is_over = self.prepared.ground.is_single;
     }
 
     fn end(&mut self) {
@@ -184,7 +222,8 @@ impl Keeper<'_> {
         for pid in self.alive.drain(..) {
             wait(pid);
         }
-        self.next = Next::Over;
+        self.waiting.clear();
+        self.is_over = true;
     }
 }
 

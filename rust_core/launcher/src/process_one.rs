@@ -1,5 +1,5 @@
-//! Process 1 of one command: puts up the layers that must be put up inside, waits for the command, starts it, buries the dead,
-//! and takes everything with it when the command ends.
+//! Process 1 of one command: puts up the layers that must be put up inside, waits for its turn and for the command, starts it,
+//! buries the dead, and takes everything with it when the command ends.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,19 +15,24 @@ use crate::system::{
 
 /// Says that there is a command: another process 1 is to wait for the next.
 pub const TAKEN: u8 = b't';
-/// One that waits for nothing is ended after ten minutes; the keeper makes another when it is needed.
+/// Says that the next request is for this process.
+pub const TURN: u8 = b'g';
+/// One that waits for nothing ends after ten minutes; the keeper makes another when it is needed.
 const IDLE_MS: i32 = 600_000;
 
-/// `word` takes `TAKEN`, or why there can be no command; four bytes of `go` are this process's number outside. Never comes
-/// back.
-pub fn run(prepared: &Prepared, requests: BorrowedFd<'_>, mut word: File, go: File) -> ! {
-    let own = match prepare(prepared, go) {
+/// `word` takes `TAKEN`, or why there can be no command; four bytes of `go` are this process's number outside, and one more
+/// is `TURN`. Never comes back.
+pub fn run(prepared: &Prepared, requests: BorrowedFd<'_>, mut word: File, mut go: File) -> ! {
+    let own = match prepare(prepared, &mut go) {
         Ok(own) => own,
         Err(why) => {
             let _ = word.write_all(why.as_bytes());
             exit(1)
         }
     };
+    if go.read_exact(&mut [0]).is_err() {
+        exit(0) // it is not needed
+    }
     let [is_asked] = poll([(Some(requests), READABLE)], Some(IDLE_MS));
     let request = if is_asked { receive_request(requests).ok().flatten() } else { None };
     let Some([core, input, output, errors]) = request else { exit(0) };
@@ -37,7 +42,7 @@ pub fn run(prepared: &Prepared, requests: BorrowedFd<'_>, mut word: File, go: Fi
     if close_all_but(&[&core, &streams[0], &streams[1], &streams[2]]).is_err() {
         exit(1)
     }
-    std::mem::forget(word);
+    std::mem::forget((word, go));
     let mut core = File::from(core);
     let started = start(prepared, &mut core, &streams);
     drop(streams); // whoever reads its output waits for its end, not for ours
@@ -56,13 +61,12 @@ pub fn run(prepared: &Prepared, requests: BorrowedFd<'_>, mut word: File, go: Fi
 }
 
 /// All that can be done before the command is known; this process's number outside.
-fn prepare(prepared: &Prepared, mut go: File) -> Result<i32, String> {
+fn prepare(prepared: &Prepared, go: &mut File) -> Result<i32, String> {
     let ground = &prepared.ground;
     context(prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong), || "the line of life".into())?;
     // Had the keeper died before the line above, nobody would ever end us.
     let mut own = [0; 4];
     context(go.read_exact(&mut own), || "the keeper is gone".into())?;
-    drop(go);
     // The command may not look into this process or change it, whatever the machine's settings say.
     context(prctl(libc::PR_SET_DUMPABLE, 0), || "privacy".into())?;
     if ground.layers.namespaces {
