@@ -1,5 +1,8 @@
 //! Where secrets lie: hidden from commands, and refused to the file tools even inside a folder they may read.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Below the home folder. Folders and files; what is not there need not be hidden.
@@ -108,7 +111,8 @@ pub fn of_person(home: Option<&Path>, more: &[PathBuf]) -> Vec<PathBuf> {
 
 /// Of the machine itself, its sockets with a name included: mounts do not keep anybody from connecting to one.
 pub fn of_machine() -> Vec<PathBuf> {
-    let listed = std::fs::read("/proc/net/unix").unwrap_or_default();
+    let mut listed = Vec::with_capacity(32 << 10); // the kernel does not say how long it is
+    let _ = File::open("/proc/net/unix").and_then(|mut file| file.read_to_end(&mut listed));
     let sockets = listed.split(|byte| *byte == b'\n').skip(1).filter_map(|line| {
         let start = line.iter().position(|byte| *byte == b'/')?;
         Some(PathBuf::from(std::ffi::OsString::from(String::from_utf8(line[start..].to_vec()).ok()?)))
@@ -117,9 +121,8 @@ pub fn of_machine() -> Vec<PathBuf> {
 }
 
 fn existing(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
-    // Most are not there, which is found out by one call; following links takes several.
-    let mut found: Vec<PathBuf> =
-        paths.filter(|path| path.symlink_metadata().is_ok()).filter_map(|path| path.canonicalize().ok()).collect();
+    let mut folders = Folders::default();
+    let mut found: Vec<PathBuf> = paths.filter_map(|path| folders.follow(&path)).collect();
     found.sort_unstable();
     found.dedup();
     // What lies below another is hidden with it.
@@ -127,4 +130,30 @@ fn existing(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
     found
         .retain(|path| !path.ancestors().skip(1).any(|above| all.binary_search_by(|p| p.as_path().cmp(above)).is_ok()));
     found
+}
+
+/// Where folders lead that places lie in; `None`: they are not there. Places are looked for before every command, and most
+/// share their folders: so one call of the system is enough for nearly all.
+#[derive(Default)]
+struct Folders(HashMap<PathBuf, Option<PathBuf>>);
+
+impl Folders {
+    /// `path` without links; `None` where it is not there.
+    fn follow(&mut self, path: &Path) -> Option<PathBuf> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return path.canonicalize().ok() };
+        if folder.as_os_str().is_empty() {
+            return path.canonicalize().ok();
+        }
+        let path = self.folder(folder)?.join(name);
+        if path.symlink_metadata().ok()?.is_symlink() { path.canonicalize().ok() } else { Some(path) }
+    }
+
+    fn folder(&mut self, path: &Path) -> Option<PathBuf> {
+        if let Some(known) = self.0.get(path) {
+            return known.clone();
+        }
+        let found = self.follow(path);
+        self.0.insert(path.to_path_buf(), found.clone());
+        found
+    }
 }

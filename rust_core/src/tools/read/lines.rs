@@ -196,7 +196,7 @@ fn count_segment(file: &File, start: u64, buffer: &mut [u8]) -> Result<u64, Tool
         match file.read_at(&mut buffer[..room], at) {
             Ok(0) => break, // it has become shorter meanwhile
             Ok(read) => {
-                count += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64;
+                count += bytecount::count(&buffer[..read], b'\n') as u64;
                 at += read as u64;
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -213,7 +213,7 @@ pub fn resolve(offset: i64, total: u64) -> u64 {
 
 /// Lines as editors count them.
 pub fn count_lines(content: &[u8]) -> u64 {
-    let ends = memchr::memchr_iter(b'\n', content).count() as u64;
+    let ends = bytecount::count(content, b'\n') as u64;
     ends + u64::from(content.last().is_some_and(|byte| *byte != b'\n'))
 }
 
