@@ -241,7 +241,10 @@ impl Core {
             return Err(InputError(format!("{name} was not run: it does not declare the effect {}.", effect.kind())));
         }
         // Where the sandbox does not hold it, a command that only reads is asked like any other.
-        let is_held = self.containment.is_whole() && !call.escapes_sandbox() && !call.is_background();
+        let is_held = starts_processes(&declared)
+            && self.containment.is_whole()
+            && !call.escapes_sandbox()
+            && !call.is_background();
         let environment = is_held.then(|| sandbox::environment(self.programs.as_deref()));
         let (subjects, effects) = subjects(&self.workspace, &declared, environment.as_ref());
         let given = renamed(tool.name(), arguments);
