@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from claw_kernel._core import Core
+from claw_kernel.ids import new_id
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Answer, AnsweredBy, AnswerName, ApprovalRequest
 from claw_kernel.question import MAX_SELECTION
@@ -52,7 +52,7 @@ class Gate:
 
         Cancelling lapses the request: later answers find nothing.
         """
-        request = replace(request, request_id=f"a_{uuid.uuid4().hex[:16]}")
+        request = replace(request, request_id=new_id("a"))
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._pending[request.request_id] = _Pending(request, turn_id, future)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, replace
 from hashlib import sha256
@@ -41,10 +40,10 @@ MAX_PATTERNS = 1_000
 _IMPORTED_ENDINGS = ("", ".md", ".mdc", ".markdown", ".rst", ".txt")
 """What ``@path`` may import: text that is meant to be read, no configuration that may hold secrets."""
 
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_CODE = re.compile(r"^(```|~~~).*?^\1[^\n]*$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
-_IMPORT = re.compile(r"(?<![\w@./`-])@((?:~/|\.{1,2}/|/)?[\w.][\w./-]*)")
-_FRONTMATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+_COMMENT = r"(?s)<!--.*?-->"
+_CODE = r"(?ms)^(```|~~~).*?^\1[^\n]*$|`[^`\n]*`"
+_IMPORT = r"(?<![\w@./`-])@((?:~/|\.{1,2}/|/)?[\w.][\w./-]*)"
+_FRONTMATTER = r"(?s)\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)"
 
 USER_HEAD = "The user's own instructions. Follow them unless the user says otherwise in the conversation."
 PROJECT_HEAD = (
@@ -239,9 +238,9 @@ def _read(path: Path, level: Level) -> InstructionFile:
     text = data.decode("utf-8", "replace").removeprefix("\ufeff").replace("\r\n", "\n")
     notes: list[str] = []
     paths: tuple[str, ...] = ()
-    if level == "rule" and (front := _FRONTMATTER.match(text)):
+    if level == "rule" and (front := re.match(_FRONTMATTER, text)):
         paths, text = _paths(front[1]), text[front.end() :]
-    text = _COMMENT.sub("", text)
+    text = re.sub(_COMMENT, "", text)
     text, hidden = _shown(text)
     if hidden:
         notes.append(f"{hidden} hidden characters made visible")
@@ -277,7 +276,7 @@ def _cut(data: bytes, size: int) -> str:
 
 def _imports(text: str) -> list[str]:
     """Paths behind ``@``, without those in code."""
-    return list(dict.fromkeys(name.rstrip(".,") for name in _IMPORT.findall(_CODE.sub("", text))))
+    return list(dict.fromkeys(name.rstrip(".,") for name in re.findall(_IMPORT, re.sub(_CODE, "", text))))
 
 
 def _paths(frontmatter: str) -> tuple[str, ...]:
@@ -317,7 +316,9 @@ def _shown(text: str) -> tuple[str, int]:
     """``text`` with characters that nobody sees (direction marks, zero-width, tags) as their code, and how many there were.
     Joiners inside words and pictures of scripts that need them stay."""
     if text.isascii():
-        return _CONTROL.sub("", text), 0
+        return re.sub(_CONTROL, "", text), 0
+    import unicodedata
+
     shown: list[str] = []
     hidden = 0
     for place, letter in enumerate(text):
@@ -334,7 +335,7 @@ def _shown(text: str) -> tuple[str, int]:
     return "".join(shown), hidden
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f]"
 
 
 def _is_inside(path: Path, folder: str) -> bool:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -58,6 +57,8 @@ def checked(name: str, value: Any, source: str) -> Any:
         return one.read(value)
     except (TypeError, ValueError):
         choices = get_args(one.kind)
+        import difflib
+
         near = difflib.get_close_matches(str(value), choices, 1) if choices else []
         hint = f"; did you mean {near[0]}?" if near else "" if choices else "."
         raise SettingsError(f"{name} cannot be {value!r} ({source}){hint}", f"{one.wanted}.") from None

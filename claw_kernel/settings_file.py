@@ -3,7 +3,6 @@ in :mod:`claw_kernel.settings`."""
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -59,6 +58,8 @@ def validated(content: Any, path: Path) -> dict[str, Any]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         known = _KNOWN.get(str(first["loc"][0]), []) if len(first["loc"]) > 1 else list(_file_model().model_fields)
+        import difflib
+
         near = difflib.get_close_matches(str(first["loc"][-1]) if first["loc"] else "", known, 1)
         if first["type"] == "extra_forbidden":
             hint = (

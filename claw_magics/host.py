@@ -6,13 +6,13 @@ import asyncio
 import sys
 import threading
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claw_kernel.ids import new_id
 from claw_magics.drawn import DrawnTurns
 from claw_magics.errors import CellError, ClawSettingsError, ClawUsageError, TurnInterrupted
 from claw_magics.frontend import (
@@ -46,7 +46,7 @@ class Host:
 
     def __init__(self, ip: Any) -> None:
         self.ip = ip
-        self.kernel_id = f"k_{uuid.uuid4().hex[:16]}"
+        self.kernel_id = new_id("k")
         self.is_claw_kernel = False
         self.current_turn: Turn | None = None
         self._agent: Agent | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -24,6 +23,7 @@ from claw_kernel.agent.spending import Spending
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import AuthError, ClawError, SettingsError
 from claw_kernel.gate import Gate
+from claw_kernel.ids import new_id
 from claw_kernel.instructions import find_instructions
 from claw_kernel.limits import Before, Limits, Spent
 from claw_kernel.messages import (
@@ -294,7 +294,7 @@ class Agent:
         if output is not None:
             sent = (*sent, TextBlock(f"[{output.request}]"))
         record = TurnRecord(
-            turn_id=f"t_{uuid.uuid4().hex[:16]}",
+            turn_id=new_id("t"),
             session_id=self.session.session_id,
             prompt=prompt,
             content=sent,

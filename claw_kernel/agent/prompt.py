@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-from datetime import UTC, datetime
+import os
+import sys
+import time
 
 _COMMON = """\
 You are Claw, a coding agent that works inside a Jupyter notebook session. The user is usually a data scientist, a \
@@ -25,7 +26,16 @@ Prefer these to loading the same data again, and do not overwrite the user's var
 
 def system_prompt(cwd: str, *, has_namespace: bool, instructions: str = "") -> str:
     """The system prompt of one session; about 1.7 kB and the instruction files. What changes from day to day comes last."""
-    facts = f"\n\nWorking directory: {cwd}\nPlatform: {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    today = f"\nToday: {datetime.now(UTC).date().isoformat()}"
+    facts = f"\n\nWorking directory: {cwd}\nPlatform: {_platform()}, Python {sys.version.split()[0]}"
+    today = f"\nToday: {time.strftime('%Y-%m-%d', time.gmtime())}"
     own = _COMMON + (_NAMESPACE if has_namespace else "")
     return own + (f"\n\n{instructions}" if instructions else "") + facts + today
+
+
+def _platform() -> str:
+    if sys.platform != "win32":
+        facts = os.uname()
+        return f"{facts.sysname} {facts.machine}"
+    import platform
+
+    return f"{platform.system()} {platform.machine()}"

@@ -40,11 +40,10 @@ _MAX_ANSWERS = 30
 _WRITERS = ("Write", "Edit", "NotebookEdit")
 PATH_ARGUMENTS = ("file_path", "notebook_path", "path", "filename")
 
-_BINDING = re.compile(
-    r"\b(never|don.?t|do not|does not|must|shall|should|only|always|avoid|without|forbid|forbidden|no|not|cannot|can.?t|keep|leave"
+_BINDING = (
+    r"(?i)\b(never|don.?t|do not|does not|must|shall|should|only|always|avoid|without|forbid|forbidden|no|not|cannot|can.?t|keep|leave"
     r"|nicht|nie|niemals|kein|keine[mnrs]?|nur|immer|ohne|muss|darf|jamais|pas|sans|toujours|seulement|nunca|siempre|solo|sin"
-    r"|debes?|mai|sempre|non)\b|不要|不能|禁止|必须|只能|しない|ないで|だけ|必ず|нельзя|никогда|только|всегда",
-    re.IGNORECASE,
+    r"|debes?|mai|sempre|non)\b|不要|不能|禁止|必须|只能|しない|ないで|だけ|必ず|нельзя|никогда|только|всегда"
 )
 """Words of a sentence that binds. Rather one sentence too many is kept: what is missed here is lost."""
 
@@ -84,7 +83,7 @@ def _said(records: Sequence[TurnRecord], budget: int) -> list[str]:
         if left >= 0 or record is records[-1]:
             kept.append(prompt)
             continue
-        binding = [sentence for sentence in _sentences(prompt) if _BINDING.search(sentence)]
+        binding = [sentence for sentence in _sentences(prompt) if re.search(_BINDING, sentence)]
         start = prompt[:200] + ("…" if len(prompt) > 200 else "")
         kept.append("\n".join([f"(shortened) {start}", *(s for s in binding if s not in start)]))
     numbered = [f"{number}. {text}" for number, text in enumerate(reversed(kept), 1) if text]

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import NoReturn
 
 from claw_kernel.cli import UsageError, nearest
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Made for every option that is declared, only to check it: importing ``shutil`` for the width takes 2 ms of a start."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = os.get_terminal_size().columns
+        except (OSError, ValueError):  # no terminal, or stdout is closed
+            columns = 0
+        super().__init__(prog, width=(columns or 80) - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,7 +29,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
 
     def error(self, message: str) -> NoReturn:

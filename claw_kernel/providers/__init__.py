@@ -7,7 +7,6 @@ Nothing here imports an HTTP library before the first request is sent.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -212,6 +211,8 @@ def _find_known(model: str, settings: ProviderSettings) -> tuple[KnownProvider, 
             return LOCAL, name
         raise SettingsError("local/ needs the address of the server.", "Give --base-url http://host:port.")
     names = [*KNOWN, "local", "scripted", "recorded"]
+    import difflib
+
     near = difflib.get_close_matches(provider.lower(), names, 1, 0.5)
     if not slash:
         guess = _guess(model) or (near[0] if near and provider != near[0] else "")

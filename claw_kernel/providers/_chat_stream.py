@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from dataclasses import replace
 from typing import Any, Literal
 
+from claw_kernel.ids import new_id
 from claw_kernel.messages import (
     AssistantBlock,
     Citation,
@@ -279,7 +279,7 @@ class ChatDecoder:
                 call.sent_id = call.sent_id or sent_id
                 return call
         taken = {call.call_id for call in calls}
-        call_id = sent_id if sent_id and sent_id not in taken else f"call_{uuid.uuid4().hex[:24]}"
+        call_id = sent_id if sent_id and sent_id not in taken else new_id("call", characters=24)
         call = _OpenCall(index, sent_id, call_id)
         calls.append(call)
         return call

@@ -8,7 +8,6 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import field
-from email.utils import parsedate_to_datetime
 from errno import ECONNREFUSED
 from math import isfinite
 from socket import gaierror
@@ -326,6 +325,8 @@ def error_text(value: Any) -> tuple[str, str]:
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds, from ``retry-after-ms`` or ``retry-after`` as a number or an HTTP date; None where it says nothing."""
+    from email.utils import parsedate_to_datetime
+
     text = headers.get("retry-after", "")
     for value, unit in ((headers.get("retry-after-ms", ""), 0.001), (text, 1.0)):
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -184,6 +183,8 @@ class HttpProvider:
         )
 
     def _wait_seconds(self, error: ProviderError, attempt: int) -> float:
+        import random
+
         retries = self._retries
         wait: float = min(retries.first_seconds * 2.0**attempt, retries.longest_seconds)
         wait *= 1 - retries.jitter * random.random()  # noqa: S311 - spreading load, not hiding anything

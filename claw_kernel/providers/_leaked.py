@@ -7,10 +7,10 @@ The calls then go through the policy like any other.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Collection
 from typing import Any
 
+from claw_kernel.ids import new_id
 from claw_kernel.messages import ToolCall
 
 _CALL, _CALL_END = "<tool_call>", "</tool_call>"
@@ -101,7 +101,7 @@ def _call(value: Any) -> ToolCall | None:
         arguments = _load(arguments)
     if not isinstance(name, str) or not isinstance(arguments, dict) or len(value) > 3:
         return None
-    return ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, arguments)
+    return ToolCall(new_id("call", characters=24), name, arguments)
 
 
 def _typed(text: str) -> Any:

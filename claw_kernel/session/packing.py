@@ -24,7 +24,7 @@ GLIMPSE = 1_024
 MAX_RATIO = 50
 """A text that shrinks more is not packed, and none is unpacked to more: a stranger's file must not swell in memory."""
 _LEVEL = 6
-_NOTE = re.compile(r"\n\[\d+ characters of this output are not in the record; sha256 of all of it: [0-9a-f]{64}\]\n")
+_NOTE = r"\n\[\d+ characters of this output are not in the record; sha256 of all of it: [0-9a-f]{64}\]\n"
 
 Block = TextBlock | ImageBlock
 
@@ -107,7 +107,7 @@ def _is_cut(block: TextBlock) -> bool:
 
 def _ends(block: TextBlock) -> tuple[str, str]:
     text = whole_text(block)
-    parts = _NOTE.split(text, maxsplit=1) if _is_cut(block) else []
+    parts = re.split(_NOTE, text, maxsplit=1) if _is_cut(block) else []
     return (parts[0], parts[1]) if len(parts) == 2 else (text, text)
 
 

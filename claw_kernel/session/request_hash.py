@@ -33,7 +33,7 @@ from claw_kernel.session.record import scrub
 
 START = ""
 """The digest of no messages."""
-_FACTS = re.compile(r"^(Working directory|Platform|Today): .*$", re.MULTILINE)
+_FACTS = r"(?m)^(Working directory|Platform|Today): .*$"
 """Lines of the system text (``claw_kernel.agent.prompt``) that differ by machine and day."""
 _PART_CHARACTERS = 32
 
@@ -65,7 +65,7 @@ class RequestHasher:
     def parts(self, request: ModelRequest) -> RequestParts:
         """Costs the messages that were not in the request before."""
         if self._system[0] is not request.system:
-            text = _FACTS.sub(r"\1: …", request.system)
+            text = re.sub(_FACTS, r"\1: …", request.system)
             self._system = (request.system, _digest(without_places(self._redact(text), self._places)))
         if self._tools[0] is not request.tools:
             specs = [[spec.name, spec.description, spec.input_schema] for spec in request.tools]

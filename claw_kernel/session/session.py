@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import uuid
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from claw_kernel.errors import SessionError
+from claw_kernel.ids import new_id
 from claw_kernel.messages import (
     FORMAT,
     ImageBlock,
@@ -29,7 +29,8 @@ from claw_kernel.session.upgrade import upgraded
 
 def now() -> str:
     """The present in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, thousandths = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{thousandths:03}Z"
 
 
 FACTS: dict[str, type] = {"instructions_hash": str, "policy_hash": str, "instruction_files": list}
@@ -40,7 +41,7 @@ class Session:
     transcript only grows at its end while turns are added to the path, so that a provider's cache of it holds."""
 
     def __init__(self, session_id: str | None = None, created_at: str | None = None) -> None:
-        self.session_id = session_id or f"s_{uuid.uuid4().hex[:16]}"
+        self.session_id = session_id or new_id("s")
         self.created_at = created_at or now()
         self._tree = Tree()
         self._others: dict[str, TurnRecord] = {}
@@ -189,7 +190,7 @@ class Session:
         """Begin a new conversation under a new id; the turns of the old one stay known as another."""
         with self._lock:
             self._leave()
-            self.session_id = f"s_{uuid.uuid4().hex[:16]}"
+            self.session_id = new_id("s")
             self.created_at = now()
 
     def switch(self, session_id: str) -> None:

@@ -68,12 +68,12 @@ class Catalog:
         return Found(self.load(waiting[name.lower()] for name in names if name.lower() in waiting), known, missing)
 
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+"
 
 
 def _words(text: str) -> list[str]:
     """Words in lower case; ``NotebookEdit`` is two."""
-    return [word.lower() for word in _WORD.findall(text)]
+    return [word.lower() for word in re.findall(_WORD, text)]
 
 
 def _score(spec: ToolSpec, words: list[str]) -> int:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from claw_kernel._core import (
     CancelToken,
@@ -31,6 +30,9 @@ from claw_kernel.messages import (
     ToolSpec,
 )
 from claw_kernel.tools.catalog import Catalog
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 OnOutput = Callable[[str, dict[str, Any] | None], None]
 """``(text, bundle)``: more output of a running call, from any thread."""
@@ -228,6 +230,8 @@ class ToolSet:
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             # As many as a step may run at once: the threads only wait for processes and files.
             self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="claw-tool")
         return self._pool
