@@ -19,6 +19,7 @@ from claw_kernel.agent.engine import engine_loop
 from claw_kernel.agent.loop import TurnLoop, run_turn
 from claw_kernel.agent.outside import outside_tools
 from claw_kernel.agent.prompt import system_prompt
+from claw_kernel.agent.session_tools import session_tools
 from claw_kernel.agent.spending import Spending
 from claw_kernel.agent.turn import Turn
 from claw_kernel.errors import AuthError, ClawError, SettingsError
@@ -55,7 +56,7 @@ from claw_kernel.settings import (
     with_present_keys,
 )
 from claw_kernel.token_estimate import text_tokens, tools_tokens
-from claw_kernel.tools import AskingTool, PythonTool, ToolSet
+from claw_kernel.tools import AskingTool, DeferredTool, PythonTool, ToolSet
 from claw_kernel.tools.namespace import Namespace
 from claw_kernel.tools.planning import ENTERED
 
@@ -465,25 +466,19 @@ class Agent:
             is_accepting_edits=settings.accept_edits,
         )
 
-    def _python_tools(self, namespace: Namespace | None) -> list[PythonTool | AskingTool]:
+    def _python_tools(self, namespace: Namespace | None) -> list[PythonTool | AskingTool | DeferredTool]:
         """In the order the model sees them."""
         from claw_kernel.tools.ask_user_question import AskUserQuestion
-        from claw_kernel.tools.config import Config
-        from claw_kernel.tools.enter_plan_mode import EnterPlanMode
-        from claw_kernel.tools.exit_plan_mode import ExitPlanMode
-        from claw_kernel.tools.send_user_message import SendUserMessage
         from claw_kernel.tools.todo_write import TodoWrite
 
-        tools: list[PythonTool | AskingTool] = []
+        tools: list[PythonTool | AskingTool | DeferredTool] = []
         if namespace is not None:
             from claw_kernel.tools.inspect import Inspect
             from claw_kernel.tools.python import Python
 
             tools += [Python(namespace), Inspect(namespace)]
         tools += [TodoWrite(), AskUserQuestion()]
-        tools += [SendUserMessage(), EnterPlanMode(self), ExitPlanMode(self), Config(self)]
-        tools += outside_tools(self.gate.core, self.settings)
-        return tools
+        return [*tools, *session_tools(self, self), *outside_tools(self.gate.core, self.settings)]
 
     def _has_prices(self, provider: str) -> bool:
         """Whether the table of prices will be looked into."""

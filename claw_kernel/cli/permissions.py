@@ -162,9 +162,10 @@ def prepare(core: Core, tool: str, arguments: dict[str, Any], settings: Settings
     name = canonical_tool_name(tool)
     if name in ("WebFetch", "WebSearch", "REPL", "LSP"):
         from claw_kernel.agent.outside import outside_tools
+        from claw_kernel.tools.registry import made
 
         (found,) = (item for item in outside_tools(core, settings) if item.spec.name == name)
-        effects: Any = found.intend(arguments).effects
+        effects: Any = made(found).intend(arguments).effects
     else:
         effects = _effects_of(name, arguments)
     return core.prepare(tool, json.dumps(arguments), None if effects is None else json.dumps(effects))

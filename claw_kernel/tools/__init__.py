@@ -4,6 +4,6 @@ A Rust tool lives whole in ``rust_core/src/tools``; a Python tool is one file he
 ``Core.prepare`` and ``Core.finish``: no call reaches its effect without them.
 """
 
-from claw_kernel.tools.registry import AskingTool, PreparedCall, PythonTool, ToolSet
+from claw_kernel.tools.registry import AskingTool, DeferredTool, PreparedCall, PythonTool, ToolSet
 
-__all__ = ["AskingTool", "PreparedCall", "PythonTool", "ToolSet"]
+__all__ = ["AskingTool", "DeferredTool", "PreparedCall", "PythonTool", "ToolSet"]

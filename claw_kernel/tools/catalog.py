@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import ToolSpec
@@ -26,20 +27,31 @@ class Found:
     missing: tuple[str, ...] = ()
 
 
+class UnmadeTool(Protocol):
+    """A deferred tool whose ``spec`` costs something to ask for."""
+
+    name: str
+
+    @property
+    def spec(self) -> ToolSpec: ...
+
+
 class Catalog:
     """The schemas of one session, in the order of ``offered``."""
 
-    def __init__(self, offered: Sequence[ToolSpec]) -> None:
+    def __init__(self, offered: Sequence[ToolSpec | UnmadeTool]) -> None:
         is_deferring = len(offered) > SENT_AT_ONCE
-        self._deferred = {spec.name: spec for spec in offered if spec.is_deferred and is_deferring}
+        self._deferred = {
+            one.name: one for one in offered if is_deferring and (not isinstance(one, ToolSpec) or one.is_deferred)
+        }
         self.deferred = tuple(self._deferred)
         """Names of the tools that were deferred at the start, in a fixed order."""
-        self.specs = tuple(spec for spec in offered if spec.name not in self._deferred)
+        self.specs = tuple(_spec(one) for one in offered if one.name not in self._deferred)
         """The same object until a schema is added."""
 
-    def waiting(self) -> tuple[ToolSpec, ...]:
-        """The tools whose schemas are not sent yet."""
-        return tuple(self._deferred.values())
+    def waiting(self) -> tuple[str, ...]:
+        """Names of the tools whose schemas are not sent yet."""
+        return tuple(self._deferred)
 
     def add(self, spec: ToolSpec) -> None:
         """Send one more, from the next request on."""
@@ -47,7 +59,7 @@ class Catalog:
 
     def load(self, names: Iterable[str]) -> tuple[ToolSpec, ...]:
         """Send these too, from the next request on; names that are sent already or unknown are passed over."""
-        found = tuple(self._deferred.pop(name) for name in dict.fromkeys(names) if name in self._deferred)
+        found = tuple(_spec(self._deferred.pop(name)) for name in dict.fromkeys(names) if name in self._deferred)
         if found:
             self.specs = (*self.specs, *found)
         return found
@@ -57,7 +69,7 @@ class Catalog:
         if query.strip().lower().startswith("select:"):
             return self._select([name.strip() for name in query.partition(":")[2].split(",") if name.strip()])
         words = _words(query)
-        ranked = sorted((-_score(spec, words), spec.name) for spec in self._deferred.values())
+        ranked = sorted((-_score(_spec(one), words), name) for name, one in self._deferred.items())
         return Found(self.load(name for score, name in ranked[:FOUND_AT_ONCE] if score))
 
     def _select(self, names: list[str]) -> Found:
@@ -66,6 +78,10 @@ class Catalog:
         known = tuple(sent[name.lower()] for name in names if name.lower() in sent)
         missing = tuple(name for name in names if name.lower() not in waiting and name.lower() not in sent)
         return Found(self.load(waiting[name.lower()] for name in names if name.lower() in waiting), known, missing)
+
+
+def _spec(one: ToolSpec | UnmadeTool) -> ToolSpec:
+    return one if isinstance(one, ToolSpec) else one.spec
 
 
 _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+"

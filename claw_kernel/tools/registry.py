@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -92,17 +93,43 @@ class PreparedCall:
     tool: PythonTool | AskingTool | None = None
 
 
+class DeferredTool:
+    """A tool of Python that is deferred, and its module with it: it is made when it is found, called or listed."""
+
+    def __init__(self, name: str, make: Callable[[], PythonTool | AskingTool]) -> None:
+        """``make`` imports the module; the tool it gives has this name and is deferred."""
+        self.name = name
+        self._make = make
+        self._tool: PythonTool | AskingTool | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def spec(self) -> ToolSpec:
+        return self.made().spec
+
+    def made(self) -> PythonTool | AskingTool:
+        """The one there is of it in its session; any thread."""
+        with self._lock:
+            if self._tool is None:
+                self._tool = self._make()
+            return self._tool
+
+
+def made(tool: PythonTool | AskingTool | DeferredTool) -> PythonTool | AskingTool:
+    return tool.made() if isinstance(tool, DeferredTool) else tool
+
+
 class ToolSet:
     """The tools of one session."""
 
-    def __init__(self, core: Core, python_tools: Iterable[PythonTool | AskingTool] = ()) -> None:
+    def __init__(self, core: Core, python_tools: Sequence[PythonTool | AskingTool | DeferredTool] = ()) -> None:
         self._core = core
-        self._python: dict[str, PythonTool | AskingTool] = {tool.spec.name: tool for tool in python_tools}
-        every = (*rust_specs(only_available=True), *(tool.spec for tool in self._python.values()))
+        offered = [tool if isinstance(tool, DeferredTool) else tool.spec for tool in python_tools]
+        self._python = {spec.name: tool for spec, tool in zip(offered, python_tools, strict=True)}
         # A tool that a rule denies whole is not shown to the model at all.
-        self.all_specs: tuple[ToolSpec, ...] = tuple(spec for spec in every if not core.denies_tool(spec.name))
-        """All tools there are, ToolSearch apart."""
-        self._catalog = Catalog(self.all_specs)
+        every = (*rust_specs(only_available=True), *offered)
+        self._all = tuple(one for one in every if not core.denies_tool(one.name))
+        self._catalog = Catalog(self._all)
         if self._catalog.deferred:
             from claw_kernel.tools.tool_search import ToolSearch
 
@@ -112,6 +139,11 @@ class ToolSet:
         self._sent: tuple[ToolSpec, ...] = ()
         self._pool: ThreadPoolExecutor | None = None
         self._is_ready = False
+
+    @property
+    def all_specs(self) -> tuple[ToolSpec, ...]:
+        """All tools there are, ToolSearch apart; makes those that were not needed yet."""
+        return tuple(one if isinstance(one, ToolSpec) else one.spec for one in self._all)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -159,11 +191,12 @@ class ToolSet:
             )
         call = replace(call, name=canonical_tool_name(call.name))
         arguments = json.dumps(call.input, ensure_ascii=False)
-        tool = self._python.get(call.name)
-        if tool is None:
+        found = self._python.get(call.name)
+        if found is None:
             prepared = self._core.prepare(call.name, arguments)
             preview = json.loads(prepared.preview)
             return PreparedCall(call, prepared, prepared.title, preview, prepared.is_read_only)
+        tool = made(found)
         try:
             intent = tool.intend(call.input)
         except ToolInputError:

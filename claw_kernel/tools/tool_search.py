@@ -47,7 +47,7 @@ class ToolSearch:
         if found.known:
             lines.append(f"Loaded before: {', '.join(found.known)}.")
         if found.missing or not lines:
-            waiting = ", ".join(spec.name for spec in self._catalog.waiting()) or "none"
+            waiting = ", ".join(self._catalog.waiting()) or "none"
             what = f"There is no tool {', '.join(found.missing)}." if found.missing else "Nothing fits."
             lines.append(f"{what} Not loaded yet: {waiting}.")
         return text_output("\n".join(lines), is_error=not found.loaded and not found.known)

@@ -16,7 +16,7 @@ from claw_kernel.messages import Step, TextBlock, ToolCall, ToolResult, ToolSpec
 from claw_kernel.session import Session
 from claw_kernel.settings import load_settings
 from claw_kernel.tools.catalog import FOUND_AT_ONCE, SENT_AT_ONCE, Catalog
-from claw_kernel.tools.registry import Intent, ToolSet
+from claw_kernel.tools.registry import DeferredTool, Intent, ToolSet
 from tests.engine.conftest import play
 from tests.model_server import ModelServer, anthropic_frames, text, tool_call
 
@@ -169,3 +169,17 @@ def test_a_resumed_session_sends_what_its_transcript_used(converse: Any) -> None
     session.add(TurnRecord("t_1", "s_1", "before", prompt, "local/m", "2026-01-01T00:00:00Z", (step,)))
     _, sent = converse([[text("again")]], session)
     assert sent[0][-1] == "SendUserMessage"
+
+
+def test_a_tool_that_is_made_late_is_what_was_promised(tmp_path: Path) -> None:
+    """Its name and that it is deferred are said before its module is imported."""
+    agent = Agent(load_settings(str(tmp_path), {"CLAW_HOME": str(tmp_path / "home")}))
+    try:
+        late = [tool for tool in agent._python_tools(None) if isinstance(tool, DeferredTool)]
+        assert len(late) == 7
+        for tool in late:
+            assert tool.spec.name == tool.name
+            assert tool.spec.is_deferred
+            assert tool.made() is tool.made()
+    finally:
+        agent.close()

@@ -18,6 +18,7 @@ from claw_kernel.settings import Settings, load_settings
 from claw_kernel.tools.ask_user_question import MAX_OPTIONS, MAX_QUESTIONS
 from claw_kernel.tools.config import LOWERABLE
 from claw_kernel.tools.exit_plan_mode import MAX_PLAN
+from claw_kernel.tools.registry import made
 from claw_kernel.tools.send_user_message import MAX_MESSAGE
 from claw_kernel.tools.todo_write import MAX_CONTENT, MAX_TODOS, todos_of
 from tests.engine.conftest import call, play
@@ -310,7 +311,7 @@ def test_config_can_never_raise_its_own_rights(tmp_path: Path, setting: str, val
     agent = Agent(load_settings(str(tmp_path), {"CLAW_HOME": str(tmp_path / "home")}))
     try:
         before, policy = agent.settings, agent.gate.core.policy()
-        tool = next(tool for tool in agent._python_tools(None) if tool.spec.name == "Config")
+        tool = next(made(tool) for tool in agent._python_tools(None) if tool.spec.name == "Config")
         given = {"setting": setting, "value": value}
         try:
             tool.intend(given)
