@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -22,6 +23,7 @@ from claw_kernel.question import printable
 
 _MARKS: dict[Outcome, str] = {"same": "✓", "drifted": "≠", "missing": "?", "refused": "✗"}
 _PROMPT_CHARACTERS = 70
+_NOT_XML = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def json_document(report: Report) -> dict[str, Any]:
 
 
 def write_json(report: Report) -> str:
-    return json.dumps(json_document(report), ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(json_document(report), ensure_ascii=False, indent=1) + "\n"
+    return text.encode("utf-8", "replace").decode()  # a stranger's half of a pair cannot be written
 
 
 def write_junit(report: Report) -> str:
@@ -205,8 +208,8 @@ def _prompt(turn: TurnComparison) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without the control characters that neither XML nor a terminal takes."""
-    return "".join(char for char in printable(text) if char in "\n\t" or char >= " ")
+    """Without what XML does not take: control characters, halves of pairs, and U+FFFE and U+FFFF."""
+    return _NOT_XML.sub("\ufffd", printable(text))
 
 
 def _count(number: int, noun: str) -> str:

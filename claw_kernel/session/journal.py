@@ -136,7 +136,7 @@ def forget_saved(state_dir: str, turn_ids: Iterable[str]) -> None:
     for turn_id in turn_ids:
         path = folder / f"{turn_id}.jsonl"
         if path.parent == folder and path.name.startswith("t_") and not _is_written(path):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 path.unlink(missing_ok=True)
 
 
@@ -233,6 +233,6 @@ def _is_written(path: Path) -> bool:
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except (ImportError, OSError):
+    except (ImportError, OSError, ValueError):  # a name that cannot be one
         return False
     return False

@@ -151,7 +151,7 @@ def test_a_journal_goes_when_the_notebook_has_its_turn(played, tmp_path):
 def test_a_saved_turns_journal_is_removed(played, tmp_path):
     path, record = played
 
-    forget_saved(str(tmp_path / "state"), ["../../x", record.turn_id])
+    forget_saved(str(tmp_path / "state"), ["../../x", "t_\0", record.turn_id])
 
     assert not path.exists()
     assert (tmp_path / "state" / FOLDER).exists()
