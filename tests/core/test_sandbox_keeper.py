@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
+import tempfile
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,3 +175,43 @@ def test_the_next_command_works_although_the_launcher_was_killed(bench):
 def test_a_long_line_and_a_large_environment_arrive(bench):
     words = " ".join("x" * 90 for _ in range(1300))
     assert bench.call("Bash", command=f"echo {words} | wc -c").text.strip() == str(len(words) + 1)
+
+
+def waiting() -> list[int]:
+    """The processes 1 that the launchers of this process keep ready."""
+    return [
+        int(pid) for keeper in children() for pid in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    ]
+
+
+def test_commands_that_begin_together_all_run_and_a_few_processes_wait_for_the_next(bench):
+    def call(number: int) -> str:
+        return bench.call("Bash", command=f"sleep 0.2; echo {number}").text
+
+    with ThreadPoolExecutor(12) as pool:
+        for _ in range(2):
+            assert list(pool.map(call, range(12))) == [f"{number}\n" for number in range(12)]
+    deadline = time.monotonic() + 20
+    while len(waiting()) != 4:
+        assert time.monotonic() < deadline, waiting()
+        time.sleep(0.05)
+
+
+def test_the_next_command_works_although_those_that_waited_were_killed(bench):
+    for _ in range(3):
+        assert bench.call("Bash", command="echo a").text == "a\n"
+        for pid in waiting():
+            os.kill(pid, signal.SIGKILL)
+    assert bench.call("Bash", command="echo b").text == "b\n"
+    assert len(children()) == 1
+
+
+def test_a_socket_in_the_machines_folder_for_temporary_files_needs_no_other_launcher(bench):
+    bench.call("Bash", command="true")
+    before = children()
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/socket")
+        server.listen()
+        assert bench.call("Bash", command=f"test -S {folder}/socket").status == "error", "it cannot be seen"
+        assert bench.call("Bash", command="true").status == "ok"
+        assert children().keys() == before.keys()
