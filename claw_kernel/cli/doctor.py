@@ -32,8 +32,8 @@ def run(arguments: list[str]) -> int:
         findings.append(finding)
         if not options.json:
             print(f"{_MARKS[finding.state]}  {finding.topic:<14} {finding.message}", flush=True)
-            if finding.remedy:
-                print(f"{'':22}→ {finding.remedy}")
+            for number, line in enumerate(finding.remedy.splitlines()):
+                print(f"{'':22}{'  · ' if number else '→ '}{line}")
     is_ok = not any(finding.state == "fail" for finding in findings)
     if options.json:
         print(json.dumps({"ok": is_ok, "findings": [asdict(finding) for finding in findings]}, indent=2))

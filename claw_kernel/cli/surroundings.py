@@ -73,12 +73,20 @@ def providers(found: Settings) -> Iterator[Finding]:
     if found.model is not None:
         yield _chosen_model(found)
     elif not keys and not stored and not servers:
-        hints = ", ".join(f"{known.name}: {known.start_hint}" for known in KNOWN.values() if known.is_local)
+        local = [f"a server on this machine, {known.name}: {known.start_hint}" for known in KNOWN.values() if known.is_local]
         yield Finding(
             "model",
             "warn",
             "no key is set and no server on this machine answers; only scripted models work.",
-            f"Set ANTHROPIC_API_KEY or another provider's key, or start a local server ({hints}).",
+            "\n".join(
+                [
+                    "Any one of these:",
+                    "a key, typed in once: claw login anthropic (or openai, gemini, openrouter …)",
+                    "a key in the environment: ANTHROPIC_API_KEY, OPENAI_API_KEY …",
+                    *local,
+                    "any other server: --base-url http://HOST:PORT/v1 --model local/NAME (in settings: base_url, model)",
+                ]
+            ),
         )
 
 
