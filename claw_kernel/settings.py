@@ -110,7 +110,7 @@ class Settings:
     record_output_kilobytes: int = 256
     """Of one output of a tool, thousands of characters that the notebook keeps; of a longer one both ends and its hash."""
     sandbox: Mapping[str, Any] = field(default_factory=dict)
-    """What ``Core`` takes as ``sandbox``: mode, writable, hidden, devices, limits, escalation."""
+    """What was set of it: mode, writable, hidden, devices, limits, escalation, proxy, no_proxy."""
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """``{"provider/model": {"input": …, "output": …, "cache_read": …, "cache_write": …}}``, US dollars per million tokens."""
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -155,6 +155,12 @@ class Settings:
             for r in self.rules
         ]
         return json.dumps({"mode": self.permission_mode, "rules": rules})
+
+    def sandbox_options(self) -> dict[str, Any]:
+        """What ``Core`` takes as ``sandbox``. Where no ``proxy`` is set, granted hosts are reached through the environment's."""
+        named = {name.lower(): value for name, value in self.env.items() if name.lower().endswith("_proxy")}
+        usual = next(filter(None, map(named.get, ("https_proxy", "all_proxy", "http_proxy"))), "")
+        return {"proxy": usual, "no_proxy": named.get("no_proxy", ""), **self.sandbox}
 
     def is_managed(self, name: str, value: Any) -> bool:
         """True where a managed file keeps the field from having this value."""

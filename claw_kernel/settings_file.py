@@ -75,7 +75,7 @@ def validated(content: Any, path: Path) -> dict[str, Any]:
 
 _KNOWN = {
     "permissions": ["mode", "allow", "ask", "deny"],
-    "sandbox": ["mode", "writable", "hidden", "hosts", "devices", "limits", "escalation"],
+    "sandbox": ["mode", "writable", "hidden", "hosts", "devices", "limits", "escalation", "proxy", "no_proxy"],
     "web": ["allow_private_hosts", "search", "engine", "url", "key"],
     "lsp": ["command", "extensions", "options"],
 }
@@ -122,6 +122,8 @@ def _file_model() -> type[BaseModel]:
             devices: list[str] | None = None
             limits: SandboxLimits | None = None
             escalation: Literal["ask", "never"] | None = None
+            proxy: str | None = None
+            no_proxy: str | None = None
 
         class ModelFacts(BaseModel):
             model_config = ConfigDict(extra="forbid")

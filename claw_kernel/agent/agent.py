@@ -86,7 +86,7 @@ class Agent:
                 state_dir=settings.state_dir,
                 session_id=self.session.session_id,
                 programs=str(Path(sys.executable).parent) if sys.executable else "",
-                sandbox=json.dumps(dict(settings.sandbox)),
+                sandbox=json.dumps(settings.sandbox_options()),
             )
             core.set_policy(settings.policy())
         except RuleError as error:

@@ -202,7 +202,7 @@ def open_core(settings: Settings) -> Core:
     from claw_kernel.errors import SettingsError
 
     try:
-        sandbox = json.dumps(dict(settings.sandbox))
+        sandbox = json.dumps(settings.sandbox_options())
         core = Core(settings.cwd, state_dir=settings.state_dir, session_id="command-line", sandbox=sandbox)
         core.set_policy(settings.policy())
     except RuleError as error:

@@ -60,7 +60,7 @@ def _run(arguments: list[str]) -> int:
     if not command:
         raise UsageError("nothing to run; write the command behind --, as in: claw sandbox run -- make test")
     settings = load_settings(options.workspace)
-    given = dict(settings.sandbox)
+    given = settings.sandbox_options()
     # A person who asks for the sandbox gets as much of it as there is; check says how much.
     given["mode"] = "weaker-ok" if given.get("mode") == "weaker-ok" else "on"
     given["writable"] = [*given.get("writable", ()), *_absolute(options.writable)]

@@ -97,7 +97,7 @@ def _open(session_id: str) -> Core:
             settings.cwd,
             state_dir=settings.state_dir,
             session_id=session_id,
-            sandbox=json.dumps(dict(settings.sandbox)),
+            sandbox=json.dumps(settings.sandbox_options()),
         )
     except OSError as error:
         raise UsageError(f"{settings.cwd} cannot be used as workspace: {error}.") from None

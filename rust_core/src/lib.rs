@@ -12,6 +12,7 @@ mod crash;
 mod draft;
 mod effect;
 mod example;
+mod expansion;
 mod gate;
 mod intent;
 mod job;

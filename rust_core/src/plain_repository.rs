@@ -1,8 +1,8 @@
 //! Whether git, asked to show something of a repository, runs nothing but itself.
 //!
 //! A repository's configuration can name programs for many occasions, and its submodules have configurations of their own.
-//! So it must hold only keys known to name none, have no submodules in its index and no hook for when the index is
-//! refreshed. The person's own configuration is theirs.
+//! So it must hold only keys known to name none, have no submodules in its index, no hook for when the index is refreshed,
+//! and no objects that lie elsewhere. The person's own configuration is theirs.
 
 use std::fs;
 use std::path::Path;
@@ -44,11 +44,12 @@ pub fn is_plain(folder: &Path) -> bool {
     let exists = |name: &str| git.join(name).symlink_metadata().is_ok();
     // What git does not take for a repository it looks for elsewhere: in this folder itself, and above.
     let is_repository = read(&git.join("HEAD")).is_some_and(|head| is_head(&head))
-        && git.join("objects").is_dir()
-        && git.join("refs").is_dir();
+        && ["objects", "refs"].iter().all(|name| git.join(name).symlink_metadata().is_ok_and(|found| found.is_dir()));
     is_own
         && is_repository
-        && !["commondir", "config.worktree", "hooks/post-index-change"].into_iter().any(exists)
+        && !["commondir", "config.worktree", "hooks/post-index-change", "objects/info/alternates"]
+            .into_iter()
+            .any(exists)
         && read(&git.join("config")).is_some_and(|config| is_plain_config(&String::from_utf8_lossy(&config)))
         && (!exists("index") || read(&git.join("index")).is_some_and(|index| has_no_submodules(&index) == Some(true)))
 }

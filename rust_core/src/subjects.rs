@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use crate::effect::Effect;
+use crate::expansion::expand;
+use crate::location::Location;
 use crate::permission::{Reads, Subject};
 use crate::plain_repository;
 use crate::sandbox::{Environment, find_program};
@@ -100,33 +102,69 @@ fn reads(
     }
     let mut paths: Vec<String> = Vec::new();
     for path in reading.paths {
-        let moved = folders.iter().flatten().map(|folder| format!("{folder}/{path}"));
-        paths.extend(moved.filter(|_| !path.starts_with(['/', '~'])));
-        paths.push(path);
+        let has_pattern = simple.words.iter().any(|word| word.has_glob && word.text == path);
+        for path in in_every_folder(&path, folders) {
+            if has_pattern {
+                let found = expand(workspace.path(), &path)?;
+                // A name that the program would take for an option, or find for an operator.
+                let is_odd = |name: &str| name.starts_with(['-', '+', '(', ')', '!', ',']);
+                if found.iter().any(|path| path.split('/').any(is_odd)) {
+                    return None;
+                }
+                paths.extend(found);
+            }
+            paths.push(path);
+        }
     }
     let locations: Vec<_> = paths.iter().map(|path| workspace.locate(path)).collect();
     // A pipe or device may never end.
-    let is_usual = |path: &Path| path.metadata().map_or(true, |found| found.is_file() || found.is_dir());
+    let takes_folders = reading.extent != Extent::Contents;
+    // What these names lead to in the command is not what they lead to here.
+    let is_own = |location: &Location| ["/proc", "/dev"].iter().any(|place| location.requested.starts_with(place));
+    if locations.iter().any(is_own) {
+        return None;
+    }
+    let is_usual =
+        |path: &Path| path.metadata().map_or(true, |found| found.is_file() || (found.is_dir() && takes_folders));
     locations.iter().all(|location| is_usual(&location.target)).then_some(Reads { extent: reading.extent, locations })
 }
 
-/// Every argument as the path it may be (`x`, `--file=x`, `@x`, `if=x`), in every folder the line visits. What a program makes of
-/// its arguments nobody here knows: this finds paths that are written plainly.
+/// A path as written, and as it is where the line has changed folders before.
+fn in_every_folder(path: &str, folders: &[Option<&str>]) -> Vec<String> {
+    let moved = folders.iter().flatten().map(|folder| format!("{folder}/{path}"));
+    moved.filter(|_| !path.starts_with(['/', '~'])).chain([path.to_owned()]).collect()
+}
+
+/// Every argument as the path it may be (`x`, `--file=x`, `-fx`, `@x`, `HEAD:x`), in every folder the line visits, patterns
+/// expanded. What a program makes of its arguments nobody here knows: this finds paths that are written plainly.
 fn mentions(workspace: &Workspace, script: &Script, folders: &[Option<&str>]) -> Vec<Subject> {
     let words = script.commands.iter().flat_map(|simple| simple.words.iter().skip(1)).take(MAX_MENTIONS);
     let mut paths: Vec<String> = Vec::new();
+    let mut is_cut = false;
     for word in words {
         let whole = word.text.as_str();
         let value = whole.split_once('=').map_or(whole, |(_, value)| value).trim_start_matches('@');
-        for path in [whole, value].into_iter().filter(|path| !path.is_empty() && !path.starts_with('-')) {
-            let moved = folders.iter().flatten().map(|folder| format!("{folder}/{path}"));
-            paths.push(path.to_owned());
-            paths.extend(moved.filter(|_| !path.starts_with(['/', '~'])));
+        let attached = whole.strip_prefix('-').and_then(|rest| rest.get(1..)).unwrap_or_default();
+        let inside = whole.rsplit_once(':').map_or("", |(_, path)| path);
+        for path in [whole, value, attached, inside] {
+            if path.is_empty() || path.starts_with('-') {
+                continue;
+            }
+            for path in in_every_folder(path, folders) {
+                if word.has_glob {
+                    match expand(workspace.path(), &path) {
+                        Some(found) => paths.extend(found),
+                        None => is_cut = true,
+                    }
+                }
+                paths.push(path);
+            }
         }
     }
     paths.sort_unstable();
     paths.dedup();
-    paths.iter().map(|path| Subject::Mention { location: workspace.locate(path) }).collect()
+    let found = paths.iter().map(|path| Subject::Mention { location: Some(workspace.locate(path)) });
+    found.chain(is_cut.then_some(Subject::Mention { location: None })).collect()
 }
 
 /// Where a `cd` leads that names one plain folder.

@@ -10,7 +10,9 @@ mod hosts;
 mod proxy;
 mod relay;
 mod request;
+mod way_out;
 
 pub use host::{Host, is_public_address};
 pub use hosts::{HostPattern, Hosts};
 pub use proxy::{Proxy, Refusal};
+pub use way_out::WayOut;

@@ -16,6 +16,7 @@ use super::host::Host;
 use super::hosts::{Hosts, TLS_PORT};
 use super::relay::{STACK_BYTES, relay};
 use super::request::{self, Kind, Rejection, Request};
+use super::way_out::{Upstream, WayOut};
 
 /// More at once get 503.
 const MAX_CONNECTIONS: usize = 128;
@@ -42,6 +43,7 @@ type Resolve = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 struct Shared {
     hosts: Arc<Hosts>,
+    way: Arc<WayOut>,
     resolve: Box<Resolve>,
     refusals: Mutex<Vec<Refusal>>,
     /// The sockets of each connection, so that stopping ends them; `None` once stopped.
@@ -58,14 +60,21 @@ pub struct Proxy {
 impl Proxy {
     /// Serves `listener`, which may lie in another network namespace; names are looked up and servers reached from this
     /// process's own.
-    pub fn start(listener: TcpListener, hosts: Arc<Hosts>) -> io::Result<Self> {
-        Self::start_with(listener, hosts, Box::new(|name, port| (name, port).to_socket_addrs().map(Iterator::collect)))
+    pub fn start(listener: TcpListener, hosts: Arc<Hosts>, way: Arc<WayOut>) -> io::Result<Self> {
+        let resolve = |name: &str, port| (name, port).to_socket_addrs().map(Iterator::collect);
+        Self::start_with(listener, hosts, way, Box::new(resolve))
     }
 
-    fn start_with(listener: TcpListener, hosts: Arc<Hosts>, resolve: Box<Resolve>) -> io::Result<Self> {
+    fn start_with(
+        listener: TcpListener,
+        hosts: Arc<Hosts>,
+        way: Arc<WayOut>,
+        resolve: Box<Resolve>,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             hosts,
+            way,
             resolve,
             refusals: Mutex::default(),
             connections: Mutex::new(Some(HashMap::new())),
@@ -161,8 +170,8 @@ impl Shared {
             Some(Ok(read)) => read,
             Some(Err(rejection)) => return turn_away(client, &rejection),
         };
-        let server = match self.connect(&request) {
-            Ok(server) => server,
+        let (server, upstream) = match self.reach(&request) {
+            Ok(reached) => reached,
             Err(rejection) => return turn_away(client, &rejection),
         };
         if !self.remember(id, &server) {
@@ -170,7 +179,10 @@ impl Shared {
         }
         match &request.kind {
             Kind::Message { head, body_bytes } => {
-                (&server).write_all(head)?;
+                match upstream {
+                    Some(upstream) => (&server).write_all(&upstream.message(&request, head))?,
+                    None => (&server).write_all(head)?,
+                }
                 // Bytes beyond the announced body would be a second message.
                 let length = usize::try_from(*body_bytes).map_or(first.len(), |most| most.min(first.len()));
                 relay(client, &server, Some(*body_bytes), |_| Ok(first[..length].to_vec()))
@@ -182,12 +194,36 @@ impl Shared {
         }
     }
 
-    /// A connection to an address that was judged; nothing is looked up between judging and connecting.
-    fn connect(&self, request: &Request) -> Result<TcpStream, Rejection> {
+    /// A connection to what was asked for, or to the other proxy that leads there, ready for it.
+    fn reach(&self, request: &Request) -> Result<(TcpStream, Option<&Upstream>), Rejection> {
         let (host, port) = (&request.host, request.port);
         if let Some(why) = self.hosts.objection(host, port) {
             return Err(self.refuse(request, &why));
         }
+        let Some(upstream) = self.way.to(host, port).map_err(|why| Rejection(502, why))? else {
+            return self.connect(request).map(|server| (server, None));
+        };
+        // Where the other proxy looks it up elsewhere than this machine, nobody here can tell.
+        if let Host::Name(name) = host
+            && let Ok(addresses) = (self.resolve)(name, port)
+            && let Some(why) = addresses.iter().find_map(|at| self.hosts.address_objection(host, at.ip(), port))
+        {
+            return Err(self.refuse(request, &why));
+        }
+        let server = upstream.connect().and_then(|server| {
+            if request.kind == Kind::Tunnel {
+                upstream.open_tunnel(&server, request)?;
+            }
+            Ok(server)
+        });
+        server.map(|server| (server, Some(upstream))).map_err(|error| {
+            Rejection(502, format!("{host} cannot be reached through the proxy of this machine: {error}."))
+        })
+    }
+
+    /// A connection to an address that was judged; nothing is looked up between judging and connecting.
+    fn connect(&self, request: &Request) -> Result<TcpStream, Rejection> {
+        let (host, port) = (&request.host, request.port);
         let unreachable = |error: io::Error| Rejection(502, format!("{host} cannot be reached: {error}."));
         let mut addresses = match host {
             Host::Address(address) => vec![SocketAddr::new(*address, port)],

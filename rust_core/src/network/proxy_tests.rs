@@ -33,7 +33,79 @@ fn start(granted: &[String], resolve: Box<Resolve>) -> (Proxy, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let hosts = Arc::new(Hosts::parse(granted).unwrap());
-    (Proxy::start_with(listener, hosts, resolve).unwrap(), address)
+    (Proxy::start_with(listener, hosts, Arc::default(), resolve).unwrap(), address)
+}
+
+/// The same on a machine with another proxy, which is at `port`.
+fn start_behind(port: u16, granted: &[&str], resolve: Box<Resolve>) -> (Proxy, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let granted: Vec<String> = granted.iter().map(|text| (*text).to_owned()).collect();
+    let way = Arc::new(WayOut::parse(&format!("http://me:pass@127.0.0.1:{port}"), "direct.org"));
+    (Proxy::start_with(listener, Arc::new(Hosts::parse(&granted).unwrap()), way, resolve).unwrap(), address)
+}
+
+fn unknown() -> Box<Resolve> {
+    Box::new(|_, _| Err(ErrorKind::NotFound.into()))
+}
+
+#[test]
+fn the_other_proxy_is_asked_for_what_is_granted_and_for_nothing_else() {
+    let (port, seen) = server(usize::MAX, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    let (_proxy, address) = start_behind(port, &["a.org"], unknown());
+    let answer =
+        say(address, b"GET http://a.org/x?y HTTP/1.1\r\nHost: a.org\r\nProxy-Authorization: Basic own\r\n\r\n");
+    assert!(answer.ends_with("hi"), "{answer}");
+    let sent = String::from_utf8(lock(&seen)[0].clone()).unwrap();
+    assert!(
+        sent.starts_with("GET http://a.org:80/x?y HTTP/1.1\r\nProxy-Authorization: Basic bWU6cGFzcw==\r\n"),
+        "{sent}"
+    );
+    assert!(!sent.contains("own"), "{sent}");
+    assert!(say(address, b"GET http://b.org/ HTTP/1.1\r\nHost: b.org\r\n\r\n").starts_with("HTTP/1.1 403"));
+    assert!(say(address, b"CONNECT b.org:443 HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 403"));
+    assert_eq!(lock(&seen).len(), 1, "the refused never got there");
+}
+
+#[test]
+fn a_tunnel_through_the_other_proxy_is_vetted_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let other = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = vec![0; 1024];
+        let count = stream.read(&mut head).unwrap();
+        stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+        let mut inside = Vec::new();
+        let _ = stream.read_to_end(&mut inside);
+        (String::from_utf8_lossy(&head[..count]).into_owned(), inside)
+    });
+    let (proxy, address) = start_behind(port, &["a.org"], unknown());
+    let mut stream = tunnel(address, "a.org:443");
+    stream.write_all(&naming("evil.org").1).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert_eq!(answer, ALERT);
+    drop(proxy);
+    let (sent, inside) = other.join().unwrap();
+    assert!(inside.is_empty());
+    assert!(sent.starts_with("CONNECT a.org:443 HTTP/1.1\r\nHost: a.org:443\r\nProxy-Authorization: Basic "), "{sent}");
+}
+
+#[test]
+fn behind_another_proxy_private_addresses_stay_refused_and_a_dead_one_is_not_gone_around() {
+    let private: Box<Resolve> = Box::new(|_, port| Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]));
+    let (port, seen) = server(1, b"");
+    let (_proxy, address) = start_behind(port, &["a.org"], private);
+    assert!(say(address, b"CONNECT a.org:443 HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 403"));
+    assert!(lock(&seen).is_empty());
+    let refusing = server(1, b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").0;
+    let (_proxy, address) = start_behind(refusing, &["a.org"], unknown());
+    let answer = say(address, b"CONNECT a.org:443 HTTP/1.1\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("it answers 407"), "{answer}");
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (_proxy, address) = start_behind(gone, &["a.org"], unknown());
+    assert!(say(address, b"GET http://a.org/ HTTP/1.1\r\nHost: a.org\r\n\r\n").starts_with("HTTP/1.1 502"));
 }
 
 fn nobody() -> Box<Resolve> {

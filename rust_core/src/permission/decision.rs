@@ -105,8 +105,8 @@ pub enum Subject {
     Start,
     /// A word of a command that may be a path: only rules that forbid reading speak of it.
     Mention {
-        /// Where it would lead.
-        location: Location,
+        /// Where it would lead; `None`: it stands for more files than were looked at.
+        location: Option<Location>,
     },
     /// Talks to a host.
     Fetch {

@@ -178,9 +178,9 @@ proptest! {
         let text = pieces.concat();
         prop_assert_eq!(verdict(BypassPermissions, &[(D, "Bash")], "Bash", &run(&text)), Deny);
         if verdict(Plain, &[(A, "Bash(ls:*)")], "Bash", &run(&text)) == Allow {
-            let script = shell::parse(&text);
+            let script = crate::shell::parse(&text);
             // `timeout 5 ls` is `ls`.
-            let programs = script.commands.iter().map(|simple| shell::without_wrappers(&simple.words)[0].text.as_str());
+            let programs = script.commands.iter().map(|simple| crate::shell::without_wrappers(&simple.words)[0].text.as_str());
             prop_assert!(programs.into_iter().all(|program: &str| program == "ls" || program == "cd"), "{}", text);
         }
     }

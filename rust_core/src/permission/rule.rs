@@ -174,6 +174,12 @@ impl Rule {
         }
     }
 
+    /// Does the rule speak of all that lies in this folder?
+    pub fn covers_folder(&self, folder: &Path) -> bool {
+        let matches = |root: &Path, matcher, name| path_matches(root, matcher, &folder.join(name));
+        matches!(&self.pattern, Pattern::Path { root, matcher } if matches(root, matcher, "x") && matches(root, matcher, "y/z"))
+    }
+
     /// Does the rule speak of `tool` talking to this host? One that forbids speaks of every tool that would.
     pub fn matches_host(&self, tool: &str, host: &Host) -> bool {
         let is_about = self.tool == tool || (self.tool == "WebFetch" && self.behavior != Behavior::Allow);
@@ -217,7 +223,8 @@ impl Rule {
                 [command.words.as_slice(), shell::without_wrappers(&command.words)].iter().any(|words| {
                     let is_glob_safe = words.first().is_some_and(|program| shell::takes_globs(&program.text))
                         || !words.iter().any(|word| word.has_glob);
-                    is_glob_safe && tokens_match(tokens, words, false) && !shell::needs_exact_rule(words)
+                    let named = tokens.iter().take_while(|token| matches!(token, Token::Word(_))).count();
+                    is_glob_safe && tokens_match(tokens, words, false) && !shell::needs_exact_rule(words, named)
                 })
             }
             _ => false,

@@ -98,7 +98,8 @@ fn command_rules(command: &str, script: &Script, folders: &[Option<Location>], p
     }
     // A `cd` needs no rule or cannot be covered by one.
     let moved = |index: usize| folders.get(index).and_then(Option::as_ref);
-    let may_move = |index: usize| moved(index).is_none_or(|to| super::cd_objection(index, to, script).is_none());
+    let may_move =
+        |index: usize| moved(index).is_none_or(|to| super::command::cd_objection(index, to, script).is_none());
     if !(0..script.commands.len()).all(may_move) {
         return None;
     }
@@ -121,7 +122,7 @@ fn command_rule(simple: &SimpleCommand, policy: &Policy) -> Option<String> {
     };
     let needs_exact = simple.has_assignment
         || shell::runs_code(program)
-        || shell::needs_exact_rule(words)
+        || shell::needs_exact_rule(words, 0)
         || (words.iter().any(|word| word.has_glob) && !shell::takes_globs(program));
     let rule = if needs_exact || !is_plain(program) {
         format!("Bash({})", simple.source.trim())

@@ -18,7 +18,7 @@ fn location(path: &str) -> Location {
 }
 
 pub fn run(command: &str) -> Vec<Subject> {
-    let script = shell::parse(command);
+    let script = crate::shell::parse(command);
     let mut subjects: Vec<Subject> = script
         .redirects
         .iter()

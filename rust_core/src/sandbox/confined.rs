@@ -79,7 +79,7 @@ pub fn through_seatbelt(
     let proxy = match &enclosure.hosts {
         Some(hosts) => {
             let listener = TcpListener::bind(("127.0.0.1", 0))?;
-            Some((listener.local_addr()?, Proxy::start(listener, Arc::clone(hosts))?))
+            Some((listener.local_addr()?, Proxy::start(listener, Arc::clone(hosts), Arc::clone(&enclosure.way))?))
         }
         None => None,
     };
@@ -109,7 +109,7 @@ fn keeper(request: &Request<'_>, enclosure: &Enclosure) -> io::Result<(Arc<Keepe
     let (keeper, listener) = Keeper::start(ground, &marker, &enclosure.state, request.input)?;
     // Without a proxy there would be no network at all, which is safe, but not what was granted: that is said.
     let proxy = match (listener, &enclosure.hosts) {
-        (Some(listener), Some(hosts)) => Some(Proxy::start(listener, Arc::clone(hosts))?),
+        (Some(listener), Some(hosts)) => Some(Proxy::start(listener, Arc::clone(hosts), Arc::clone(&enclosure.way))?),
         _ => None,
     };
     Ok((Arc::new(keeper), proxy))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::keeper::Keepers;
 use super::order::{Ground, Place, Treatment};
-use crate::network::Hosts;
+use crate::network::{Hosts, WayOut};
 
 /// Computed by `Sandbox::confinement` for each call.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +27,8 @@ pub struct Enclosure {
     pub is_seatbelt: bool,
     /// Who may be talked to; `None`: nobody.
     pub hosts: Option<Arc<Hosts>>,
+    /// And how they are reached.
+    pub way: Arc<WayOut>,
     /// Replaced or added in the environment.
     pub variables: Vec<(OsString, OsString)>,
     /// Where the launcher may be put.

@@ -56,7 +56,7 @@ pub fn environment(programs: Option<&Path>) -> Environment {
 }
 
 fn scrub(variables: impl Iterator<Item = (OsString, OsString)>, programs: Option<&Path>) -> Environment {
-    let mut kept: Environment = variables.filter(|(name, _)| !is_withheld(name)).collect();
+    let mut kept: Environment = variables.filter(|(name, value)| !is_withheld(name) && !holds_login(value)).collect();
     if let Some((_, path)) = kept.iter_mut().find(|(name, _)| name == "PATH") {
         let folders = programs.map(Path::to_path_buf).into_iter().chain(std::env::split_paths(path));
         let mut absolute: Vec<PathBuf> = Vec::new();
@@ -87,6 +87,15 @@ fn is_withheld(name: &OsStr) -> bool {
         || KERNEL_VARIABLES.contains(&name.as_str())
         || name.starts_with("BASH_FUNC_")
         || name == MARKER_VARIABLE
+}
+
+/// A URL with a password: of a proxy, a database, a private package index.
+fn holds_login(value: &OsStr) -> bool {
+    let value = value.to_string_lossy();
+    let authority = |rest: &str| rest.split(['/', '?', '#', ' ']).next().unwrap_or_default().to_owned();
+    value.split("://").skip(1).map(authority).any(|place| {
+        place.rsplit_once('@').is_some_and(|(login, _)| login.split_once(':').is_some_and(|(_, word)| !word.is_empty()))
+    })
 }
 
 /// The full path of bash, or why there is none.
@@ -148,6 +157,9 @@ mod tests {
             ("SSH_AUTH_SOCK", "s"),
             ("PATH", "/bin:.:rel::/usr/bin"),
             ("GOOGLE_APPLICATION_CREDENTIALS", "x"),
+            ("https_proxy", "http://me:word@proxy.corp:3128"),
+            ("BROKER_URL", "amqp://me:word@h/v"),
+            ("HOME_PAGE", "https://me@example.org/a:b@c"),
         ];
         let kept =
             scrub(given.iter().map(|(name, value)| (name.into(), value.into())), Some(Path::new("/opt/kernel/bin")));
@@ -155,6 +167,6 @@ mod tests {
         assert_eq!(value("HOME"), Some("/h"));
         assert_eq!(value("SSH_AUTH_SOCK"), Some("s"));
         assert_eq!(value("PATH"), Some("/opt/kernel/bin:/bin:/usr/bin"));
-        assert_eq!(kept.len(), 3 + 4);
+        assert_eq!(kept.len(), 4 + 4);
     }
 }

@@ -14,7 +14,7 @@ use super::keeper::Keepers;
 use super::order::{Ground, Place, Treatment};
 use super::probe::{Machine, machine};
 use super::secret_places;
-use crate::network::{Host, Hosts};
+use crate::network::{Host, Hosts, WayOut};
 use crate::output::random_name;
 
 /// May commands run in a sandbox, must they?
@@ -71,6 +71,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Out of the sandbox.
     pub escalation: Escalation,
+    /// The proxy of this machine, through which granted hosts are reached; empty: directly.
+    pub proxy: String,
+    /// Hosts that are reached directly all the same, as in `NO_PROXY`.
+    pub no_proxy: String,
     /// Whose secrets are hidden; by default this user's home.
     pub home: Option<PathBuf>,
 }
@@ -89,6 +93,8 @@ pub struct Sandbox {
     /// The same, and our own package: seen by commands also where they lie below a folder for temporary files, of which a
     /// command has one of its own.
     installed: Vec<PathBuf>,
+    /// To granted hosts.
+    way: Arc<WayOut>,
     /// Ready for the next command.
     keepers: Arc<Keepers>,
 }
@@ -123,8 +129,9 @@ impl Sandbox {
         let temporary = state.join("tmp").join(random_name());
         let is_apart = |path: &PathBuf| !all.iter().any(|root| root.starts_with(path) || path.starts_with(root));
         let installed = installed.iter().filter_map(|path| path.canonicalize().ok()).filter(is_apart).collect();
+        let way = Arc::new(WayOut::parse(&settings.proxy, &settings.no_proxy));
         let settings = Settings { home, ..settings };
-        Ok(Self { settings, roots: all, state, temporary, programs, installed, keepers: Arc::default() })
+        Ok(Self { settings, roots: all, state, temporary, programs, installed, way, keepers: Arc::default() })
     }
 
     /// What the settings ask for.
@@ -239,8 +246,8 @@ impl Sandbox {
             processes: self.settings.limits.processes.unwrap_or(2048),
             ..Ground::default()
         };
-        let (state, keepers) = (self.state.clone(), Some(Arc::clone(&self.keepers)));
-        Ok(Confinement::On(Box::new(Enclosure { ground, is_seatbelt, hosts, variables, state, keepers })))
+        let (way, state, keepers) = (Arc::clone(&self.way), self.state.clone(), Some(Arc::clone(&self.keepers)));
+        Ok(Confinement::On(Box::new(Enclosure { ground, is_seatbelt, hosts, way, variables, state, keepers })))
     }
 
     fn limits(&self) -> Vec<(u32, u64)> {

@@ -10,6 +10,8 @@ pub enum Operands {
     /// No paths.
     Text,
     Paths,
+    /// Files, never a folder: of one it would follow the links.
+    Files,
     /// At most one path.
     OnePath,
     /// A pattern, unless an option gave it, then paths.
@@ -207,7 +209,127 @@ pub const GRAMMARS: &[Grammar] = &[
     Grammar { programs: &["true", "false"], operands: Operands::None, ..NOTHING },
     Grammar { programs: &["uname"], flags: "asnrvmpio", operands: Operands::None, ..NOTHING },
     Grammar { programs: &["which"], flags: "a", operands: Operands::Text, ..NOTHING },
-    Grammar { programs: &["basename", "dirname", "printf", "seq"], operands: Operands::Text, ..NOTHING },
+    Grammar { programs: &["basename", "dirname", "printf", "seq", "sleep"], operands: Operands::Text, ..NOTHING },
+    Grammar { programs: &["type"], flags: "taPp", operands: Operands::Text, ..NOTHING },
+    Grammar {
+        programs: &["nproc", "whoami", "hostname", "arch", "uptime", "lscpu"],
+        operands: Operands::None,
+        ..NOTHING
+    },
+    Grammar { programs: &["free"], flags: "hbkmgtwl", operands: Operands::None, ..NOTHING },
+    // Of other commands in the sandbox it sees nothing. Its old options without a dash would show variables.
+    Grammar {
+        programs: &["ps"],
+        flags: "efAaxuwlFHjTLN",
+        valued: "opC",
+        settings: &["--sort"],
+        operands: Operands::None,
+        ..NOTHING
+    },
+    // Sizes of disks, whichever are named.
+    Grammar {
+        programs: &["df"],
+        flags: "haTkmHiPl",
+        words: &["--total", "--human-readable"],
+        operands: Operands::Text,
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["diff"],
+        flags: "uqsyiwbBpaEtTcNd",
+        valued: "UCWI",
+        words: &[
+            "--brief",
+            "--side-by-side",
+            "--ignore-all-space",
+            "--ignore-blank-lines",
+            "--ignore-case",
+            "--report-identical-files",
+            "--suppress-common-lines",
+        ],
+        settings: &["--color", "--width", "--unified", "--label"],
+        operands: Operands::Files,
+        ..NOTHING
+    },
+    Grammar { programs: &["cmp"], flags: "bls", valued: "n", ..NOTHING },
+    // `-c` reads a list of names.
+    Grammar {
+        programs: &["md5sum", "sha1sum", "sha224sum", "sha256sum", "sha384sum", "sha512sum", "b2sum", "cksum"],
+        flags: "bt",
+        words: &["--tag"],
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["column"],
+        flags: "texn",
+        valued: "sco",
+        words: &["--table"],
+        settings: &["--separator"],
+        ..NOTHING
+    },
+    Grammar { programs: &["paste"], flags: "sz", valued: "d", ..NOTHING },
+    Grammar { programs: &["rev"], ..NOTHING },
+    Grammar { programs: &["fold"], flags: "bs", valued: "w", ..NOTHING },
+    Grammar { programs: &["comm"], flags: "123iz", ..NOTHING },
+    Grammar { programs: &["strings"], flags: "a", valued: "nt", ..NOTHING },
+    Grammar { programs: &["od"], flags: "bcdovxs", valued: "ANjtw", ..NOTHING },
+    Grammar { programs: &["hexdump"], flags: "Cbcdovx", valued: "ns", ..NOTHING },
+    // The second file is where it writes.
+    Grammar { programs: &["xxd"], flags: "bpuiea", valued: "lcsg", operands: Operands::OnePath, ..NOTHING },
+    Grammar { programs: &["realpath"], flags: "emqsz", ..NOTHING },
+    Grammar { programs: &["readlink"], flags: "femnz", ..NOTHING },
+];
+
+/// Programs that say their version, or do as little, with this one argument.
+pub const WITH_ONE_ARGUMENT: &[(&str, &[&str])] = &[
+    (
+        "--version",
+        &[
+            "python", "python3", "pip", "pip3", "git", "node", "npm", "gcc", "g++", "cc", "clang", "make", "cmake",
+            "perl", "ruby", "bash", "uv", "rg", "jq", "tar", "curl", "wget", "docker", "sqlite3", "psql", "R",
+            "Rscript",
+        ],
+    ),
+    ("-V", &["python", "python3", "pip", "pip3"]),
+    ("-v", &["node", "npm"]),
+    ("aux", &["ps"]),
+];
+
+/// `pip list` and its like, by subcommand. `-o` and `--index-url` would ask a server.
+pub const PIP: Grammar = Grammar {
+    programs: &["list", "show", "freeze", "check"],
+    flags: "fl",
+    words: &["--files", "--local", "--user", "--all", "--not-required", "--exclude-editable"],
+    settings: &["--format", "--exclude"],
+    operands: Operands::Text,
+    ..NOTHING
+};
+
+/// jq's own code in the first place; see `reading` for what must not stand in it.
+pub const JQ: Grammar = Grammar {
+    programs: &["jq"],
+    flags: "rcsSnaejCMR",
+    words: &[
+        "--raw-output",
+        "--compact-output",
+        "--slurp",
+        "--sort-keys",
+        "--null-input",
+        "--tab",
+        "--exit-status",
+        "--raw-input",
+        "--color-output",
+        "--monochrome-output",
+    ],
+    settings: &["--indent"],
+    operands: Operands::Pattern,
+    ..NOTHING
+};
+
+/// Operators of `test`. `-v` would expand its operand once more.
+pub const TESTS: &[&str] = &[
+    "-e", "-f", "-d", "-h", "-L", "-p", "-S", "-b", "-c", "-r", "-w", "-x", "-s", "-n", "-z", "-nt", "-ot", "-ef",
+    "-eq", "-ne", "-lt", "-le", "-gt", "-ge", "=", "==", "!=", "!", "-a", "-o",
 ];
 
 /// What `find` may be asked that takes no value; printing alone is done.
@@ -283,6 +405,11 @@ const GIT_HISTORY: &[&str] = &[
     "--abbrev-commit",
     "--no-ext-diff",
     "--no-textconv",
+    "--ignore-all-space",
+    "--ignore-blank-lines",
+    "--word-diff",
+    "--find-renames",
+    "--full-index",
 ];
 /// Options of git with a value, which is only read behind `=`.
 pub const GIT_CHOICES: &[&str] = &[
@@ -298,15 +425,21 @@ pub const GIT_CHOICES: &[&str] = &[
     "--diff-filter",
     "--format",
     "--pretty",
+    "--sort",
+    "--abbrev",
+    "--skip",
 ];
+
+/// Options whose value only stands behind `=`, and may be left out.
+pub const OPTIONAL_VALUES: &[&str] = &["--color", "--porcelain", "--decorate", "--word-diff", "--unified"];
 
 /// Subcommands of git that show the state and history of the repository.
 pub const GIT: &[Grammar] = &[
     Grammar {
         programs: &["status"],
         flags: "sb",
-        words: &["--short", "--branch", "--porcelain", "--long", "--ignored"],
-        settings: &["--untracked-files"],
+        words: &["--short", "--branch", "--long", "--ignored"],
+        settings: &["--untracked-files", "--porcelain"],
         ..NOTHING
     },
     Grammar {
@@ -334,6 +467,55 @@ pub const GIT: &[Grammar] = &[
         programs: &["ls-files"],
         flags: "cdmost",
         words: &["--cached", "--others", "--modified", "--exclude-standard"],
+        ..NOTHING
+    },
+    Grammar { programs: &["remote"], flags: "v", operands: Operands::None, ..NOTHING },
+    Grammar {
+        programs: &["tag"],
+        flags: "l",
+        words: &["--list"],
+        settings: GIT_CHOICES,
+        operands: Operands::None,
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["describe"],
+        words: &["--tags", "--always", "--dirty", "--long", "--all", "--exact-match"],
+        settings: GIT_CHOICES,
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["shortlog"],
+        flags: "sne",
+        words: &["--summary", "--numbered", "--email", "--all"],
+        ..NOTHING
+    },
+    Grammar { programs: &["reflog"], valued: "n", operands: Operands::None, ..NOTHING },
+    Grammar {
+        programs: &["rev-list"],
+        valued: "n",
+        words: &["--count", "--all", "--oneline", "--reverse", "--first-parent", "--no-merges"],
+        settings: GIT_CHOICES,
+        ..NOTHING
+    },
+    Grammar { programs: &["merge-base"], words: &["--is-ancestor", "--fork-point"], ..NOTHING },
+    Grammar { programs: &["check-ignore"], flags: "vq", ..NOTHING },
+    Grammar { programs: &["cat-file"], flags: "pts", ..NOTHING },
+    Grammar {
+        programs: &["grep"],
+        flags: "nilcwEFGPhHoIa",
+        valued: "eABCm",
+        words: &[
+            "--line-number",
+            "--ignore-case",
+            "--count",
+            "--name-only",
+            "--files-with-matches",
+            "--word-regexp",
+            "--cached",
+        ],
+        settings: &["--color"],
+        operands: Operands::Pattern,
         ..NOTHING
     },
 ];

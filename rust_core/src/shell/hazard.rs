@@ -49,6 +49,12 @@ const HAZARDS: &[Hazard] = &[
             "to-cmd",
             "cc-cmd",
             "run",
+            "no-index",
+            "contents",
+            "filters",
+            "in-place",
+            "unsafe-paths",
+            "delete",
         ],
         short: "cCOfD",
         words: &[
@@ -70,6 +76,17 @@ const HAZARDS: &[Hazard] = &[
             "for-each-repo",
             "hook",
             "maintenance",
+            "p4",
+            "svn",
+            "cvsimport",
+            "imap-send",
+            "web--browse",
+            "fsmonitor--daemon",
+            "filter-repo",
+            "upload-pack",
+            "receive-pack",
+            "upload-archive",
+            "http-backend",
         ],
     },
     Hazard { programs: &["rg", "ripgrep"], long: &["pre", "hostname-bin", "search-zip"], short: "z", words: &[] },
@@ -92,6 +109,7 @@ const HAZARDS: &[Hazard] = &[
             "new-volume-script",
             "rmt-command",
             "absolute-names",
+            "index-file",
         ],
         short: "IFP",
         words: &[],
@@ -99,8 +117,13 @@ const HAZARDS: &[Hazard] = &[
     Hazard { programs: &["zip", "unzip"], long: &["unzip-command"], short: "T", words: &[] },
     Hazard { programs: &["rsync"], long: &["rsh", "rsync-path"], short: "e", words: &[] },
     Hazard { programs: &["scp", "sftp"], long: &[], short: "SoFD", words: &[] },
-    Hazard { programs: &["man"], long: &["pager", "html", "preprocessor"], short: "PHp", words: &[] },
-    Hazard { programs: &["less", "more"], long: &["log-file", "lesskey-file"], short: "oOk", words: &[] },
+    Hazard { programs: &["man"], long: &["pager", "html", "preprocessor", "config-file"], short: "PHpC", words: &[] },
+    Hazard {
+        programs: &["less", "more"],
+        long: &["log-file", "lesskey-file", "lesskey-src", "lesskey-content"],
+        short: "oOk",
+        words: &[],
+    },
     Hazard { programs: &["file"], long: &["magic-file", "files-from", "compile"], short: "mfC", words: &[] },
     Hazard { programs: &["tree"], long: &["output"], short: "oR", words: &[] },
     Hazard { programs: &["date"], long: &["set", "file", "reference"], short: "sf", words: &[] },
@@ -111,14 +134,55 @@ const HAZARDS: &[Hazard] = &[
         programs: &["go"],
         long: &["exec", "toolexec", "overlay"],
         short: "",
-        words: &["-exec", "-toolexec", "-overlay", "run", "generate"],
+        words: &[
+            "-exec",
+            "-toolexec",
+            "-overlay",
+            "-vettool",
+            "-ldflags",
+            "-modfile",
+            "-C",
+            "-o",
+            "-w",
+            "run",
+            "generate",
+            "tool",
+            "get",
+            "install",
+        ],
     },
-    Hazard { programs: &["cargo"], long: &["config", "manifest-path"], short: "ZC", words: &[] },
+    Hazard {
+        programs: &["cargo"],
+        long: &["config", "manifest-path", "target-dir", "out-dir", "artifact-dir"],
+        short: "ZC",
+        words: &["install", "publish", "login", "owner", "yank"],
+    },
     Hazard {
         programs: &["npm", "pnpm", "yarn"],
         long: &["prefix", "node-options", "script-shell", "cwd", "userconfig"],
         short: "C",
-        words: &["exec", "x", "dlx"],
+        words: &[
+            "exec",
+            "x",
+            "dlx",
+            "explore",
+            "init",
+            "create",
+            "config",
+            "set",
+            "pkg",
+            "edit",
+            "install",
+            "i",
+            "add",
+            "ci",
+            "update",
+            "install-test",
+            "publish",
+            "link",
+            "global",
+            "approve-builds",
+        ],
     },
     Hazard {
         programs: &["make", "gmake", "ninja"],
@@ -128,66 +192,43 @@ const HAZARDS: &[Hazard] = &[
     },
     Hazard {
         programs: &["pytest", "py.test"],
-        long: &["rootdir", "confcutdir", "override-ini", "import-mode", "pdbcls", "config-file", "basetemp"],
+        long: &[
+            "rootdir",
+            "confcutdir",
+            "override-ini",
+            "import-mode",
+            "pdbcls",
+            "config-file",
+            "basetemp",
+            "pastebin",
+        ],
         short: "pco",
         words: &[],
     },
     Hazard {
         programs: &["pip", "pip3"],
-        long: &["target", "prefix", "root", "editable", "config-settings"],
-        short: "te",
-        words: &["install", "download", "wheel"],
+        long: &[
+            "target",
+            "prefix",
+            "root",
+            "editable",
+            "config-settings",
+            "python",
+            "log",
+            "index-url",
+            "extra-index-url",
+        ],
+        short: "tei",
+        words: &["install", "download", "wheel", "config", "uninstall", "lock"],
     },
     Hazard { programs: &["jq"], long: &["from-file", "rawfile", "slurpfile", "library-path"], short: "fL", words: &[] },
     Hazard { programs: &["yq"], long: &["inplace", "split-exp"], short: "is", words: &[] },
     Hazard { programs: &["history"], long: &[], short: "anrwsdcp", words: &[] },
     Hazard { programs: &["fc"], long: &[], short: "es", words: &[] },
     Hazard {
-        programs: &["curl"],
-        long: &[
-            "output",
-            "config",
-            "upload-file",
-            "remote-name",
-            "remote-name-all",
-            "data",
-            "data-binary",
-            "form",
-            "noproxy",
-            "output-dir",
-            "cookie-jar",
-            "dump-header",
-            "trace",
-            "unix-socket",
-            "proxy",
-            "libcurl",
-            "etag-save",
-            "hsts",
-            "engine",
-        ],
-        short: "oOKTdFcDJ",
-        words: &[],
-    },
-    Hazard {
-        programs: &["wget"],
-        long: &[
-            "output-document",
-            "output-file",
-            "use-askpass",
-            "post-file",
-            "body-file",
-            "execute",
-            "config",
-            "directory-prefix",
-            "append-output",
-        ],
-        short: "OoePa",
-        words: &[],
-    },
-    Hazard {
         programs: &["awk", "gawk", "mawk", "nawk"],
-        long: &["file", "load", "include", "source", "exec"],
-        short: "flieE",
+        long: &["file", "load", "include", "source", "exec", "profile", "pretty-print", "dump-variables", "debug"],
+        short: "flieEopdD",
         words: &[],
     },
     Hazard { programs: &["printf", "test", "["], long: &[], short: "v", words: &[] },
@@ -196,38 +237,124 @@ const HAZARDS: &[Hazard] = &[
     Hazard { programs: &["ps"], long: &[], short: "", words: &["e", "eww", "auxe", "auxeww", "axe"] },
     Hazard {
         programs: &["black", "ruff", "isort", "mypy", "flake8", "pylint"],
-        long: &["config", "config-file", "rcfile", "init-hook", "load-plugins", "settings-path", "python-executable"],
+        long: &[
+            "config",
+            "config-file",
+            "rcfile",
+            "init-hook",
+            "load-plugins",
+            "settings-path",
+            "python-executable",
+            "install-types",
+            "output-file",
+        ],
         short: "",
         words: &[],
     },
 ];
 
-/// True where a prefix or wildcard rule must not cover the command, only a rule for exactly it.
-pub fn needs_exact_rule(words: &[Word]) -> bool {
+/// Letters that make a subcommand of git run a program or write elsewhere.
+const GIT_LETTERS: &[(&str, &str)] =
+    &[("rebase", "x"), ("clone", "u"), ("archive", "o"), ("format-patch", "o"), ("difftool", "x"), ("push", "d")];
+
+/// Programs that talk to hosts, with the options that keep them to printing what they get: letters without a value, letters
+/// with one, long ones without, long ones with one. An option that is not listed needs a rule for exactly the command.
+const FETCHERS: &[(&str, &str, &str, &[&str], &[&str])] = &[
+    (
+        "curl",
+        "sSfLIivgGN#0146",
+        "AemXH",
+        &[
+            "silent",
+            "show-error",
+            "fail",
+            "fail-with-body",
+            "location",
+            "head",
+            "include",
+            "verbose",
+            "compressed",
+            "globoff",
+            "no-progress-meter",
+            "progress-bar",
+            "http1.1",
+            "http2",
+            "ipv4",
+            "ipv6",
+            "no-buffer",
+        ],
+        &[
+            "user-agent",
+            "referer",
+            "max-time",
+            "connect-timeout",
+            "request",
+            "header",
+            "retry",
+            "retry-delay",
+            "max-redirs",
+            "range",
+        ],
+    ),
+    (
+        "wget",
+        "qvcNS46",
+        "tTU",
+        &["quiet", "verbose", "no-verbose", "spider", "continue", "timestamping", "server-response", "show-progress"],
+        &["tries", "timeout", "user-agent", "wait", "max-redirect"],
+    ),
+];
+
+/// True where a prefix or wildcard rule must not cover the command, only a rule for exactly it. `named`: how many of its first
+/// words the rule writes out: what a person has named is no surprise (`Bash(pip install:*)`).
+pub fn needs_exact_rule(words: &[Word], named: usize) -> bool {
     let Some((program, arguments)) = words.split_first() else { return true };
     let name = program.text.as_str();
     if may_run_others(name) {
         return true;
     }
     let texts = || arguments.iter().map(|word| word.text.as_str());
+    let is_hazardous = |name, arguments| is_hazardous(name, arguments, named.saturating_sub(1));
     match name {
-        "find" | "fd" => texts().any(|text| {
-            ["-exec", "-ok", "-delete", "-fprint", "-fls", "-x", "-X", "--exec"]
-                .iter()
-                .any(|flag| text.starts_with(flag))
+        "find" => {
+            texts().any(|text| ["-exec", "-ok", "-delete", "-fprint", "-fls"].iter().any(|flag| text.starts_with(flag)))
+        }
+        "fd" | "fdfind" => texts().any(|text| {
+            let is_cluster = text.starts_with('-') && !text.starts_with("--");
+            text.starts_with("--exec") || (is_cluster && text.contains(['x', 'X']))
         }),
-        "sed" => !is_plain_sed(arguments),
+        "curl" | "wget" => !is_plain_fetch(name, arguments),
+        // A date that is set.
+        "date" => texts().any(|text| text.starts_with(|c: char| c.is_ascii_digit())) || is_hazardous(name, arguments),
+        // `+command` is done before anything is shown.
+        "less" | "more" => texts().any(|text| text.starts_with('+')) || is_hazardous(name, arguments),
+        // `host:file` starts a shell there.
+        "tar" | "bsdtar" => texts().any(|text| text.contains(':')) || is_hazardous(name, arguments),
+        // `+toolchain` may be a folder.
+        "cargo" => texts().any(|text| text.starts_with('+')) || is_hazardous(name, arguments),
+        "yq" => {
+            ["load", "env", "system"].iter().any(|code| texts().any(|text| text.contains(code)))
+                || is_hazardous(name, arguments)
+        }
+        "sed" => plain_sed(arguments).is_none(),
         "hostname" | "domainname" => {
             texts().any(|text| !text.starts_with('-')) || texts().any(|text| text.starts_with("-F"))
         }
         // What these programs take as code can run commands or write files in too many ways to list.
         "awk" | "gawk" | "mawk" | "nawk" => {
-            texts().any(|text| text.contains("system") || text.contains(['|', '>', '@']) || text.contains("getline"))
-                || is_hazardous(name, arguments)
+            texts().any(|text| {
+                text.contains(['|', '>', '@'])
+                    || ["system", "getline", "ENVIRON"].iter().any(|code| text.contains(code))
+            }) || is_hazardous(name, arguments)
         }
-        // `+branch` forces, `:branch` deletes.
+        // `+branch` forces, `:branch` deletes, `ext::` runs.
         "git" => {
             (texts().any(|text| text == "push") && texts().any(|text| text.starts_with(['+', ':'])))
+                || texts().next() == Some("-p")
+                || texts().any(|text| text.contains("::"))
+                || GIT_LETTERS.iter().any(|(subcommand, letters)| {
+                    texts().any(|text| text == *subcommand) && texts().any(|text| has_letter(text, letters))
+                })
                 || is_hazardous(name, arguments)
         }
         "make" | "gmake" => texts().any(|text| text.contains('=')) || is_hazardous(name, arguments),
@@ -235,16 +362,16 @@ pub fn needs_exact_rule(words: &[Word]) -> bool {
         "uniq" => texts().filter(|text| !text.starts_with('-')).count() > 1,
         "xxd" => texts().filter(|text| !text.starts_with('-')).count() > 1 || is_hazardous(name, arguments),
         "jq" => {
-            texts().any(|text| text.contains("input") || text.contains("$__prog_args") || text.contains("env"))
-                || is_hazardous(name, arguments)
+            let reaches_out = ["input", "$__prog_args", "env", "ENV", "include", "import"];
+            reaches_out.iter().any(|code| texts().any(|text| text.contains(code))) || is_hazardous(name, arguments)
         }
         _ => is_hazardous(name, arguments),
     }
 }
 
-fn is_hazardous(name: &str, arguments: &[Word]) -> bool {
+fn is_hazardous(name: &str, arguments: &[Word], named: usize) -> bool {
     let mut found = HAZARDS.iter().filter(|hazard| hazard.programs.contains(&name));
-    found.any(|hazard| arguments.iter().enumerate().any(|(index, word)| hazard.matches(index, &word.text)))
+    found.any(|hazard| arguments.iter().enumerate().skip(named).any(|(index, word)| hazard.matches(index, &word.text)))
 }
 
 impl Hazard {
@@ -252,15 +379,12 @@ impl Hazard {
         if let Some(long) = text.strip_prefix("--") {
             let name = long.split('=').next().unwrap_or(long);
             // Programs accept unambiguous abbreviations of their long options.
-            return name.len() >= 2 && self.long.iter().any(|option| option.starts_with(name));
+            return !name.is_empty() && self.long.iter().any(|option| option.starts_with(name));
         }
         // Old tar takes its letters without a dash.
         let is_old_tar = index == 0 && self.programs.contains(&"tar");
         let cluster = text.strip_prefix('-').or(is_old_tar.then_some(text)).filter(|cluster| !cluster.is_empty());
-        if let Some(cluster) = cluster
-            && !cluster.bytes().all(|byte| byte.is_ascii_digit())
-            && cluster.chars().take_while(char::is_ascii_alphanumeric).any(|c| self.short.contains(c))
-        {
+        if cluster.is_some_and(|cluster| has_any(cluster, self.short)) {
             return true;
         }
         // A word counts where a subcommand stands; those with a dash anywhere.
@@ -269,18 +393,70 @@ impl Hazard {
     }
 }
 
-/// `sed -n 1,20p` and plain substitutions without the flags that run or write.
-fn is_plain_sed(arguments: &[Word]) -> bool {
-    let mut scripts =
-        arguments.iter().map(|word| word.text.as_str()).filter(|text| !matches!(*text, "-n" | "-E" | "-r"));
-    let Some(script) = scripts.next() else { return false };
+/// Of `-abc`: is one of these letters among them?
+fn has_letter(text: &str, letters: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|cluster| !cluster.starts_with('-') && has_any(cluster, letters))
+}
+
+fn has_any(cluster: &str, letters: &str) -> bool {
+    !cluster.bytes().all(|byte| byte.is_ascii_digit())
+        && cluster.chars().take_while(char::is_ascii_alphanumeric).any(|c| letters.contains(c))
+}
+
+/// Prints what a web server answers to a question that sends nothing of this machine.
+fn is_plain_fetch(name: &str, arguments: &[Word]) -> bool {
+    let Some((_, flags, valued, words, settings)) = FETCHERS.iter().find(|(program, ..)| *program == name) else {
+        return false;
+    };
+    let is_plain_value = |letter: &str, value: &str| match letter {
+        "X" | "request" => matches!(value, "GET" | "HEAD" | "OPTIONS"),
+        _ => !value.starts_with(['@', '-']),
+    };
+    let mut rest = arguments.iter().map(|word| word.text.as_str());
+    while let Some(text) = rest.next() {
+        let is_fine = if let Some(long) = text.strip_prefix("--") {
+            let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+            match value {
+                None if words.contains(&name) => true,
+                _ if !settings.contains(&name) => false,
+                _ => value.or_else(|| rest.next()).is_some_and(|value| is_plain_value(name, value)),
+            }
+        } else if let Some(cluster) = text.strip_prefix('-') {
+            let at = cluster.find(|letter| !flags.contains(letter)).unwrap_or(cluster.len());
+            let (_, last) = cluster.split_at(at);
+            match last.chars().next() {
+                None => !cluster.is_empty(),
+                Some(letter) if !valued.contains(letter) => false,
+                Some(letter) => {
+                    let value = if last.len() > 1 { last.get(1..) } else { rest.next() };
+                    value.is_some_and(|value| is_plain_value(letter.encode_utf8(&mut [0; 4]), value))
+                }
+            }
+        } else {
+            // `file:`, `dict:` and their like reach what is no web server.
+            text.split_once(':').is_none_or(|(scheme, rest)| {
+                matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") || !rest.starts_with("//")
+            }) && !text.to_ascii_lowercase().starts_with("file:")
+        };
+        if !is_fine {
+            return false;
+        }
+    }
+    true
+}
+
+/// `sed -n 1,20p` and plain substitutions without the flags that run or write: the files it reads.
+pub fn plain_sed(arguments: &[Word]) -> Option<&[Word]> {
+    let options = arguments.iter().take_while(|word| matches!(word.text.as_str(), "-n" | "-E" | "-r")).count();
+    let (script, files) = arguments.get(options..)?.split_first()?;
+    let script = script.text.as_str();
     let is_range = script
         .strip_suffix(['p', 'd', 'q'])
         .is_some_and(|range| range.chars().all(|c| c.is_ascii_digit() || c == ',' || c == '$'));
     let parts: Vec<&str> = script.split('/').collect();
     let is_substitution = matches!(parts.as_slice(), ["s", _, _, flags] if flags.chars().all(|c| matches!(c, 'g' | 'i' | 'I' | 'p')))
         && !script.contains(['\n', ';', '\\']);
-    (is_range || is_substitution) && scripts.all(|text| !text.starts_with('-'))
+    ((is_range || is_substitution) && !files.iter().any(|word| word.text.starts_with('-'))).then_some(files)
 }
 
 /// Programs for which an unquoted glob cannot turn into a dangerous option or a write.
@@ -323,8 +499,13 @@ pub fn is_critical_removal(words: &[Word], workspace: &Path, home: Option<&Path>
                 has(&is_recursive) && arguments.iter().any(is_critical)
             }
             "rmdir" | "shred" => arguments.iter().any(is_critical),
-            "find" => has(&|text| text == "-delete") && arguments.iter().any(is_critical),
+            "find" => {
+                // Without a path: where it stands.
+                let has_path = arguments.first().is_some_and(|word| !word.text.starts_with(['-', '(', '!']));
+                has(&|text| text == "-delete") && (!has_path || arguments.iter().any(is_critical))
+            }
             "dd" => has(&|text| text.starts_with("of=/dev/") && text != "of=/dev/null"),
+            "wipefs" | "blkdiscard" => has(&|text| text.starts_with("/dev/")),
             name => name.starts_with("mkfs"),
         }
     })

@@ -1,9 +1,14 @@
 //! Commands that only read, and what they read. Known are few programs, each with the options that keep it so (`grammar`): an
 //! option that is not listed there, also one of a newer version or shortened, and the command is not known. Patterns that the
-//! shell would expand are not known either. Nothing here looks at files; who relies on it does (`crate::subjects`).
+//! shell would expand are known where paths stand. Nothing here looks at files; who relies on it does (`crate::subjects`).
 
 use super::SimpleCommand;
-use super::grammar::{FIND_TESTS, FIND_VALUED, GIT, GIT_CHOICES, GRAMMARS, Grammar, Operands};
+use super::grammar::{
+    FIND_TESTS, FIND_VALUED, GIT, GIT_CHOICES, GRAMMARS, Grammar, JQ, OPTIONAL_VALUES, Operands, PIP, TESTS,
+    WITH_ONE_ARGUMENT,
+};
+use super::hazard::plain_sed;
+use super::words::Word;
 
 /// How far a command reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +17,8 @@ pub enum Extent {
     Input,
     /// The files it names.
     Files,
+    /// The same, but of a folder also what its links lead to: none may be named.
+    Contents,
     /// Folders with all below, by default the one it runs in.
     Tree,
     /// A git repository.
@@ -28,7 +35,7 @@ pub struct Reading {
 }
 
 /// Of the programs known here, those that bash does itself; for the others it looks for a program.
-const BUILTINS: &[&str] = &["echo", "false", "printf", "pwd", "true"];
+const BUILTINS: &[&str] = &["command", "echo", "false", "printf", "pwd", "test", "true", "type"];
 
 /// Whether the shell does this without starting a program.
 pub fn is_builtin(program: &str) -> bool {
@@ -38,18 +45,48 @@ pub fn is_builtin(program: &str) -> bool {
 /// What the command reads, where it is known to do nothing else.
 pub fn reading(command: &SimpleCommand) -> Option<Reading> {
     let (program, arguments) = command.words.split_first()?;
-    if command.has_assignment || command.words.iter().any(|word| word.has_glob) {
+    if command.has_assignment || program.has_glob {
         return None;
     }
-    let arguments: Vec<&str> = arguments.iter().map(|word| word.text.as_str()).collect();
-    let input = |paths| Some(Reading { extent: Extent::Input, paths });
-    match program.text.as_str() {
-        "echo" => input(Vec::new()),
+    let found = read(program.text.as_str(), arguments)?;
+    // What the shell expands may become several words: then each must be a path, and any number of them.
+    let is_path = |word: &&Word| found.paths.contains(&word.text) && !word.text.starts_with('-');
+    let takes_any = !matches!(program.text.as_str(), "uniq" | "xxd" | "test");
+    let mut patterns = arguments.iter().filter(|word| word.has_glob).peekable();
+    (patterns.peek().is_none() || (takes_any && patterns.all(|word| is_path(&word)))).then_some(found)
+}
+
+fn read(program: &str, words: &[Word]) -> Option<Reading> {
+    let arguments: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+    let input = || Some(Reading { extent: Extent::Input, paths: Vec::new() });
+    let is_known = |(option, programs): &(&str, &[&str])| arguments == [*option] && programs.contains(&program);
+    if WITH_ONE_ARGUMENT.iter().any(is_known) {
+        return input();
+    }
+    match program {
+        "echo" => input(),
         "find" => find(&arguments),
-        "sed" => sed(&arguments),
+        "sed" => sed(words),
         "git" => git(&arguments),
+        "test" => {
+            let operands: Vec<&str> = arguments.into_iter().filter(|word| !TESTS.contains(word)).collect();
+            (!operands.iter().any(|word| word.starts_with('-'))).then(|| files(operands.into_iter()))
+        }
+        "jq" => jq(&arguments),
+        "date" => date(&arguments).then(input)?,
+        // Says what a name stands for.
+        "command" => matches!(arguments.as_slice(), ["-v" | "-V", names @ ..] if !names.is_empty()).then(input)?,
+        "pip" | "pip3" => {
+            let (subcommand, rest) = arguments.split_first()?;
+            PIP.programs.contains(subcommand).then(|| PIP.read(rest))?
+        }
         name => GRAMMARS.iter().find(|grammar| grammar.programs.contains(&name))?.read(&arguments),
     }
+}
+
+fn files<'a>(paths: impl Iterator<Item = &'a str>) -> Reading {
+    let paths: Vec<String> = paths.map(str::to_owned).collect();
+    Reading { extent: if paths.is_empty() { Extent::Input } else { Extent::Files }, paths }
 }
 
 impl Grammar {
@@ -62,12 +99,13 @@ impl Grammar {
             Operands::OnePath if operands.len() > 1 => return None,
             Operands::None | Operands::Text => &[],
             Operands::Pattern if !is_pattern_given => operands.get(1..).unwrap_or_default(),
-            Operands::Paths | Operands::OnePath | Operands::Pattern => operands.as_slice(),
+            Operands::Paths | Operands::Files | Operands::OnePath | Operands::Pattern => operands.as_slice(),
         };
         let is_tree = self.by_default == Extent::Tree || (self.programs == ["grep"] && is_given(&["r", "--recursive"]));
         let extent = match paths {
             _ if is_tree => Extent::Tree,
             [] => self.by_default,
+            _ if self.operands == Operands::Files => Extent::Contents,
             _ => Extent::Files,
         };
         Some(Reading { extent, paths: paths.iter().map(|path| (*path).to_owned()).collect() })
@@ -84,7 +122,7 @@ impl Grammar {
                 let (name, value) = word.split_once('=').map_or((*word, None), |(name, value)| (name, Some(value)));
                 if self.settings.contains(&name) {
                     // `--color` alone takes no value: then the word behind it is an operand, and must pass as one too.
-                    if value.is_none() && name != "--color" {
+                    if value.is_none() && !OPTIONAL_VALUES.contains(&name) {
                         rest.next()?;
                     }
                 } else if value.is_some() || !self.words.contains(&name) {
@@ -132,22 +170,44 @@ fn find(arguments: &[&str]) -> Option<Reading> {
     Some(Reading { extent: Extent::Tree, paths: paths.iter().map(|path| (*path).to_owned()).collect() })
 }
 
-/// Only `sed -n 5p` and `sed -n 5,9p`.
-fn sed(arguments: &[&str]) -> Option<Reading> {
-    let ["-n", script, paths @ ..] = arguments else { return None };
-    let is_line = |text: &str| text == "$" || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
-    let range = script.strip_suffix('p')?;
-    let (first, last) = range.split_once(',').unwrap_or((range, range));
-    let is_known = is_line(first) && is_line(last) && !paths.iter().any(|path| path.starts_with('-'));
-    let extent = if paths.is_empty() { Extent::Input } else { Extent::Files };
-    is_known.then(|| Reading { extent, paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+/// Lines by number, and plain substitutions: what is printed, not what is written back.
+fn sed(words: &[Word]) -> Option<Reading> {
+    plain_sed(words).map(|paths| files(paths.iter().map(|word| word.text.as_str())))
+}
+
+/// `+%F`, `-u`, `-d 'last monday'`: what sets the clock or reads a file is left out.
+fn date(arguments: &[&str]) -> bool {
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        let is_fine = match *word {
+            "-d" | "--date" => rest.next().is_some(),
+            "-u" | "--utc" | "-R" | "-I" => true,
+            other => other.starts_with('+') || other.starts_with("-I") || other.starts_with("--date="),
+        };
+        if !is_fine {
+            return false;
+        }
+    }
+    true
+}
+
+/// Code that reads nothing but what it is given: no modules, no environment, no further input.
+fn jq(arguments: &[&str]) -> Option<Reading> {
+    let reaches_out = ["input", "env", "ENV", "include", "import", "$__prog_args"];
+    if reaches_out.iter().any(|code| arguments.iter().any(|word| word.contains(code))) {
+        return None;
+    }
+    JQ.read(arguments)
 }
 
 /// What shows the state and history of the repository. Whether its configuration runs programs meanwhile is for
 /// `crate::plain_repository`.
 fn git(arguments: &[&str]) -> Option<Reading> {
     let arguments = arguments.strip_prefix(&["--no-pager"]).unwrap_or(arguments);
-    let (subcommand, rest) = arguments.split_first()?;
+    let (subcommand, rest) = match arguments {
+        ["stash", "list", rest @ ..] => (&"log", rest),
+        _ => arguments.split_first()?,
+    };
     let grammar = GIT.iter().find(|grammar| grammar.programs.contains(subcommand))?;
     // `%G…` in a format checks signatures, with a program. Values of git's long options are only read behind `=`.
     let is_odd = |word: &&str| word.contains("%G") || GIT_CHOICES.contains(word) || *word == "--untracked-files";
@@ -189,6 +249,18 @@ mod tests {
             ("git --no-pager log --oneline -5 main..x", Extent::Repository, "main..x"),
             ("git diff HEAD~1 -- src", Extent::Repository, "HEAD~1 src"),
             ("echo -e x", Extent::Input, ""),
+            ("wc -l *.py a", Extent::Files, "*.py a"),
+            ("sed -E s/a/b/g a", Extent::Files, "a"),
+            ("diff -u a b", Extent::Contents, "a b"),
+            ("jq -r '.a[]' a", Extent::Files, "a"),
+            ("date -u +%F", Extent::Input, ""),
+            ("test -f a -a b -nt c", Extent::Files, "a b c"),
+            ("command -v python", Extent::Input, ""),
+            ("python3 --version", Extent::Input, ""),
+            ("pip list --format=freeze", Extent::Input, ""),
+            ("git stash list", Extent::Repository, ""),
+            ("git status --porcelain=v1", Extent::Repository, ""),
+            ("git grep -n x src", Extent::Repository, "src"),
         ] {
             let expected = Reading { extent, paths: paths.split_whitespace().map(str::to_owned).collect() };
             assert_eq!(read(line), Some(expected), "{line}");
@@ -199,7 +271,37 @@ mod tests {
     fn one_unknown_word_and_a_command_is_not_known() {
         for line in [
             "rm x",
-            "ls *.py",
+            "ls -I *.py",
+            "grep *.py a",
+            "head -n * a",
+            "uniq *",
+            "echo *",
+            "sed -n * a",
+            "diff -r a b",
+            "md5sum -c a",
+            "jq input a",
+            "jq -f a b",
+            "jq 'env' a",
+            "jq 'import \"a\" as $a; 1' b",
+            "date -s 1",
+            "date 010100002020",
+            "date -r a",
+            "test -v x",
+            "command ls",
+            "python --version -c 1",
+            "pytest --version",
+            "pip install x",
+            "pip list -o",
+            "pip list --index-url=x",
+            "xxd a b",
+            "xxd -r a",
+            "git stash",
+            "git stash drop",
+            "git tag x",
+            "git remote add a b",
+            "git reflog expire",
+            "git cat-file --filters a",
+            "git grep -Oid x",
             "FOO=1 ls",
             "./ls",
             "/bin/ls",
@@ -231,7 +333,8 @@ mod tests {
             "sed -n '5w x' a",
             "sed -n 5p -i a",
             "sed -i s/a/b/ x",
-            "sed s/a/b/ x",
+            "sed s/a/b/e x",
+            "sed s/a/b/w x",
             "sed -n '1e id' x",
             "tree -o x",
             "date -s 1",

@@ -241,7 +241,7 @@ fn dangerous_options_need_an_exact_rule() {
         "git push --force",
         "tree -o x",
     ] {
-        assert!(needs_exact_rule(&parse(text).commands[0].words), "{text}");
+        assert!(needs_exact_rule(&parse(text).commands[0].words, 0), "{text}");
     }
     for text in [
         "find . -name x",
@@ -260,7 +260,7 @@ fn dangerous_options_need_an_exact_rule() {
         "git log -5 --oneline",
         "uniq -c a",
     ] {
-        assert!(!needs_exact_rule(&parse(text).commands[0].words), "{text}");
+        assert!(!needs_exact_rule(&parse(text).commands[0].words, 0), "{text}");
     }
 }
 

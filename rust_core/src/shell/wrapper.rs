@@ -60,142 +60,73 @@ fn base_name(word: &Word) -> &str {
     word.text.rsplit('/').next().unwrap_or_default()
 }
 
+/// Run the command that stands in their arguments.
+#[rustfmt::skip]
+const WRAPPERS: &[&str] = &[
+    "env", "sudo", "doas", "su", "watch", "setsid", "ionice", "flock", "xargs", "parallel", "script", "nsenter",
+    "unshare", "chroot", "busybox", "toybox", "exec", "eval", "source", ".", "trap", "alias", "enable", "hash",
+    "strace", "ltrace", "gdb", "expect", "setarch", "linux64", "runuser", "systemd-run", "at", "batch", "crontab",
+    "nice", "timeout", "nohup", "time", "stdbuf", "command", "builtin", "chrt", "taskset", "dbus-run-session",
+    "fakeroot", "proot", "bwrap", "coproc", "setpriv", "prlimit", "numactl", "cgexec", "firejail", "unbuffer",
+    "rlwrap", "chronic", "ifne", "hyperfine", "entr", "watchexec", "perf", "valgrind", "ssh-agent", "capsh",
+    "su-exec", "gosu", "chpst", "start-stop-daemon", "run-parts", "sem", "faketime", "catchsegv", "dtach", "abduco",
+    "setlock", "softlimit", "torchrun", "mpirun", "mpiexec", "srun", "noglob", "pkexec", "sudoedit", "sshpass",
+    "direnv", "nodemon", "lldb", "rr", "bpftrace",
+];
+/// What bash does itself, and which may run code in its arguments (`read 'a[$(id)]'`), or change what later words mean or where
+/// they lead.
+#[rustfmt::skip]
+const EVALUATORS: &[&str] = &[
+    "read", "let", "compgen", "complete", "bind", "mapfile", "readarray", "jobs", "wait", "getopts", "shopt", "set",
+    "cd", "pushd", "popd",
+];
+/// Interpreters, and programs that are told by an option or a file of the workspace what to run, write or remove.
+#[rustfmt::skip]
+const CODE: &[&str] = &[
+    "python", "pypy", "ipython", "bash", "sh", "zsh", "dash", "ksh", "fish", "pwsh", "perl", "ruby", "node",
+    "nodejs", "deno", "bun", "php", "lua", "luajit", "R", "Rscript", "julia", "awk", "gawk", "mawk", "nawk", "sed",
+    "find", "fd", "ssh", "scp", "rsync", "docker", "podman", "kubectl", "npx", "uvx", "uv", "pipx", "vim", "vi",
+    "nvim", "emacs", "ed", "less", "more", "man", "screen", "tmux", "curl", "wget", "nc", "ncat", "socat", "rm",
+    "rmdir", "dd", "mv", "chmod", "chown", "ln", "tee", "kill", "pkill", "killall", "clang", "tclsh", "wish",
+    "guile", "racket", "sbcl", "erl", "elixir", "iex", "ghci", "runghc", "scala", "jshell", "groovy", "dart",
+    "octave", "matlab", "sage", "gnuplot", "m4", "dc", "sqlite", "psql", "mysql", "mariadb", "duckdb", "mongosh",
+    "redis-cli", "gcc", "g++", "cc", "c++", "ld", "cmake", "bazel", "coverage",
+    "ipdb", "pdb", "papermill", "streamlit", "gunicorn", "uvicorn", "celery", "accelerate",
+    "deepspeed", "ts-node", "tsx", 
+    "latexmk", "pdflatex", "xelatex", "lualatex", "pandoc", "convert", "magick",
+    "mogrify", "gs", "tcpdump", "nmap", "cpio", "rename", "prename", "ex", "view", "rvim", "vimdiff", "nano", "pico",
+    "joe", "micro", "emacsclient", "code", "mutt", "mail", "sftp", "ftp", "lftp", "telnet", "mosh", "openssl", "gpg",
+    "ssh-keygen", "ssh-add", "heroku", "fly", "vagrant", "lxc", "flatpak", "snap", "snapcraft", "toolbox",
+    "distrobox", "mise", "asdf", "pyenv", "rbenv", "pdm", "pipenv", "rye", "pixi", "ansible",
+    "ansible-playbook", "packer", "pulumi", "hg", "svn", "bzr", "install", "split", "csplit", "truncate", "unlink",
+    "mkfifo", "mknod", "mount", "umount", "fdfind", "history", "fc",
+];
+
+/// Run the command behind an option or a subcommand of theirs (`find -exec`, `conda run`).
+#[rustfmt::skip]
+const TELL_BY_SUBCOMMAND: &[&str] = &[
+    "find", "fd", "fdfind", "npx", "uvx", "uv", "ssh", "docker", "podman", "git", "kubectl", "conda", "mamba",
+    "micromamba", "poetry", "pdm", "pipenv", "hatch", "rye", "pixi", "bundle", "lxc", "flatpak", "mise", "asdf", "pyenv",
+];
+
 /// Runs what its arguments name, in ways no prefix of them can bound: only a rule for the exact command covers these.
 pub fn may_run_others(program: &str) -> bool {
-    matches!(
-        program.rsplit('/').next().unwrap_or_default(),
-        "env"
-            | "sudo"
-            | "doas"
-            | "su"
-            | "watch"
-            | "setsid"
-            | "ionice"
-            | "flock"
-            | "xargs"
-            | "parallel"
-            | "script"
-            | "nsenter"
-            | "unshare"
-            | "chroot"
-            | "busybox"
-            | "toybox"
-            | "exec"
-            | "eval"
-            | "source"
-            | "."
-            | "trap"
-            | "alias"
-            | "enable"
-            | "hash"
-            | "strace"
-            | "ltrace"
-            | "gdb"
-            | "expect"
-            | "setarch"
-            | "linux64"
-            | "runuser"
-            | "systemd-run"
-            | "at"
-            | "batch"
-            | "crontab"
-            | "nice"
-            | "timeout"
-            | "nohup"
-            | "time"
-            | "stdbuf"
-            | "command"
-            | "builtin"
-            | "chrt"
-            | "taskset"
-            | "dbus-run-session"
-            | "fakeroot"
-            | "proot"
-            | "bwrap"
-            | "coproc"
-    )
+    let name = program.rsplit('/').next().unwrap_or_default();
+    WRAPPERS.contains(&name) || EVALUATORS.contains(&name)
 }
 
 /// Runs arbitrary code it is given: a lasting grant of a prefix would be a grant of everything.
 pub fn runs_code(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default();
     let family = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    may_run_others(program)
-        || matches!(
-            family,
-            "python"
-                | "pypy"
-                | "ipython"
-                | "bash"
-                | "sh"
-                | "zsh"
-                | "dash"
-                | "ksh"
-                | "fish"
-                | "pwsh"
-                | "perl"
-                | "ruby"
-                | "node"
-                | "nodejs"
-                | "deno"
-                | "bun"
-                | "php"
-                | "lua"
-                | "luajit"
-                | "R"
-                | "Rscript"
-                | "julia"
-                | "awk"
-                | "gawk"
-                | "mawk"
-                | "nawk"
-                | "sed"
-                | "find"
-                | "fd"
-                | "ssh"
-                | "scp"
-                | "rsync"
-                | "docker"
-                | "podman"
-                | "kubectl"
-                | "npx"
-                | "uvx"
-                | "uv"
-                | "pipx"
-                | "vim"
-                | "vi"
-                | "nvim"
-                | "emacs"
-                | "ed"
-                | "less"
-                | "more"
-                | "man"
-                | "screen"
-                | "tmux"
-                | "curl"
-                | "wget"
-                | "nc"
-                | "ncat"
-                | "socat"
-                | "rm"
-                | "rmdir"
-                | "dd"
-                | "mv"
-                | "chmod"
-                | "chown"
-                | "ln"
-                | "tee"
-                | "kill"
-                | "pkill"
-                | "killall"
-        )
+    may_run_others(program) || CODE.contains(&family)
 }
 
 /// Each way to read a command for rules that forbid: itself, and every tail of it where a wrapper may stand before.
 pub fn views(words: &[Word]) -> impl Iterator<Item = &[Word]> {
     let is_wrapper = words.first().is_some_and(|word| {
         let name = base_name(word);
-        may_run_others(name) || matches!(name, "find" | "fd" | "npx" | "uvx" | "ssh" | "docker" | "podman" | "git")
+        may_run_others(name) || TELL_BY_SUBCOMMAND.contains(&name)
     });
     let tails = if is_wrapper { words.len() } else { words.len().min(1) };
     (0..tails).map(move |from| &words[from..])
@@ -222,6 +153,10 @@ pub fn inner_scripts(command: &SimpleCommand) -> Vec<String> {
             // Options and the host stand before it; how many they are, its own options say.
             "ssh" => found.extend((1..rest.len().min(MAX_SSH_WORDS)).map(|from| joined(&rest[from..]))),
             "trap" => found.extend(rest.first().map(|word| word.text.clone())),
+            // Subscripts are expanded a second time: `read 'a[$(id)]'`.
+            name if EVALUATORS.contains(&name) || matches!(name, "test" | "[" | "printf" | "unset") => {
+                found.extend(rest.iter().filter(|word| word.text.contains(['$', '`'])).map(|word| word.text.clone()));
+            }
             _ => {}
         }
     }
