@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -142,12 +145,56 @@ def test_a_command_of_ones_own_in_the_sandbox(claw):
 def test_a_project_may_only_tighten_the_sandbox(claw):
     folder = claw.workspace / ".claw"
     folder.mkdir(exist_ok=True)
-    (folder / "settings.json").write_text('{"sandbox": {"mode": "off", "writable": ["/"], "hidden": ["secret"]}}')
+    wanted = {"mode": "off", "writable": ["/"], "hidden": ["secret"], "proxy": "http://evil:1", "no_proxy": "*"}
+    (folder / "settings.json").write_text(json.dumps({"sandbox": wanted}))
     from claw_kernel.settings import load_settings
 
-    settings = load_settings(str(claw.workspace), {"HOME": str(claw.workspace / "home")})
+    settings = load_settings(
+        str(claw.workspace), {"HOME": str(claw.workspace / "home"), "https_proxy": "http://mine:1"}
+    )
     assert dict(settings.sandbox) == {"hidden": ["secret"]}
+    assert settings.sandbox_options() == {"hidden": ["secret"], "proxy": "http://mine:1", "no_proxy": ""}
     assert any("sandbox" in notice for notice in settings.notices)
+
+
+class OtherProxy(BaseHTTPRequestHandler):
+    """A company's: it notes what it is asked for."""
+
+    asked: ClassVar[list[tuple[str, str | None]]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers["Proxy-Authorization"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"through the other proxy")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_granted_hosts_are_reached_through_the_proxy_of_the_machine(claw):
+    if claw.run("sandbox", "check").returncode:
+        pytest.skip("this machine cannot give the whole sandbox")
+    fetch = "import sys, urllib.request as r; print(r.urlopen('http://' + sys.argv[1], timeout=20).read().decode())"
+
+    def run(host: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = (sys.executable, "-c", fetch, host)
+        return claw.run("sandbox", "run", "--net", "granted.invalid", "--", *command, **environment)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), OtherProxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        named = {"http_proxy": f"http://me:word@127.0.0.1:{server.server_address[1]}"}
+        assert run("granted.invalid/x", **named).stdout == "through the other proxy\n"
+        assert OtherProxy.asked == [("http://granted.invalid:80/x", "Basic bWU6d29yZA==")]
+        assert "403" in run("other.invalid/x", **named).stderr
+        assert "502" in run("granted.invalid/x", **named, no_proxy="granted.invalid").stderr
+        assert "502" in run("granted.invalid/x").stderr
+        assert len(OtherProxy.asked) == 1
+        assert "word" not in claw.run("sandbox", "run", "--", "env", **named).stdout
+        server.shutdown()
+    assert "502" in run("granted.invalid/x", **named).stderr
+    unusable = run("granted.invalid/x", https_proxy="socks5://127.0.0.1:1").stderr
+    assert "502" in unusable
 
 
 def test_lab_passes_its_arguments_on(claw):

@@ -1,10 +1,8 @@
-//! Options that make a harmless program run others or write files, and removals nobody means.
-
-use std::path::Path;
+//! Options that make a harmless program run others or write files.
 
 use super::Word;
-use super::wrapper::{may_run_others, views};
-use crate::location::absolute;
+use super::fetch::is_plain_fetch;
+use super::wrapper::may_run_others;
 
 /// Long options (also abbreviated), single letters (also in a cluster), and words that make a program dangerous.
 struct Hazard {
@@ -257,54 +255,6 @@ const HAZARDS: &[Hazard] = &[
 const GIT_LETTERS: &[(&str, &str)] =
     &[("rebase", "x"), ("clone", "u"), ("archive", "o"), ("format-patch", "o"), ("difftool", "x"), ("push", "d")];
 
-/// Programs that talk to hosts, with the options that keep them to printing what they get: letters without a value, letters
-/// with one, long ones without, long ones with one. An option that is not listed needs a rule for exactly the command.
-const FETCHERS: &[(&str, &str, &str, &[&str], &[&str])] = &[
-    (
-        "curl",
-        "sSfLIivgGN#0146",
-        "AemXH",
-        &[
-            "silent",
-            "show-error",
-            "fail",
-            "fail-with-body",
-            "location",
-            "head",
-            "include",
-            "verbose",
-            "compressed",
-            "globoff",
-            "no-progress-meter",
-            "progress-bar",
-            "http1.1",
-            "http2",
-            "ipv4",
-            "ipv6",
-            "no-buffer",
-        ],
-        &[
-            "user-agent",
-            "referer",
-            "max-time",
-            "connect-timeout",
-            "request",
-            "header",
-            "retry",
-            "retry-delay",
-            "max-redirs",
-            "range",
-        ],
-    ),
-    (
-        "wget",
-        "qvcNS46",
-        "tTU",
-        &["quiet", "verbose", "no-verbose", "spider", "continue", "timestamping", "server-response", "show-progress"],
-        &["tries", "timeout", "user-agent", "wait", "max-redirect"],
-    ),
-];
-
 /// True where a prefix or wildcard rule must not cover the command, only a rule for exactly it. `named`: how many of its first
 /// words the rule writes out: what a person has named is no surprise (`Bash(pip install:*)`).
 pub fn needs_exact_rule(words: &[Word], named: usize) -> bool {
@@ -403,48 +353,6 @@ fn has_any(cluster: &str, letters: &str) -> bool {
         && cluster.chars().take_while(char::is_ascii_alphanumeric).any(|c| letters.contains(c))
 }
 
-/// Prints what a web server answers to a question that sends nothing of this machine.
-fn is_plain_fetch(name: &str, arguments: &[Word]) -> bool {
-    let Some((_, flags, valued, words, settings)) = FETCHERS.iter().find(|(program, ..)| *program == name) else {
-        return false;
-    };
-    let is_plain_value = |letter: &str, value: &str| match letter {
-        "X" | "request" => matches!(value, "GET" | "HEAD" | "OPTIONS"),
-        _ => !value.starts_with(['@', '-']),
-    };
-    let mut rest = arguments.iter().map(|word| word.text.as_str());
-    while let Some(text) = rest.next() {
-        let is_fine = if let Some(long) = text.strip_prefix("--") {
-            let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-            match value {
-                None if words.contains(&name) => true,
-                _ if !settings.contains(&name) => false,
-                _ => value.or_else(|| rest.next()).is_some_and(|value| is_plain_value(name, value)),
-            }
-        } else if let Some(cluster) = text.strip_prefix('-') {
-            let at = cluster.find(|letter| !flags.contains(letter)).unwrap_or(cluster.len());
-            let (_, last) = cluster.split_at(at);
-            match last.chars().next() {
-                None => !cluster.is_empty(),
-                Some(letter) if !valued.contains(letter) => false,
-                Some(letter) => {
-                    let value = if last.len() > 1 { last.get(1..) } else { rest.next() };
-                    value.is_some_and(|value| is_plain_value(letter.encode_utf8(&mut [0; 4]), value))
-                }
-            }
-        } else {
-            // `file:`, `dict:` and their like reach what is no web server.
-            text.split_once(':').is_none_or(|(scheme, rest)| {
-                matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") || !rest.starts_with("//")
-            }) && !text.to_ascii_lowercase().starts_with("file:")
-        };
-        if !is_fine {
-            return false;
-        }
-    }
-    true
-}
-
 /// `sed -n 1,20p` and plain substitutions without the flags that run or write: the files it reads.
 pub fn plain_sed(arguments: &[Word]) -> Option<&[Word]> {
     let options = arguments.iter().take_while(|word| matches!(word.text.as_str(), "-n" | "-E" | "-r")).count();
@@ -480,54 +388,4 @@ pub fn takes_globs(program: &str) -> bool {
             | "od"
             | "cksum"
     )
-}
-
-/// True for removals of a root, a home, the workspace or what is above it, and for the erasing of disks.
-pub fn is_critical_removal(words: &[Word], workspace: &Path, home: Option<&Path>) -> bool {
-    views(words).any(|view| {
-        let Some((program, arguments)) = view.split_first() else { return false };
-        let is_critical = |word: &Word| is_critical_target(&word.text, workspace, home);
-        let has = |test: &dyn Fn(&str) -> bool| arguments.iter().any(|word| test(&word.text));
-        match program.text.rsplit('/').next().unwrap_or_default() {
-            "rm" => {
-                let is_recursive = |text: &str| {
-                    text.strip_prefix("--").map_or_else(
-                        || text.strip_prefix('-').is_some_and(|flags| flags.contains(['r', 'R'])),
-                        |long| long.len() >= 3 && "recursive".starts_with(long),
-                    )
-                };
-                has(&is_recursive) && arguments.iter().any(is_critical)
-            }
-            "rmdir" | "shred" => arguments.iter().any(is_critical),
-            "find" => {
-                // Without a path: where it stands.
-                let has_path = arguments.first().is_some_and(|word| !word.text.starts_with(['-', '(', '!']));
-                has(&|text| text == "-delete") && (!has_path || arguments.iter().any(is_critical))
-            }
-            "dd" => has(&|text| text.starts_with("of=/dev/") && text != "of=/dev/null"),
-            "wipefs" | "blkdiscard" => has(&|text| text.starts_with("/dev/")),
-            name => name.starts_with("mkfs"),
-        }
-    })
-}
-
-fn is_critical_target(text: &str, workspace: &Path, home: Option<&Path>) -> bool {
-    if text.is_empty() || text.starts_with('-') {
-        return false;
-    }
-    let trimmed = text.trim_end_matches('*').trim_end_matches('/');
-    // "$X"/* with X empty is /*; a bare variable may be anything.
-    if trimmed.starts_with('$') {
-        return !trimmed.contains('/');
-    }
-    if trimmed.is_empty() {
-        return true; // "/", "/*", "*"
-    }
-    let path = match (trimmed.strip_prefix('~'), home) {
-        (Some(rest), Some(home)) => home.join(rest.trim_start_matches('/')),
-        (Some(rest), None) => return rest.is_empty(),
-        _ => absolute(workspace, Path::new(trimmed)),
-    };
-    let is_above = |place: &Path| place.starts_with(&path);
-    is_above(workspace) || home.is_some_and(is_above) || path.components().count() <= 2
 }

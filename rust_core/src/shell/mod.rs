@@ -4,16 +4,20 @@
 //! commands joined by `&& || ; |` or line ends, plain words, quotes without expansion, redirections to plain names). For
 //! everything else it says why it has a *doubt*, and lists what it could find nevertheless, for rules that forbid.
 
+mod fetch;
+mod git;
 mod grammar;
 mod harmless;
 mod hazard;
 mod reading;
+mod removal;
 mod words;
 mod wrapper;
 
 pub use harmless::changes_nothing;
-pub use hazard::{is_critical_removal, needs_exact_rule, takes_globs};
+pub use hazard::{needs_exact_rule, takes_globs};
 pub use reading::{Extent, is_builtin, reading};
+pub use removal::is_critical_removal;
 pub use words::Word;
 pub use wrapper::{runs_code, views, without_wrappers};
 

@@ -3,9 +3,9 @@
 //! shell would expand are known where paths stand. Nothing here looks at files; who relies on it does (`crate::subjects`).
 
 use super::SimpleCommand;
+use super::git::{GIT, GIT_CHOICES};
 use super::grammar::{
-    FIND_TESTS, FIND_VALUED, GIT, GIT_CHOICES, GRAMMARS, Grammar, JQ, OPTIONAL_VALUES, Operands, PIP, TESTS,
-    WITH_ONE_ARGUMENT,
+    FIND_TESTS, FIND_VALUED, GRAMMARS, Grammar, JQ, OPTIONAL_VALUES, Operands, PIP, TESTS, WITH_ONE_ARGUMENT,
 };
 use super::hazard::plain_sed;
 use super::words::Word;
