@@ -3,14 +3,25 @@
 
 use super::Word;
 
-/// Programs that talk to hosts, with the options that keep them to printing what they get: letters without a value, letters
-/// with one, long ones without, long ones with one. An option that is not listed needs a rule for exactly the command.
-const FETCHERS: &[(&str, &str, &str, &[&str], &[&str])] = &[
-    (
-        "curl",
-        "sSfLIivgGN#0146",
-        "AemXH",
-        &[
+/// A program's options that are known.
+struct Known {
+    program: &'static str,
+    /// Letters without a value.
+    flags: &'static str,
+    /// Letters with one.
+    valued: &'static str,
+    /// Long ones without a value.
+    words: &'static [&'static str],
+    /// Long ones with one.
+    settings: &'static [&'static str],
+}
+
+const KNOWN: &[Known] = &[
+    Known {
+        program: "curl",
+        flags: "sSfLIivgGN#0146",
+        valued: "AemXH",
+        words: &[
             "silent",
             "show-error",
             "fail",
@@ -29,7 +40,7 @@ const FETCHERS: &[(&str, &str, &str, &[&str], &[&str])] = &[
             "ipv6",
             "no-buffer",
         ],
-        &[
+        settings: &[
             "user-agent",
             "referer",
             "max-time",
@@ -41,19 +52,28 @@ const FETCHERS: &[(&str, &str, &str, &[&str], &[&str])] = &[
             "max-redirs",
             "range",
         ],
-    ),
-    (
-        "wget",
-        "qvcNS46",
-        "tTU",
-        &["quiet", "verbose", "no-verbose", "spider", "continue", "timestamping", "server-response", "show-progress"],
-        &["tries", "timeout", "user-agent", "wait", "max-redirect"],
-    ),
+    },
+    Known {
+        program: "wget",
+        flags: "qvcNS46",
+        valued: "tTU",
+        words: &[
+            "quiet",
+            "verbose",
+            "no-verbose",
+            "spider",
+            "continue",
+            "timestamping",
+            "server-response",
+            "show-progress",
+        ],
+        settings: &["tries", "timeout", "user-agent", "wait", "max-redirect"],
+    },
 ];
 
 /// Prints what a web server answers to a question that sends nothing of this machine.
 pub fn is_plain_fetch(name: &str, arguments: &[Word]) -> bool {
-    let Some((_, flags, valued, words, settings)) = FETCHERS.iter().find(|(program, ..)| *program == name) else {
+    let Some(Known { flags, valued, words, settings, .. }) = KNOWN.iter().find(|known| known.program == name) else {
         return false;
     };
     let is_plain_value = |letter: &str, value: &str| match letter {
