@@ -55,9 +55,9 @@ class _Fields:
 def _finish(cls: type) -> None:
     """The methods are made on a twin and moved over, ``__init__`` last: another thread finds all of them, or waits here."""
     with _lock:
-        options = _waiting.pop(cls, None)
-        if options is None:
+        if cls not in _waiting:
             return
+        options = _waiting[cls]
         declared = {name: value for name, value in vars(cls).items() if name not in _OF_EACH_CLASS}
         # Without a docstring it would be given its signature, which takes as long as all the rest.
         twin = type(cls)(cls.__name__, cls.__bases__, {**declared, "__doc__": cls.__doc__ or cls.__name__})
@@ -74,6 +74,7 @@ def _finish(cls: type) -> None:
             cls.__delattr__ = _refuse_to_delete  # type: ignore[assignment,method-assign]
         cls.__dataclass_fields__ = made["__dataclass_fields__"]  # type: ignore[attr-defined]
         cls.__init__ = made["__init__"]  # type: ignore[misc]
+        del _waiting[cls]
 
 
 def _refuse_to_set(_: object, name: str, __: object) -> None:

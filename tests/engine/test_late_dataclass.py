@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
 import threading
 
 import pytest
 from pydantic import TypeAdapter
 
+import claw_kernel
+import claw_magics
 from claw_kernel import late_dataclass
 
 DECORATORS = {
@@ -119,3 +123,25 @@ def test_nothing_is_made_before_it_is_needed():
     assert "__eq__" not in vars(kind)
     kind(1)
     assert "__eq__" in vars(kind)
+
+
+def test_a_mistake_in_a_declaration_is_said_at_every_use():
+    @late_dataclass.dataclass(frozen=True)
+    class Wrong:
+        items: list[str] = []  # noqa: RUF012 - the mistake
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="mutable default"):
+            Wrong()
+
+
+def test_every_class_of_ours_is_declared_well():
+    """The standard decorator would say so when a module is imported."""
+    for package in (claw_kernel, claw_magics):
+        for entry in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not entry.name.endswith("__main__"):
+                importlib.import_module(entry.name)
+    waiting = [cls for cls in late_dataclass._waiting if cls.__module__.startswith("claw_")]
+    for cls in waiting:
+        dataclasses.fields(cls)  # raises for what is no declaration
+        assert "__eq__" in vars(cls)
