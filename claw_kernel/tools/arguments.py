@@ -40,6 +40,8 @@ class _Bound:
 
     core: str
     keyword: str
+    kinds: tuple[str, ...]
+    """What it can bound, as pydantic's core calls it."""
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
@@ -48,31 +50,39 @@ class _Bound:
         return {self.keyword.replace("Length", "Items") if is_list else self.keyword: self.bound}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {**handler(source), self.core: self.bound}
+        return self._bounded(handler(source))
+
+    def _bounded(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """``schema`` of pydantic's core with the bound. Raises TypeError where it would be passed over."""
+        if schema["type"] == "nullable":
+            return {**schema, "schema": self._bounded(schema["schema"])}
+        if schema["type"] not in self.kinds:
+            raise TypeError(f"{type(self).__name__} bounds no {schema['type']}")
+        return {**schema, self.core: self.bound}
 
 
 class MinLen(_Bound):
     """At least so many characters, or items."""
 
-    core, keyword = "min_length", "minLength"
+    core, keyword, kinds = "min_length", "minLength", ("str", "tuple", "list")
 
 
 class MaxLen(_Bound):
     """At most so many characters, or items."""
 
-    core, keyword = "max_length", "maxLength"
+    core, keyword, kinds = "max_length", "maxLength", ("str", "tuple", "list")
 
 
 class Ge(_Bound):
     """A number not below."""
 
-    core, keyword = "ge", "minimum"
+    core, keyword, kinds = "ge", "minimum", ("int", "float")
 
 
 class Le(_Bound):
     """A number not above."""
 
-    core, keyword = "le", "maximum"
+    core, keyword, kinds = "le", "maximum", ("int", "float")
 
 
 class doc:  # noqa: N801 - reads as the word it stands for

@@ -16,10 +16,14 @@ from claw_kernel.tools.config import ConfigArguments
 from claw_kernel.tools.enter_plan_mode import EnterPlanModeArguments
 from claw_kernel.tools.exit_plan_mode import ExitPlanModeArguments
 from claw_kernel.tools.inspect import InspectArguments
+from claw_kernel.tools.lsp import LSPArguments
 from claw_kernel.tools.python import PythonArguments
+from claw_kernel.tools.repl import REPLArguments
 from claw_kernel.tools.send_user_message import SendUserMessageArguments
 from claw_kernel.tools.todo_write import TodoWriteArguments
 from claw_kernel.tools.tool_search import ToolSearchArguments
+from claw_kernel.tools.web_fetch import WebFetchArguments
+from claw_kernel.tools.web_search import WebSearchArguments
 
 ARGUMENTS = [
     AskUserQuestionArguments,
@@ -27,10 +31,14 @@ ARGUMENTS = [
     EnterPlanModeArguments,
     ExitPlanModeArguments,
     InspectArguments,
+    LSPArguments,
     PythonArguments,
+    REPLArguments,
     SendUserMessageArguments,
     TodoWriteArguments,
     ToolSearchArguments,
+    WebFetchArguments,
+    WebSearchArguments,
 ]
 
 
@@ -47,6 +55,8 @@ def pydantic_schema(cls: Any) -> Any:
             return compact(whole["$defs"][value["$ref"].rpartition("/")[2]])
         if len(options := [item for item in value.get("anyOf", ()) if item != {"type": "null"}]) == 1:
             value = {**options[0], "default": None}
+        if "const" in value:
+            value = {key: item for key, item in value.items() if key != "const"} | {"enum": [value["const"]]}
         dropped = () if is_fields else ("title", "description", "$defs")
         return {
             key: compact(item, is_fields=key == "properties" and not is_fields)
