@@ -80,9 +80,9 @@ def write_file(root: Path, change: FileChange, *, replace: bool = False) -> bool
     SessionError where it cannot be written, or a link leads out of ``root``."""
     place = root / change.path
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
         if not place.parent.resolve().is_relative_to(root.resolve()) or place.is_symlink():
             raise SessionError(f"{change.path} lies behind a link.", "Export into a folder without one.")
+        place.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replace else os.O_EXCL)
         with os.fdopen(os.open(place, flags, 0o644), "w", encoding="utf-8", newline="") as file:
             file.write(change.text)

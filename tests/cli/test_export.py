@@ -11,8 +11,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from claw_kernel.errors import SessionError
 from claw_kernel.messages import Approval, ImageBlock, Step, TextBlock, ToolCall, ToolResult, TurnRecord
 from claw_kernel.session import write_record
+from claw_kernel.session.file_changes import FileChange, write_file
 from claw_kernel.session.record import MIME_TYPE
 
 CODE = "means = {kind: sum(found) / len(found) for kind, found in groups.items()}\nprint(object())\nmeans"
@@ -286,6 +288,17 @@ def test_files_that_the_agent_edited_come_with_the_plain_notebook(claw, notebook
         "h.py (Edit, turn 1) was changed by the session; whether it is still as it left it cannot be told."
         in done.stdout
     )
+
+
+def test_a_file_behind_a_link_is_not_written(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "root" / "x.py").symlink_to(tmp_path / "out" / "x.py")
+    for path in ("link/new/x.py", "x.py"):
+        with pytest.raises(SessionError, match="behind a link"):
+            write_file(tmp_path / "root", FileChange(path, "t_1", "Write", "known", "x"), replace=True)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_secret_that_the_plain_notebook_shows_again_is_not_in_its_file(claw, notebook):

@@ -26,6 +26,7 @@ def write(path: Path, turn_id: str, prompt: str, answer: str) -> None:
     }  # fmt: skip
     output = nbformat.v4.new_output("display_data", {MIME_TYPE: record, "text/markdown": answer})
     cell = nbformat.v4.new_code_cell(f"%%claw\n{prompt}", id="one", metadata={"claw": record}, outputs=[output])
+    cell.execution_count = len(answer)
     header = {"format": 1, "session_id": "s_1", "turns": [turn_id]}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"claw": header}), path)
 
@@ -51,6 +52,7 @@ def test_nbdime_shows_what_people_wrote(tmp_path):
     assert "+What is in here?" in shown
     assert "t_2" not in shown
     assert "Three files" not in shown
+    assert "execution_count" not in shown
     assert json.loads(settings[1])
 
 
