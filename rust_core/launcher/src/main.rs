@@ -2,7 +2,7 @@
 //!
 //! Three kinds of processes: the *keeper*, which the core started, leaves the namespaces of the machine and builds what all
 //! commands of one confinement share; for each command an *init* is process 1 of namespaces of its own, so that whatever the
-//! command leaves behind dies with it; the *command*. Init and command carry every layer. One init is always ready: namespaces,
+//! command leaves behind dies with it; the *command*. Init and command carry every layer. A few inits are ready: namespaces,
 //! mounts, Landlock, seccomp are up before the command is known. The keeper's socket to the core is the line of life of all,
 //! each command has another of its own.
 //!

@@ -1,4 +1,4 @@
-//! The launcher's keepers: one builds what all commands of one confinement share, and has a process ready for the next.
+//! The launcher's keepers: one builds what all commands of one confinement share, and has processes ready for the next.
 //!
 //! Those of a session are kept: a command then waits for nothing but its own program. One that is granted hosts, or that
 //! lives long, gets a keeper of its own.
