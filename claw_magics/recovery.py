@@ -47,13 +47,11 @@ def recover(host: Host) -> CommandOutput:
         return report.output()
     for lost in found:
         _take_in(host, lost)
-        _show(host, lost.record)
+        place = _show(host, lost.record)
         steps = len(lost.record.steps)
-        where = host.outlines.cells(host.connection)
-        place = f" It stands in cell {where.index(lost.record.cell_id) + 1}." if lost.record.cell_id in where else ""
         report.line(
-            f"Taken back: “{' '.join(lost.record.prompt.split())[:80]}” with {steps} {'step' if steps == 1 else 'steps'}. Its calls "
-            f"have run; nothing is done again.{place} Save the notebook to keep it."
+            f"Taken back: “{' '.join(lost.record.prompt.split())[:80]}” with {steps} {'step' if steps == 1 else 'steps'}{place}. Its calls "
+            "have run; nothing is done again. Save the notebook to keep it."
         )
     return report.output()
 
@@ -63,17 +61,22 @@ def forget(host: Host, turn_ids: Iterable[str]) -> None:
     forget_saved(host.agent.settings.state_dir, turn_ids)
 
 
-def _show(host: Host, record: TurnRecord) -> None:
-    """In the turn's own cell where its page has it, which asks for what was drawn when this cell has ended; else here."""
+def _show(host: Host, record: TurnRecord) -> str:
+    """In the turn's own cell where its page has it, which asks for what was drawn when this cell has ended; else here. Where it
+    stands, in words."""
     from claw_magics.branches import finished_bundle
     from claw_magics.screen import publish
 
     bundle = finished_bundle(host, record)
     host.drawn.add(DrawnTurn(record.turn_id, record.session_id, record.cell_id, bundle))
-    if record.cell_id in host.outlines.cells(host.connection):
-        host.ask_page([{"turn_id": record.turn_id}])
-    else:
+    cells = host.outlines.cells(host.connection)
+    if record.cell_id not in cells:
         publish(host.ip, bundle, display_id=f"claw-{record.turn_id}")
+        return ""
+    host.ask_page([{"turn_id": record.turn_id}])
+    is_overtaken = any(turn.started_at > record.started_at for turn in host.session.replaced_by(record))
+    number = cells.index(record.cell_id) + 1
+    return f", kept beside the newer turn of cell {number}" if is_overtaken else f", in cell {number}"
 
 
 def _find(host: Host) -> list[Lost]:

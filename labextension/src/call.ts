@@ -239,6 +239,9 @@ function titleOf({ call, live, request, result }: CallFacts): string {
   if (title) {
     return title;
   }
+  if (call?.name === 'Bash' && typeof call.input?.command === 'string') {
+    return `$ ${call.input.command.split('\n', 1)[0] ?? ''}`;
+  }
   const subject = Object.values(call?.input ?? {}).find(value => typeof value === 'string');
   const name = textOf(call?.name) || textOf(live?.tool) || 'Tool';
   return subject === undefined ? name : `${name} ${textOf(subject).split('\n', 1)[0] ?? ''}`;

@@ -55,7 +55,7 @@ const turns: JupyterFrontEndPlugin<void> = {
         const storage = new Storage(client);
         const restore = new Restore(client, storage, runningCells);
         new Outline(client, storage, restore, runningCells);
-        new Runs(client, () => tracker.find(candidate => candidate.context === panel.context) ?? null);
+        new Runs(client, storage, () => tracker.find(candidate => candidate.context === panel.context) ?? null);
         const own = new Branches(client, storage, runningCells);
         branches.set(client, own);
         own.changed.connect(() => clients.redraw());

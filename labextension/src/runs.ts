@@ -2,7 +2,9 @@ import { Notification } from '@jupyterlab/apputils';
 import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 
 import type { KernelClient } from './client';
-import { type JSONRecord, textOf } from './protocol';
+import { collectRecords } from './notebook';
+import { type JSONRecord, recordOf, textOf } from './protocol';
+import type { Storage } from './storage';
 
 /**
  * What a command asks its page to do once its cell has ended (`%claw resume --run`, `%claw history recover`): run cells, so
@@ -11,14 +13,16 @@ import { type JSONRecord, textOf } from './protocol';
 export class Runs {
   constructor(
     private readonly client: KernelClient,
+    private readonly storage: Storage,
     private readonly findPanel: () => NotebookPanel | null
   ) {
     client.runsAsked.connect((_, runs) => void this.run(runs));
   }
 
   private async run(runs: JSONRecord[]): Promise<void> {
-    if (runs.some(run => textOf(run.turn_id))) {
-      await this.client.rejoin().catch(() => undefined);
+    const turnIds = runs.map(run => textOf(run.turn_id)).filter(turnId => turnId !== '');
+    if (turnIds.length > 0) {
+      await this.show(turnIds).catch(() => undefined);
     }
     for (const run of runs) {
       const isDone = textOf(run.cell_id)
@@ -28,6 +32,19 @@ export class Runs {
           : true;
       if (!isDone) {
         return;
+      }
+    }
+  }
+
+  /** In their cells, or where a cell has a newer turn among the branches. */
+  private async show(turnIds: string[]): Promise<void> {
+    await this.client.rejoin();
+    const known = new Set(collectRecords(this.client.context.model).map(record => record.turn_id));
+    const missing = await this.client.bundlesOf(turnIds.filter(turnId => !known.has(turnId)));
+    for (const bundle of missing.values()) {
+      const record = recordOf(bundle);
+      if (record) {
+        this.storage.keep(record);
       }
     }
   }

@@ -73,6 +73,16 @@ export class Storage {
     this._missed.emit(record);
   }
 
+  /** Keep a turn that no cell shows. */
+  keep(record: TurnRecord): void {
+    const model = this.client.context.model;
+    const header = headerOf(model);
+    const branches = [...branchesOf(model), asStored(record)] as unknown as JSONObject[];
+    const whole = { ...(isObject(header) ? (header as JSONObject) : {}), branches };
+    model.sharedModel.transact(() => model.sharedModel.setMetadata(METADATA_KEY, whole), false);
+    this.unsaved.add(record.turn_id);
+  }
+
   /** Put the kernel's header into the document, with the branches that are there. */
   writeHeader(header: JSONObject): void {
     const model = this.client.context.model;
