@@ -54,7 +54,12 @@ def blame(host: Host) -> CommandOutput:
         raise SessionError("The notebook's file is not known here.", "Save it and run: claw blame NOTEBOOK.")
     found = provenance.blame(NotebookFile(path).document, (*host.session.turns, *host.session.others), path)
     report = Report()
-    rows = [(str(o.cell), o.title, o.author, o.how, o.turn_id, o.model, o.approver) for o in found]
+    turns = {record.turn_id: (str(number), record) for number, record in enumerate(host.session.turns, start=1)}
+    rows = []
+    for o in found:
+        number, record = turns.get(o.turn_id, (o.turn_id, None))
+        title = first_line(record.prompt) if record and o.title.startswith("%%claw") else o.title
+        rows.append((str(o.cell), title, o.author, o.how, number, o.model, o.approver))
     report.table(("Cell", "Begins", "Author", "How", "Turn", "Model", "Approved by"), rows)
     report.line("As the records have it, and the notebook as it was saved last.")
     return report.output()

@@ -20,7 +20,7 @@ from claw_magics.inspection import user_names
 from claw_magics.previews import MAPPINGS
 
 BUDGET_SECONDS = 0.02
-"""For all hashes of one turn; variables that come later have none."""
+"""Of this thread's own time, for all hashes of one turn; variables that come later have none."""
 MAX_VARIABLES = 200
 MAX_ITEMS = 2_000
 """Items of a container, or cells of a table, that are hashed."""
@@ -39,12 +39,13 @@ def surroundings(user_ns: Mapping[str, Any], hidden: Mapping[str, Any]) -> dict[
 
     names = [name for name in user_names(user_ns, hidden) if name in user_ns and not _is_imported(user_ns[name])]
     shown = names[:MAX_VARIABLES]
-    deadline = time.perf_counter() + BUDGET_SECONDS
+    libraries = dict(sorted(_libraries(user_ns)))
+    deadline = time.thread_time() + BUDGET_SECONDS
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "claw": __version__,
-        "libraries": dict(sorted(_libraries(user_ns))),
+        "libraries": libraries,
         "variables": {name: fingerprint(user_ns[name], deadline) for name in shown},
         **({"more_variables": len(names) - len(shown)} if len(names) > len(shown) else {}),
     }
@@ -52,11 +53,11 @@ def surroundings(user_ns: Mapping[str, Any], hidden: Mapping[str, Any]) -> dict[
 
 def fingerprint(value: Any, deadline: float = float("inf")) -> str:
     """``pandas.DataFrame 344x7 #9f2ab31c``: kind, size where there is one, hash where it is cheap before ``deadline``
-    (``time.perf_counter``)."""
+    (``time.thread_time``)."""
     cls = type(value)
     try:
         kind = f"{full_type_name(cls)}{_size(value, cls)}"
-        if time.perf_counter() >= deadline:
+        if time.thread_time() >= deadline:
             return kind
         digest = hashlib.blake2b(digest_size=4)
         budget = [MAX_ITEMS]

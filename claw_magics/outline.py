@@ -20,11 +20,12 @@ _POLL_SECONDS = 0.005
 
 @dataclass()
 class Outline:
-    """Of one page. ``seen``: turns that its notebook has shown since the page was opened. ``runs``: for each cell that was
+    """Of one page. ``seen``, ``seen_cells``: turns and cells that its notebook has shown since the page was opened. ``runs``: for each cell that was
     started and has not begun, whether others were started in the same moment."""
 
     cells: tuple[str, ...] = ()
     seen: set[str] = field(default_factory=set)
+    seen_cells: set[str] = field(default_factory=set)
     runs: OrderedDict[str, bool] = field(default_factory=OrderedDict)
 
 
@@ -49,9 +50,10 @@ class Outlines:
             if not cells:
                 return
             outline.cells = tuple(cell_id for cell_id, _ in cells)
-            seen = frozenset(outline.seen)
+            seen, seen_cells = frozenset(outline.seen), frozenset(outline.seen_cells)
             outline.seen |= {turn_id for _, turn_ids in cells for turn_id in turn_ids}
-        self._session.see(cells, seen)
+            outline.seen_cells |= set(outline.cells)
+        self._session.see(cells, seen, seen_cells)
 
     def cells(self, page: str) -> tuple[str, ...]:
         """The ids of the notebook's cells as the page last said; empty where it never did."""

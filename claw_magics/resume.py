@@ -38,9 +38,10 @@ def resume(host: Host, rest: str) -> CommandOutput:
         raise UsageError("%claw resume takes --run (run the cells that rebuild it) and --yes (without asking).")
     host.recall(host.agent.settings.env)
     found = _compare(host)
-    if found is None:
-        raise SessionError("No turn from before this kernel says what it ran on.", "There is nothing to compare with.")
     report = Report()
+    if found is None:
+        report.line("No turn from before this kernel says what it ran on, so there is nothing to compare with.")
+        return report.output()
     if found.is_same:
         report.line("The namespace has what the last turn left in it, on the same versions.")
         return report.output()

@@ -1,7 +1,8 @@
-"""The header of a session: the notebook's ``metadata.claw`` (docs/record.md). ``Session.header`` makes it; this is its shape."""
+"""The header of a session: the notebook's ``metadata.claw`` (docs/record.md)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -48,3 +49,41 @@ class Header:
     signatures: tuple[Any, ...] = ()
     branches: tuple[TurnRecord, ...] = ()
     format: int = FORMAT
+
+
+def write_header(
+    session_id: str,
+    created_at: str,
+    path: Sequence[TurnRecord],
+    turns: Iterable[TurnRecord],
+    known: Iterable[str],
+    kept: Mapping[str, Any],
+) -> dict[str, Any]:
+    """As it is stored. ``turns``: all whose cells are there. ``known``: ids of all turns, also of cells that were deleted: one that
+    is not named counts as newer than the header. ``kept``: what is written as it is, where it is not empty."""
+    on_path = {record.turn_id: None for record in path}
+    off_path = [turn_id for turn_id in known if turn_id not in on_path]
+    usage, costs = Usage(), []
+    for record in turns:
+        usage += record.usage
+        costs.append(record.cost_usd)
+    priced = [cost for cost in costs if cost is not None]
+    compacted = next((s.compaction for r in reversed(path) for s in reversed(r.steps) if s.compaction), None)
+    return {
+        "format": FORMAT,
+        "session_id": session_id,
+        "created_at": created_at,
+        "model": path[-1].model if path else "",
+        "turns": list(on_path),
+        **({"off_path": off_path} if off_path else {}),
+        "usage": {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        # One turn of unknown price makes the total unknown: a smaller number would be wrong.
+        "cost_usd": round(sum(priced), 6) if len(priced) == len(costs) else None,
+        **({"compaction": {"turn_id": compacted.turn_id, "steps": compacted.steps}} if compacted else {}),
+        **{name: value for name, value in kept.items() if value},
+    }

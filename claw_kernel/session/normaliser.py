@@ -32,6 +32,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:/private)?/(?:tmp|var/tmp|var/folders/[\w+]+/[\w+]+/T|dev/shm)/[^\s\"'`:,;)\]}>]+",
         r"\b(?:tmp|ipykernel_)[A-Za-z0-9_]{5,}\b",
         r"\b[tsajc]_[0-9a-f]{16}\b",
+        r"(?<=/state/outputs/)[0-9a-f]{16,}(?=\.txt)",  # where the whole of a long output is kept
     ),
 }
 _MAX_PATTERN = 1_000

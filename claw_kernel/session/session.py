@@ -5,26 +5,25 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from claw_kernel.errors import SessionError
 from claw_kernel.ids import new_id
 from claw_kernel.messages import (
-    FORMAT,
     ImageBlock,
     Message,
     TextBlock,
     TurnRecord,
-    Usage,
 )
 from claw_kernel.session.compaction import has_compaction, sent_records
+from claw_kernel.session.header import write_header
 from claw_kernel.session.memory import MOST_CHARS, MOST_NOTES, read_notes
-from claw_kernel.session.record import read_record, repaired
+from claw_kernel.session.record import repaired
 from claw_kernel.session.tree import Tree, draw
 from claw_kernel.session.turn_messages import append_message, turn_messages
-from claw_kernel.session.upgrade import upgraded
+from claw_kernel.session.versions import read_records
 
 
 def now() -> str:
@@ -230,10 +229,15 @@ class Session:
 
     # --- the notebook ---
 
-    def see(self, cells: Iterable[tuple[str, Sequence[str]]], seen_before: Iterable[str] = ()) -> None:
-        """A page says what its notebook shows: each cell's id with the turns in it, in order. A turn of ``seen_before`` (what
-        the same page said earlier) whose cell is gone has been deleted by a person: it leaves the conversation until its cell
-        is back. Of a turn that stands in two cells (a copy) the one it was asked in counts, else the first."""
+    def see(
+        self,
+        cells: Iterable[tuple[str, Sequence[str]]],
+        seen_before: Collection[str] = (),
+        cells_before: Collection[str] = (),
+    ) -> None:
+        """A page says what its notebook shows: each cell's id with the turns in it, in order. A turn of ``seen_before``, or of a
+        cell of ``cells_before`` (what the same page said earlier), whose cell is gone has been deleted by a person: it leaves the
+        conversation until its cell is back. Of a turn that stands in two cells (a copy) the one it was asked in counts, else the first."""
         with self._lock:
             order = list(cells)
             ids = {cell_id for cell_id, _ in order}
@@ -243,7 +247,10 @@ class Session:
                     record = self._tree.turns.get(turn_id)
                     if turn_id not in shown or (record is not None and record.cell_id == cell_id):
                         shown[turn_id] = cell_id
+            gone = set(cells_before) - ids
             deleted = [t for t in seen_before if t not in shown and self.cell_of(t) not in ids]
+            if gone:
+                deleted += [t for t in self._tree.turns if t not in shown and self.cell_of(t) in gone]
             self._cells |= shown
             # A turn that its cell no longer shows comes and goes with the cell.
             back = [*shown, *(turn_id for turn_id in self._tree.hidden if self.cell_of(turn_id) in ids)]
@@ -314,36 +321,17 @@ class Session:
 
     def header(self) -> dict[str, Any]:
         """The notebook's ``metadata.claw``."""
-        records, turns = self.records, self.turns
-        usage = sum((record.usage for record in turns), Usage())
-        costs = [record.cost_usd for record in turns]
-        known = [cost for cost in costs if cost is not None]
-        path = [record.turn_id for record in records]
-        on_path = set(path)
-        # Also of cells that were deleted: a turn that is not named counts as newer than this header.
-        off_path = [turn_id for turn_id in self._tree.turns if turn_id not in on_path]
-        compacted = next((s.compaction for r in reversed(records) for s in reversed(r.steps) if s.compaction), None)
-        return {
-            "format": FORMAT,
-            "session_id": self.session_id,
-            "created_at": self.created_at,
-            "model": records[-1].model if records else "",
-            "turns": path,
-            **({"off_path": off_path} if off_path else {}),
-            "usage": {
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "cache_read_tokens": usage.cache_read_tokens,
-                "cache_write_tokens": usage.cache_write_tokens,
-            },
-            # One turn of unknown price makes the total unknown: a smaller number would be wrong.
-            "cost_usd": round(sum(known), 6) if len(known) == len(costs) else None,
-            **({"compaction": {"turn_id": compacted.turn_id, "steps": compacted.steps}} if compacted else {}),
-            **self.facts,
-            **({"permissions": self.permissions} if self.permissions else {}),
-            **({"memory": list(self.memory)} if self.memory else {}),
-            **({"signatures": self.signatures} if self.signatures else {}),
-        }
+        with self._lock:
+            kept = {**self.facts, "permissions": self.permissions, "memory": list(self.memory)}
+            known = tuple(self._tree.turns)
+            return write_header(
+                self.session_id,
+                self.created_at,
+                self.records,
+                self.turns,
+                known,
+                {**kept, "signatures": self.signatures},
+            )
 
     def transcript(self, model: str) -> list[Message]:
         """The messages of the turns on the path, for a request to ``model`` (``provider/model``). Reasoning stays with the model
@@ -388,30 +376,6 @@ def prompt_content(prompt: str) -> tuple[TextBlock | ImageBlock, ...]:
     return (TextBlock(prompt),)
 
 
-def read_records(documents: Iterable[Any]) -> tuple[dict[str, TurnRecord], list[str]]:
-    """The newest version of each turn, by id, and a sentence for each document that cannot be read."""
-    found: dict[str, TurnRecord] = {}
-    warnings: list[str] = []
-    read: dict[str, Any] = {}
-    for document in upgraded(documents):
-        # The other carrier's copy says the same nearly always, and comparing costs a tenth of reading.
-        turn_id = document.get("turn_id") if isinstance(document, Mapping) else None
-        if isinstance(turn_id, str) and turn_id in read:
-            if read[turn_id] is document or read[turn_id] == document:
-                continue
-        elif isinstance(turn_id, str):
-            read[turn_id] = document
-        try:
-            record = read_record(document)
-        except SessionError as error:
-            warnings.append(str(error))
-            continue
-        known = found.get(record.turn_id)
-        if known is None or _weight(record) > _weight(known):
-            found[record.turn_id] = record
-    return found, warnings
-
-
 def _sha256(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -419,7 +383,3 @@ def _sha256(text: str) -> str:
 def _ids(value: Any) -> list[str]:
     """A list of ids from a stranger's header."""
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def _weight(record: TurnRecord) -> tuple[int, bool]:
-    return len(record.steps), record.stop_reason is not None

@@ -33,6 +33,7 @@ class Notebook(RuleBasedStateMachine):
         self.document: dict = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
         self.undone: list[list[dict]] = []
         self.seen: set[str] = set()
+        self.seen_cells: set[str] = set()
         self.count = 0
         self.path: list[str] = []
         """The model: ids of the turns that the person takes for the conversation."""
@@ -42,7 +43,8 @@ class Notebook(RuleBasedStateMachine):
 
     def changed(self) -> None:
         outline = [(cell["id"], turn_ids(cell)) for cell in self.document["cells"]]
-        self.session.see(outline, frozenset(self.seen))
+        self.session.see(outline, frozenset(self.seen), frozenset(self.seen_cells))
+        self.seen_cells |= {cell_id for cell_id, _ in outline}
         self.seen |= {turn_id for _, ids in outline for turn_id in ids}
 
     def remember(self) -> None:
@@ -102,7 +104,10 @@ class Notebook(RuleBasedStateMachine):
     def forget_deleted(self) -> None:
         cells = {cell["id"] for cell in self.document["cells"]}
         shown = {turn_id for cell in self.document["cells"] for turn_id in turn_ids(cell)}
-        self.path = [known for known in self.path if known in shown or self.session.cell_of(known) in cells]
+        # A turn that was gone before this page was opened, and that a person went back to, has no cell to lose.
+        gone = {known for known in self.path if self.session.cell_of(known) not in cells}
+        gone = {known for known in gone if known in self.seen or self.session.cell_of(known) in self.seen_cells}
+        self.path = [known for known in self.path if known in shown or known not in gone]
         self.changed()
 
     @precondition(lambda self: self.document["cells"])
@@ -129,13 +134,16 @@ class Notebook(RuleBasedStateMachine):
     @precondition(lambda self: self.session.turns)
     @rule(place=PLACES, is_whole=st.booleans())
     def go_to_a_branch(self, place: int, is_whole: bool) -> None:
-        """``%claw history use`` and ``fork``: the page writes the header then, and no cell changes here."""
+        """``%claw history use`` and ``fork``: the page writes the header then, and cells show what the path has of them."""
         turns = self.session.turns
         turn_id = turns[place % len(turns)].turn_id
         self.session.use(self.session.newest_end(turn_id) if is_whole else turn_id)
         self.path = [record.turn_id for record in self.session.records]
         assert turn_id in self.path
         self.write_header()
+        self.show_path()
+        self.undone.clear()
+        self.changed()
 
     @precondition(lambda self: self.session.turns)
     @rule()
@@ -146,6 +154,18 @@ class Notebook(RuleBasedStateMachine):
         self.path = [record.turn_id for record in self.session.records]
         assert set(self.path) == before
         self.write_header()
+
+    def show_path(self) -> None:
+        """As the page does (``branches.ts``): a kept turn of the path goes back into its cell, and what that shows is kept."""
+        for record in branches(self.document):
+            cell = next((cell for cell in self.document["cells"] if cell["id"] == record["cell_id"]), None)
+            if record["turn_id"] not in self.path or cell is None or set(turn_ids(cell)) & set(self.path):
+                continue
+            shown = cell["metadata"].get("claw")
+            kept = [known for known in branches(self.document) if known["turn_id"] != record["turn_id"]]
+            cell["metadata"]["claw"] = record
+            cell["outputs"] = [{"output_type": "display_data", "data": {MIME_TYPE: record}, "metadata": {}}]
+            self.document["metadata"]["claw"]["branches"] = [*kept, *([shown] if shown else [])]
 
     def write_header(self) -> None:
         kept = branches(self.document)
@@ -190,7 +210,7 @@ class Notebook(RuleBasedStateMachine):
         self.session = Session()
         records, header = notebook_records(self.document), notebook_header(self.document)
         assert self.session.merge(records, header) == []
-        self.seen = set()
+        self.seen, self.seen_cells = set(), set()
         self.changed()
         self.undone.clear()
 
