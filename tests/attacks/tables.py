@@ -92,7 +92,13 @@ when it ends, where no system call refuses a name that is not there yet).
 
 {table_markdown()}
 
+`tests/attacks/test_everyday.py` holds the other side: everyday lines that are not asked, that are, and what rules for them cover.
+
 What is not here: attacks on parts that this version does not have (hooks, sub-agents, skills, an MCP client).
+
+Known and not stopped: a new protected place stands until its command has ended, and one that somebody else makes meanwhile is taken
+back with it; a rule that denies reading hides nothing from a program that finds the file by itself (`sandbox.hidden` does); a granted
+host is sent whatever the command could read; behind a proxy of the machine a granted name leads where that proxy looks it up.
 """
 
 
