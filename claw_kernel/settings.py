@@ -328,6 +328,7 @@ def describe_settings(settings: Settings) -> list[tuple[str, str, str]]:
         if item.name in SETTABLE:
             value = getattr(settings, item.name)
             value = ", ".join(value) or None if isinstance(value, tuple) else value
+            value = ("off", "on")[value] if isinstance(value, bool) else value
             shown = "not set" if value is None else without_login(str(value)) if item.name == "base_url" else str(value)
             rows.append((item.name, shown, settings.sources.get(item.name, "default")))
     return rows

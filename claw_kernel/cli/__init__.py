@@ -28,6 +28,21 @@ COMMANDS = {
 }
 """Name and purpose of each command, in the order of the help page."""
 
+IN_NOTEBOOKS = (
+    "status",
+    "model",
+    "cost",
+    "config",
+    "history",
+    "context",
+    "compact",
+    "memory",
+    "clear",
+    "resume",
+    "plan",
+)
+"""Commands of ``%claw`` alone, which somebody may look for here."""
+
 DONE, FAILED, USAGE, LIMITED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 """Exit codes: done · provider or turn failed · usage or settings error · a limit was reached · SIGINT · SIGTERM."""
 DENIED, DRIFTED, NOTEBOOK_FAILED = 4, 5, 6
@@ -159,6 +174,8 @@ def _known(name: str) -> str:
     """``name`` where it is a command. Raises UsageError with the nearest name."""
     if name in COMMANDS:
         return name
+    if name in IN_NOTEBOOKS:
+        raise UsageError(f"{name} is a command of notebooks: write %claw {name} in a cell. See claw --help.")
     kind = "option" if name.startswith("-") else "command"
     if " " in name.strip():
         raise UsageError(f"unknown command {name!r}; to send it to a model write: claw prompt {name!r}")

@@ -73,7 +73,9 @@ def providers(found: Settings) -> Iterator[Finding]:
     if found.model is not None:
         yield _chosen_model(found)
     elif not keys and not stored and not servers:
-        local = [f"a server on this machine, {known.name}: {known.start_hint}" for known in KNOWN.values() if known.is_local]
+        local = [
+            f"a server on this machine, {known.name}: {known.start_hint}" for known in KNOWN.values() if known.is_local
+        ]
         yield Finding(
             "model",
             "warn",

@@ -213,3 +213,13 @@ def test_interrupt_before_anything_is_one_line(claw):
     _, stderr = running.communicate(timeout=10)
     assert running.returncode == 130
     assert "Traceback" not in stderr
+
+
+def test_a_command_of_notebooks_is_pointed_to(claw) -> None:
+    from claw_kernel.cli import COMMANDS, IN_NOTEBOOKS
+    from claw_magics.commands import COMMANDS as LINE_COMMANDS
+
+    assert set(IN_NOTEBOOKS) <= set(LINE_COMMANDS) - set(COMMANDS)
+    done = claw.run("model")
+    assert done.returncode == 2
+    assert done.stderr == "claw: model is a command of notebooks: write %claw model in a cell. See claw --help.\n"
