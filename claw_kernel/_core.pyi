@@ -4,6 +4,7 @@
 JSON crosses as text in both directions. Python tools pass the same ``prepare`` and ``finish``; only ``run`` is theirs.
 """
 
+import os
 from collections.abc import Callable
 from typing import Literal, final
 
@@ -235,6 +236,10 @@ def folder_identity(path: str) -> tuple[str, int, int]:
     """Canonical path, inode and time of creation (nanoseconds since 1970; 0 where the file system does not keep it) of a
     folder. Raises OSError where there is none."""
 
+def copy_content(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """The bytes of one file into another, which is created or emptied; where the file system can, they share their blocks. Raises
+    OSError."""
+
 def check_host(name: str) -> str:
     """``name`` (a host without port) in its one spelling: a lower-case name, or an address however it was written
     (``0x7f.1`` is ``127.0.0.1``; IPv6 in brackets). Raises ValueError where it is neither."""
@@ -250,9 +255,10 @@ def canonical_tool_name(name: str) -> str:
 def tool_aliases(name: str) -> list[str]:
     """The other names of a tool."""
 
-def rename_arguments(tool: str, arguments: str) -> str:
-    """The JSON object ``arguments`` with usual other names of arguments (``cmd`` of Bash) replaced by the tool's own, where
-    those are free. For Python tools whose arguments do not fit; the core does it for its own."""
+def fit_arguments(tool: str, schema: str, arguments: str) -> str:
+    """The JSON object ``arguments`` made to fit ``schema`` where that is sure: usual other names of arguments (``cmd`` of Bash)
+    replaced by the tool's own, numbers, truth values and lists that were written as text read. For Python tools whose arguments
+    do not fit; the core does it for its own."""
 
 class Secrets:
     """Secrets by value, without a session: for files that were written before."""

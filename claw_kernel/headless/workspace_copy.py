@@ -15,8 +15,6 @@ LINKED = frozenset({".venv", "venv", "node_modules", ".conda", ".tox", ".nox"})
 """Installed packages: large, and seldom written. The copy has a link to each, through which neither tools nor commands can write."""
 MAX_BYTES = 4 << 30
 MAX_FILES = 200_000
-_FICLONE = 0x40049409
-"""Linux's ioctl for a copy that shares its blocks (linux/fs.h)."""
 
 
 def copy_workspace(source: Path, target: Path) -> None:
@@ -64,19 +62,7 @@ def _copy_folder(source: Path, target: Path) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    if not _clone(source, target):
-        shutil.copyfile(source, target)
+    from claw_kernel._core import copy_content
+
+    copy_content(source, target)
     shutil.copystat(source, target)
-
-
-def _clone(source: Path, target: Path) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return False
-    with source.open("rb") as reader, target.open("wb") as writer:
-        try:
-            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
-        except OSError:
-            return False
-    return True

@@ -16,6 +16,8 @@ SENT_AT_ONCE = 12
 """So many tools are sent without deferring any: a search would cost more than their schemas."""
 FOUND_AT_ONCE = 5
 """Tools that one search loads at most."""
+_NAMED = 6
+"""The score of a tool one word of whose name was asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ class Catalog:
         if query.strip().lower().startswith("select:"):
             return self._select([name.strip() for name in query.partition(":")[2].split(",") if name.strip()])
         words = _words(query)
+        known = tuple(spec.name for spec in self.specs if _score(spec, words) >= _NAMED and spec.name != "ToolSearch")
         ranked = sorted((-_score(_spec(one), words), name) for name, one in self._deferred.items())
-        return Found(self.load(name for score, name in ranked[:FOUND_AT_ONCE] if score))
+        return Found(self.load(name for score, name in ranked[:FOUND_AT_ONCE] if score), known)
 
     def _select(self, names: list[str]) -> Found:
         waiting = {name.lower(): name for name in self._deferred}
@@ -99,7 +102,7 @@ def _score(spec: ToolSpec, words: list[str]) -> int:
     points = 10 * (whole == "".join(words))
     for word in words:
         if word in name:
-            points += 6
+            points += _NAMED
         elif len(word) > 2 and (word in whole or word.rstrip("s") in whole):
             points += 4
         elif len(word) > 2 and (word in said or word.rstrip("s") in said):

@@ -28,6 +28,8 @@ from typing import Any
 LONGEST_REPR = 50_000
 MOST_FIGURES = 5
 _FIGURE_DPI = 100
+_OWN_CODE = "<repl "
+"""How the names of the files begin that the code of calls seems to come from."""
 
 
 def _read_requests(stream: io.BufferedReader, codes: queue.SimpleQueue[str | None], running: threading.Event) -> None:
@@ -53,7 +55,7 @@ class Interpreter:
     def run(self, code: str) -> dict[str, Any]:
         """``{"status": "ok"|"error"|"interrupted", "text", "images"}``: the value's repr or the traceback."""
         self._count += 1
-        file = f"<repl {self._count}>"
+        file = f"{_OWN_CODE}{self._count}>"
         linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
         status, text = "ok", ""
         try:
@@ -102,9 +104,9 @@ def _shortened(text: str) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    """The traceback from the code's own first line on."""
+    """The traceback from the code's own first line on; of code that cannot be read there is none."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
         trace = trace.tb_next
     return _shortened("".join(traceback.format_exception(type(error), error, trace)).rstrip())
 

@@ -16,7 +16,7 @@ from claw_kernel._core import (
     ToolInputError,
     ToolOutput,
     canonical_tool_name,
-    rename_arguments,
+    fit_arguments,
 )
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import (
@@ -193,6 +193,10 @@ class ToolSet:
         arguments = json.dumps(call.input, ensure_ascii=False)
         found = self._python.get(call.name)
         if found is None:
+            is_offered = any(one.name == call.name for one in self._all)
+            # One that is denied, or whose program is missing, has a better answer than that there is none.
+            if not is_offered and all(spec.name != call.name for spec in rust_specs()):
+                raise ToolInputError(self._unknown(call.name))
             prepared = self._core.prepare(call.name, arguments)
             preview = json.loads(prepared.preview)
             return PreparedCall(call, prepared, prepared.title, preview, prepared.is_read_only)
@@ -200,15 +204,23 @@ class ToolSet:
         try:
             intent = tool.intend(call.input)
         except ToolInputError:
-            renamed = json.loads(rename_arguments(call.name, arguments))
-            if renamed == call.input:
+            fitted = fit_arguments(call.name, json.dumps(tool.spec.input_schema), arguments)
+            if json.loads(fitted) == call.input:
                 raise
-            call = replace(call, input=renamed)
+            call, arguments = replace(call, input=json.loads(fitted)), fitted
             intent = tool.intend(call.input)
         if undeclared := {effect["effect"] for effect in intent.effects} - set(tool.spec.effects):
             raise ToolInputError(f"{call.name} was not run: it does not declare the effect {', '.join(undeclared)}.")
         prepared = self._core.prepare(call.name, arguments, json.dumps(intent.effects), json.dumps(intent.preview))
         return PreparedCall(call, prepared, intent.title, dict(intent.preview), intent.is_read_only, tool)
+
+    def _unknown(self, name: str) -> str:
+        from difflib import get_close_matches
+
+        names = [*(spec.name for spec in self._catalog.specs), *self._catalog.waiting()]
+        near = get_close_matches(name, names, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"There is no tool {name!r} here.{hint} There are {', '.join(names)}."
 
     @staticmethod
     def with_own_names(message: Message) -> Message:

@@ -39,7 +39,7 @@ pub const TOOLS: &[(&str, &[&str])] = &[
 /// Names that models give to arguments, and the argument that is meant. Used only where the call does not fit as it is,
 /// so that no schema has to know of them.
 const ARGUMENTS: &[(&str, &[(&str, &str)])] = &[
-    ("Bash", &[("cmd", "command"), ("script", "command")]),
+    ("Bash", &[("cmd", "command"), ("script", "command"), ("dangerouslyDisableSandbox", "without_sandbox")]),
     ("PowerShell", &[("cmd", "command"), ("script", "command")]),
     ("BashOutput", &[("shell_id", "bash_id"), ("task_id", "bash_id"), ("id", "bash_id")]),
     ("KillShell", &[("bash_id", "shell_id"), ("task_id", "shell_id"), ("id", "shell_id")]),
@@ -73,9 +73,18 @@ const ARGUMENTS: &[(&str, &[(&str, &str)])] = &[
     ("Grep", &[("directory", "path"), ("regex", "pattern"), ("query", "pattern")]),
     ("Python", &[("source", "code")]),
     ("REPL", &[("source", "code")]),
+    ("LSP", &[("operation", "action"), ("filePath", "file_path"), ("path", "file_path")]),
     ("WebFetch", &[("uri", "url"), ("link", "url")]),
     ("WebSearch", &[("q", "query"), ("search_query", "query")]),
 ];
+
+/// The same for times that others give in milliseconds, the argument that takes seconds, and whether only whole ones.
+const MILLISECONDS: &[(&str, &str, &str, bool)] =
+    &[("Sleep", "duration_ms", "seconds", false), ("REPL", "timeout_ms", "timeout_seconds", true)];
+
+/// Arguments that models know from other programs, and that change nothing here: the page comes whole, a search is short.
+const IGNORED: &[(&str, &[&str])] =
+    &[("BashOutput", &["block"]), ("ToolSearch", &["max_results"]), ("WebFetch", &["prompt"])];
 
 /// The own name of the tool that is called so; `None`: there is none.
 pub fn canonical(name: &str) -> Option<&'static str> {
@@ -91,10 +100,24 @@ pub fn aliases(name: &str) -> &'static [&'static str] {
     TOOLS.iter().find(|(own, _)| *own == name).map_or(&[], |(_, others)| others)
 }
 
-/// Gives arguments their own names where others were used and the own one is free. True where something changed.
+/// Gives arguments their own names where others were used and the own one is free, and drops what changes nothing. True
+/// where something changed.
 pub fn rename_arguments(tool: &str, arguments: &mut Map<String, Value>) -> bool {
     let names = ARGUMENTS.iter().find(|(own, _)| *own == tool).map_or(&[] as &[_], |(_, names)| names);
     let mut is_changed = rename(names, arguments);
+    for (_, other, own, is_whole) in MILLISECONDS.iter().filter(|(name, ..)| *name == tool) {
+        if !arguments.contains_key(*own)
+            && let Some(milliseconds) = arguments.get(*other).and_then(Value::as_f64)
+        {
+            arguments.shift_remove(*other);
+            let seconds = milliseconds / 1000.0;
+            arguments.insert((*own).to_owned(), if *is_whole { seconds.ceil() } else { seconds }.into());
+            is_changed = true;
+        }
+    }
+    for other in IGNORED.iter().filter(|(name, _)| *name == tool).flat_map(|(_, others)| *others) {
+        is_changed |= arguments.shift_remove(*other).is_some();
+    }
     if tool == "Edit"
         && let Some(Value::Array(edits)) = arguments.get_mut("edits")
     {
@@ -172,5 +195,9 @@ mod tests {
             json!({"file_path": "a", "edits": [{"old_string": "x", "new_string": "y"}]})
         );
         assert_eq!(rename("Grep", json!({"path": "a"})), json!({"path": "a"}));
+        assert_eq!(rename("Sleep", json!({"duration_ms": 1500})), json!({"seconds": 1.5}));
+        assert_eq!(rename("REPL", json!({"timeout_ms": 1500})), json!({"timeout_seconds": 2.0}));
+        assert_eq!(rename("WebFetch", json!({"link": "a", "prompt": "b"})), json!({"url": "a"}));
+        assert_eq!(rename("Read", json!({"prompt": "b"})), json!({"prompt": "b"}));
     }
 }

@@ -173,18 +173,18 @@ impl Job {
         self.lock().end.is_none()
     }
 
-    /// Whether and how it ended, in words.
+    /// Whether and how it ended, in words that go on from its name.
     pub fn status(&self) -> String {
         let state = self.lock();
         let Some((end, lasted)) = state.end else {
-            return format!("running for {} s", self.started.elapsed().as_secs());
+            return format!("has been running for {} s", self.started.elapsed().as_secs());
         };
         let how = match end {
             End::Exited(code) if code >= 0 => format!("ended with exit code {code}"),
-            End::Exited(signal) => format!("ended by {}", signal_name(-signal)),
-            End::Killed => "killed".to_owned(),
-            End::TimedOut => "killed at its time limit".to_owned(),
-            End::TooMuch => format!("killed after printing more than {} GiB", MAX_OUTPUT_BYTES >> 30),
+            End::Exited(signal) => format!("was ended by {}", signal_name(-signal)),
+            End::Killed => "was killed".to_owned(),
+            End::TimedOut => "was killed at its time limit".to_owned(),
+            End::TooMuch => format!("was killed after printing more than {} GiB", MAX_OUTPUT_BYTES >> 30),
         };
         format!("{how} after {} s", lasted.as_secs())
     }
@@ -235,7 +235,7 @@ impl Job {
         }
         state.is_end_told = true;
         drop(state);
-        Some(format!("[job {} has {}; BashOutput gives what it printed]", self.id, self.status()))
+        Some(format!("[job {} {}; BashOutput gives what it printed]", self.id, self.status()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

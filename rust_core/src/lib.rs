@@ -2,6 +2,7 @@
 //!
 //! Imports go one way: python → gate → tools → workspace, sandbox, permission → shell. Only the first knows Python.
 
+mod argument;
 mod attribute;
 mod audit;
 mod cancel;
@@ -13,6 +14,7 @@ mod effect;
 mod example;
 mod expansion;
 mod gate;
+mod image;
 mod intent;
 mod job;
 mod location;
@@ -46,7 +48,8 @@ mod _core {
     use crate::python::core::Core;
     #[pymodule_export]
     use crate::python::names::{
-        canonical_tool_name, check_host, folder_identity, is_public_address, rename_arguments, tool_aliases, visible,
+        canonical_tool_name, check_host, copy_content, fit_arguments, folder_identity, is_public_address, tool_aliases,
+        visible,
     };
     #[pymodule_export]
     use crate::python::process::Process;

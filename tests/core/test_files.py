@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 import time
 
 import pytest
 
-from claw_kernel._core import CancelToken, ToolInputError
+from claw_kernel._core import CancelToken, ToolInputError, ToolOutput
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -35,7 +36,7 @@ def test_an_offset_beyond_the_end_and_an_empty_file(bench):
     bench.write("empty", "")
     beyond = bench.call("Read", file_path="a.txt", offset=5)
     assert beyond.status == "error"
-    assert "has only 1 lines" in beyond.text
+    assert "has only 1 line;" in beyond.text
     assert bench.call("Read", file_path="empty").text == "empty is empty."
 
 
@@ -69,8 +70,38 @@ def test_images_come_as_images(bench):
     bench.write("a.png", PNG)
     result = bench.call("Read", file_path="a.png")
     assert result.content[1] == {"type": "image", "media_type": "image/png", "data": base64.b64encode(PNG).decode()}
-    bench.write("big.png", PNG + b"\0" * 4_000_000)
-    assert "smaller copy" in bench.call("Read", file_path="big.png").text
+    assert result.content[0]["text"] == "a.png (image/png, 1 x 1 pixels)"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (PNG + b"\0" * 4_000_000, "make a smaller copy"),
+        (PNG[:40], "damaged or not complete"),
+        (PNG[:8], "damaged or not complete"),
+        (b"\xff\xd8\xff\xe0" + b"x" * 100, "damaged or not complete"),
+        (b"GIF89a", "damaged or not complete"),
+        (PNG[:16] + (20_000).to_bytes(4, "big") + PNG[20:], "20000 x 1 pixels"),
+    ],
+    ids=["large", "cut", "head alone", "jpeg", "gif", "wide"],
+)
+def test_an_image_that_servers_refuse_never_gets_into_the_conversation(bench, content, says):
+    bench.write("a.png", content)
+    result = bench.call("Read", file_path="a.png")
+    assert (result.status, [block["type"] for block in result.content]) == ("error", ["text"])
+    assert says in result.text
+
+
+def test_images_of_any_tool_are_looked_at(bench):
+    """Of Python tools too: figures, pages of the web, what a notebook displays."""
+    data = base64.b64encode(PNG).decode()
+    given = [("image/jpeg", data), ("image/png", "AAAA"), ("image/png", "no base64")]
+    blocks = [{"type": "image", "media_type": kind, "data": text} for kind, text in given]
+    prepared = bench.core.prepare("REPL", "{}", "[]")
+    content = bench.read(bench.core.finish(prepared, ToolOutput(json.dumps(blocks)))).content
+    assert content[0] == {"type": "image", "media_type": "image/png", "data": data}
+    assert [block["type"] for block in content] == ["image", "text", "text"]
+    assert "An image is left out: it is no" in content[1]["text"]
 
 
 def test_what_is_no_text_file_is_refused_without_a_hang(bench):
@@ -279,7 +310,7 @@ def test_nobody_is_asked_about_an_edit_that_cannot_succeed(bench):
         ("Edit", {"file_path": "a", "old_string": "x", "new_string": "x"}, "the same"),
         ("Edit", {"file_path": "a", "old_string": "x"}, "go together"),
         ("Write", {"file_path": "a/", "content": ""}, "must name a file"),
-        ("Write", {"file_path": "a", "content": 3}, "content: invalid type"),
+        ("Write", {"file_path": "a", "content": [3]}, "content: invalid type"),
     ],
 )
 def test_bad_arguments_of_edit_and_write(bench, tool, arguments, says):

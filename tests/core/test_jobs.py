@@ -28,7 +28,7 @@ def test_a_job_returns_at_once_and_its_output_comes_in_pieces(bench):
     job = start(bench, "echo one; sleep 60", description="x")
     assert time.monotonic() - begun < 5
     first = bench.call("BashOutput", bash_id=job, wait_seconds=20)
-    assert first.text.startswith("one\n[job b1 is running for")
+    assert first.text.startswith("one\n[job b1 has been running for")
     assert first.details["is_running"]
     assert bench.call("BashOutput", bash_id=job).text.startswith("(no new output)\n")
 
@@ -41,7 +41,7 @@ def test_the_end_of_a_job_is_told_with_its_code(bench):
         texts.append(read.text)
         if not read.details["is_running"]:
             break
-    assert "[job b1 has ended with exit code 3 after 0 s]" in texts[-1]
+    assert "[job b1 ended with exit code 3 after 0 s]" in texts[-1]
     assert read.details["exit_code"] == 3
     assert read.status == "ok"
     assert "".join(text.rsplit("[job", 1)[0] for text in texts).replace("(no new output)\n", "") == "out\nerr\n"
@@ -69,18 +69,18 @@ def test_jobs_are_listed_and_killed_with_all_they_started(free_bench):
     start(free_bench, "true")
     pids = read_pids(free_bench.workspace, 2)
     listed = free_bench.call("BashOutput").text.splitlines()
-    assert listed[0].startswith("b1  running for")
+    assert listed[0].startswith("b1 has been running for")
     assert len(listed) == 2
-    assert free_bench.call("KillShell", shell_id=job).text.startswith("Job b1 was ended with all it had started.")
+    assert free_bench.call("KillShell", shell_id=job).text.startswith("Job b1 was killed with all it had started.")
     assert [pid for pid in pids if is_alive(pid)] == []
     assert "killed after" in free_bench.call("BashOutput", bash_id=job, wait_seconds=10).text
-    assert "had killed after" in free_bench.call("KillShell", shell_id=job).text
+    assert "job b1 was killed after" in free_bench.call("KillShell", shell_id=job).text
 
 
 def test_names_and_arguments_that_models_know_are_understood(bench):
     job = start(bench, "sleep 60")
     assert "running" in bench.call("TaskOutput", task_id=job).text
-    assert "was ended" in bench.call("KillBash", bash_id=job).text
+    assert "was killed" in bench.call("KillBash", bash_id=job).text
 
 
 def test_a_job_dies_with_its_core(free_bench):
@@ -140,7 +140,7 @@ def test_unread_output_is_bounded_and_says_what_was_left_out(bench):
     assert len(read.text) < 65_000
     assert read.text.startswith("[… ")
     assert str(path) in read.text
-    assert "99999\n100000\ndone\n[job b1 is running" in read.text
+    assert "99999\n100000\ndone\n[job b1 has been running" in read.text
 
 
 def test_a_job_has_a_time_limit_where_one_is_given(bench):
@@ -160,7 +160,7 @@ def test_the_end_is_told_with_the_next_result_and_only_once(bench):
     while json.loads(bench.core.jobs())[0]["is_running"]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert "[job b1 has ended with exit code 2" in bench.call("Bash", command="true").text
+    assert "[job b1 ended with exit code 2" in bench.call("Bash", command="true").text
     assert "job b1" not in bench.call("Bash", command="true").text
 
 

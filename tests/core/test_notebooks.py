@@ -69,6 +69,18 @@ def test_cells_with_sources_outputs_and_images(bench):
     assert result.content[1] == {"type": "image", "media_type": "image/png", "data": PNG}
 
 
+def test_pictures_in_a_text_cell_are_seen_and_broken_ones_never_sent(bench):
+    text = new_markdown_cell(
+        "![a](attachment:a.png)", attachments={"a.png": {"image/png": PNG}, "b": {"text/plain": "x"}}
+    )
+    broken = new_code_cell("", outputs=[new_output("display_data", {"image/png": "iVBORw0KGgo="})])
+    make(bench, cells=[text, broken])
+    result = bench.call("Read", file_path="a.ipynb")
+    assert "| [attachment a.png: image/png]\n| [attachment b: no image]\n" in result.text
+    assert [block["type"] for block in result.content] == ["text", "image", "text"]
+    assert "An image is left out: it is damaged or not complete" in result.content[2]["text"]
+
+
 def test_many_cells_come_in_parts(bench):
     make(bench, cells=[new_markdown_cell(f"cell number {n}\n" + "x" * 990, id=f"c{n}") for n in range(1, 121)])
     text = bench.call("Read", file_path="a.ipynb").text

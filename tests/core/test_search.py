@@ -42,6 +42,25 @@ def test_glob_finds_newest_first(tree):
     assert tree.call("Glob", pattern="*.none").text == "No files match *.none."
 
 
+def test_glob_finds_hidden_files_where_they_are_named_and_does_not_flood(bench):
+    for name in (".github/workflows/ci.yml", ".env", "a.py", ".git/config", "node_modules/x.js", "sub/.hid/b.py"):
+        bench.write(name, "")
+    bench.write(".gitignore", "node_modules\n")
+    found = lambda pattern: sorted(lines(bench.call("Glob", pattern=pattern)))  # noqa: E731
+    assert found("**/*") == found("*") == found("./**/*") == ["a.py"]
+    assert found(".github/**/*.yml") == found("{.github,src}/**") == [".github/workflows/ci.yml"]
+    assert found(".env") == [".env"]
+    assert found("sub/.hid/*.py") == ["sub/.hid/b.py"]
+    assert found(".git/*") == [".git/config"]
+    assert "stays below path" in bench.call("Glob", pattern="../*").text
+
+
+def test_a_name_with_a_line_end_stays_on_one_line(bench):
+    bench.write("a\nb.txt", "x\n")
+    assert bench.call("Glob", pattern="*.txt").text == "a\\nb.txt"
+    assert bench.call("Grep", pattern="x", output_mode="content").text == "a\\nb.txt:1:x"
+
+
 def test_glob_keeps_the_newest_hundred(bench):
     for n in range(150):
         os.utime(bench.write(f"f{n:03}.txt", ""), (1_000_000 + n, 1_000_000 + n))
@@ -83,6 +102,22 @@ def test_multiline(tree):
     assert lines(result) == ["src/a.py:1:import os", "src/a.py:2:TODO one"]
 
 
+def test_what_is_found_in_a_file_does_not_depend_on_the_one_before(bench):
+    """A long line makes the searcher's memory grow; then a NUL far behind a match would be met before it."""
+    for n in range(8):
+        bench.write(f"a{n}.txt", b"x" * 1_000_000 + b"\n")
+    for n in range(8):
+        bench.write(f"b{n}.txt", b"needle\n" + b"filler\n" * 30_000 + b"\0\n")
+    for _ in range(3):
+        assert lines(bench.call("Grep", pattern="needle")) == [f"b{n}.txt" for n in range(8)]
+
+
+def test_across_lines_matches_are_counted_only_where_they_can_run_across(bench):
+    bench.write("a.txt", "x x\nx\n")
+    assert bench.call("Grep", pattern="x", multiline=True, output_mode="count").text == "a.txt:2"
+    assert bench.call("Grep", pattern=r"x\s", multiline=True, output_mode="count").text == "a.txt:3"
+
+
 def test_crlf_does_not_show(tree):
     assert tree.call("Grep", pattern="two", output_mode="content").text == "src/b.py:1:todo two"
 
@@ -92,6 +127,7 @@ def test_crlf_does_not_show(tree):
     [
         ("Grep", {"pattern": "("}, "Escape"),
         ("Grep", {"pattern": r"a\nb"}, "multiline"),
+        ("Grep", {"pattern": "(?=a)"}, "grep -P"),
         ("Grep", {"pattern": "x", "type": "pyton"}, "no file type"),
         ("Grep", {"pattern": "x", "glob": "[a"}, "glob"),
         ("Glob", {"pattern": "[a"}, "glob"),

@@ -144,6 +144,11 @@ PATTERNS = [
     r"self \w+ self \w+ self",
     "nowhere-at-all",
     r"index\r?$",
+    r"(?i)NEEDLE",
+    r"^$",
+    r"[^\x00-\x7f]+",
+    r"\A\w+",
+    r"(?:class|def) (?P<name>\w+)",
 ]
 
 
@@ -225,11 +230,12 @@ def test_grep_finds_what_ripgrep_finds(place, search, case):
         assert comparable(ours) == comparable(theirs)
 
 
-@pytest.mark.parametrize("pattern", ["needle(?s:.)*?TODO", r"gamma\n\w+ beta", "zzz.*zzz"])
+@pytest.mark.parametrize("pattern", ["needle(?s:.)*?TODO", r"gamma\n\w+ beta", "zzz.*zzz", r"alpha\b", r"\w+\s*$"])
 def test_across_lines(place, search, pattern):
-    theirs = rg_below(place, "pkg7", ["-l", "-U", "--multiline-dotall", "-e", pattern])
-    ours = search("Grep", pattern=pattern, multiline=True, path="pkg7", head_limit=0)
-    assert sorted(theirs) == sorted([] if ours == ["No matches."] else ours)
+    for options, mode in ((["-l"], "files_with_matches"), (["-c", "--with-filename"], "count")):
+        theirs = rg_below(place, "pkg7", [*options, "-U", "--multiline-dotall", "-e", pattern])
+        ours = search("Grep", pattern=pattern, multiline=True, path="pkg7", head_limit=0, output_mode=mode)
+        assert sorted(theirs) == sorted([] if ours == ["No matches."] else ours)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +268,9 @@ def test_a_file_that_is_named(place, search, name, mode):
     "pattern", ["*.py", "**/*", "pkg7/**/*.rs", "*.{md,c}", "f1.*", "!*.py", "odd/*", "*.none", ".hidden*", "*.log"]
 )
 def test_glob_counts_the_files_of_ripgrep_and_names_the_newest(place, search, pattern):
-    theirs = [line.removeprefix("./") for line in rg(place, "--files", "-g", pattern)]
+    # For ripgrep a glob that fits everything also names what is hidden and ignored; for Glob it is every file of a search.
+    options = {"**/*": [], ".hidden*": ["--hidden", "-g", pattern]}.get(pattern, ["-g", pattern])
+    theirs = [line.removeprefix("./") for line in rg(place, "--files", *options)]
     ours = search("Glob", pattern=pattern)
     if ours == [f"No files match {pattern}."]:
         ours = []

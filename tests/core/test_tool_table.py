@@ -12,9 +12,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tool_snapshots import END, PAGE, SCHEMAS, START, snapshot
 
-from claw_kernel._core import RuleError, ToolInputError, canonical_tool_name, rename_arguments, tool_aliases
+from claw_kernel._core import RuleError, ToolInputError, canonical_tool_name, fit_arguments, tool_aliases
 from claw_kernel.messages import Limit
 from claw_kernel.tools.table import EFFECTS, all_specs, limit_text, sent_bytes, tools_markdown
+from claw_kernel.tools.web_fetch import WebFetch
 
 SPECS = all_specs()
 NAMES = [spec.name for spec in SPECS]
@@ -69,9 +70,25 @@ def test_usual_other_names_of_arguments_are_understood(bench):
     assert bench.call("read_file", path="a.txt").text == "1\tone\n"
     assert bench.call("bash", cmd="echo hi").text.strip() == "hi"
     assert bench.call("str_replace", path="a.txt", old_str="one", new_str="two").status == "ok"
-    assert json.loads(rename_arguments("WebSearch", '{"q": "x"}')) == {"query": "x"}
+    assert json.loads(fit_arguments("WebSearch", "{}", '{"q": "x"}')) == {"query": "x"}
     with pytest.raises(ToolInputError, match="unknown field `path`"):
         bench.prepare("Read", path="a.txt", file_path="b.txt")
+
+
+def test_slips_of_form_cost_no_request_and_slip_past_no_rule(bench):
+    bench.write("a.txt", "one\ntwo\nthree\n")
+    assert bench.call("Read", file_path="a.txt", offset="2", limit=1.0).text.startswith("2\ttwo\n[")
+    edits = '[{"old_string": "one", "new_string": "1", "replace_all": "true"}]'
+    assert bench.call("Edit", file_path="a.txt", edits=edits).status == "ok"
+    assert bench.call("Sleep", duration_ms=1).text == "Slept 0.001 s."
+    fitted = fit_arguments(
+        "WebFetch", json.dumps(WebFetch.spec.input_schema), '{"url": "x", "offset": "7", "prompt": "?"}'
+    )
+    assert json.loads(fitted) == {"url": "x", "offset": 7}
+    bench.set_policy("bypassPermissions", deny=["Bash(run_in_background:true)"])
+    assert bench.prepare("Bash", command="ls", run_in_background="true").decision == "deny"
+    with pytest.raises(ToolInputError, match="offset: .*expected a whole number"):
+        bench.prepare("Read", file_path="a.txt", offset="two")
 
 
 def test_limits_in_words():

@@ -73,6 +73,8 @@ def test_what_is_found_is_sent_at_the_end_and_stays() -> None:
     again = tools.search("select:Git,Nothing,Tool1")
     assert (again.loaded, again.known, again.missing) == ((), ("Git", "Tool1"), ("Nothing",))
     assert tools.search("zebra").loaded == ()
+    named = tools.search("+git status")
+    assert (named.loaded, named.known) == ((), ("Git",))
 
 
 @given(st.lists(st.text(max_size=30) | st.sampled_from([item.name for item in DEFERRED]), max_size=12))

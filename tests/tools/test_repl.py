@@ -70,7 +70,9 @@ def test_an_error_shows_the_codes_own_lines_and_keeps_the_state(repl):
     assert "return 1 / 0" in got.text
     assert "interpreter_child" not in got.text
     assert repl("x").text == "1"
-    assert "SyntaxError" in repl("x = (").text
+    unread = repl("x = (").text
+    assert unread.splitlines()[0] == '  File "<repl 3>", line 1'
+    assert "SyntaxError" in unread
     assert "SystemExit" in repl("import sys; sys.exit(3)").text
     assert repl("x").text == "1"
 

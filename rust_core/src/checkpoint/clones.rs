@@ -84,9 +84,7 @@ impl Clones {
 
     /// Puts what was kept into `file`, which is empty.
     pub fn get(&self, id: CloneId, file: &mut File) -> io::Result<()> {
-        let mut clone = File::open(self.path(id))?;
-        // What lies on another file system by now is copied.
-        ioctl_ficlone(&*file, &clone).or_else(|_| io::copy(&mut clone, file).map(|_| ()))
+        copy(&mut File::open(self.path(id))?, file)
     }
 
     /// These outlive a power failure.
@@ -110,6 +108,11 @@ impl Clones {
     fn path(&self, id: CloneId) -> PathBuf {
         self.folder.join(format!("{:016x}", id.0))
     }
+}
+
+/// Puts all of `from` into `to`, which is empty: sharing its blocks where the file system can, else byte by byte.
+pub fn copy(from: &mut File, to: &mut File) -> io::Result<()> {
+    ioctl_ficlone(&*to, &*from).or_else(|_| io::copy(from, to).map(|_| ()))
 }
 
 /// A tenth of the file system is free: what clones keep of removed files cannot fill it.

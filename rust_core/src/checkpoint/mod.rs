@@ -39,6 +39,7 @@ use serde_json::Value;
 use crate::intent::Intents;
 use crate::workspace::Workspace;
 pub use call::{Open, Scope};
+pub use clones::copy as copy_content;
 pub use plan::Target;
 use store::{Owner, Store};
 

@@ -9,6 +9,7 @@ use super::{Core, Prepared};
 use crate::audit::{Entry, now};
 use crate::cancel::CancelToken;
 use crate::effect::Effect;
+use crate::image;
 use crate::output::cap;
 use crate::permission::Verdict;
 use crate::sandbox::{Confinement, Environment};
@@ -84,6 +85,7 @@ impl Core {
         let mut left = prepared.max_chars + ended.iter().map(|line| line.chars().count()).sum::<usize>();
         output.content.extend(ended.iter().map(|line| json!({"type": "text", "text": line})));
         for block in &mut output.content {
+            image::mend(block);
             let Some(Value::String(text)) = block.get_mut("text") else { continue };
             // First redact, so that what is spilled is clean and no secret is cut in two.
             *text = secrets.redact(text).into_owned();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Core, undo};
 use crate::cancel::CancelToken;
@@ -66,8 +66,8 @@ impl Core {
         if let Some((effects, preview)) = declared {
             let effects = parse_effects(name, effects)?;
             let preview = parse_preview(name, preview)?;
-            let arguments = renamed(name, arguments);
-            let call = CallView { tool: name, arguments: &arguments };
+            let given = serde_json::from_str(arguments).unwrap_or_else(|_| json!({}));
+            let call = CallView { tool: name, arguments: &given };
             let mut decision = policy.decide(call, &subjects(&self.workspace, &effects, None).0);
             if starts_processes(&effects) {
                 self.containment.judge(&mut decision, policy.mode, false);
@@ -93,7 +93,7 @@ impl Core {
             let names: Vec<&str> = tools::TOOLS.iter().map(|tool| tool.name()).collect();
             InputError(format!("There is no tool {name:?}. The tools for files and commands are {}.", names.join(", ")))
         })?;
-        let call = tool.parse(arguments).map_err(InputError)?;
+        let (call, given) = tools::parse(tool, arguments).map_err(InputError)?;
         let declared = call.effects();
         if let Some(effect) = declared.iter().find(|effect| !tool.effect_kinds().contains(&effect.kind())) {
             return Err(InputError(format!("{name} was not run: it does not declare the effect {}.", effect.kind())));
@@ -105,7 +105,6 @@ impl Core {
             && !call.is_background();
         let environment = is_held.then(|| sandbox::environment(self.programs.as_deref()));
         let (subjects, effects) = subjects(&self.workspace, &declared, environment.as_ref());
-        let given = renamed(tool.name(), arguments);
         let mut decision = policy.decide(CallView { tool: tool.name(), arguments: &given }, &subjects);
         if starts_processes(&effects) {
             self.containment.judge(&mut decision, policy.mode, call.escapes_sandbox());
@@ -168,13 +167,6 @@ impl Core {
         }
         Ok(())
     }
-}
-
-/// The arguments under their own names, for rules that speak of them; none where the text is no JSON object.
-fn renamed(tool: &str, arguments: &str) -> Value {
-    let mut given: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
-    catalogue::rename_arguments(tool, &mut given);
-    Value::Object(given)
 }
 
 fn parse_effects(name: &str, text: &str) -> Result<Vec<Effect>, InputError> {

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 pub use change::{CellType, Change, apply};
@@ -143,6 +143,16 @@ impl Cell<'_> {
     /// Number of its last run.
     pub fn run_number(&self) -> Option<i64> {
         self.get(if self.is_old { "prompt_number" } else { "execution_count" })?.as_i64()
+    }
+
+    /// Files that its text shows, each with its forms by type.
+    pub fn attachments(&self) -> Vec<(String, Map<String, Value>)> {
+        let Some(Value::Object(attachments)) = self.get("attachments") else { return Vec::new() };
+        let forms = attachments.into_iter().filter_map(|(name, forms)| match forms {
+            Value::Object(forms) => Some((name, forms)),
+            _ => None,
+        });
+        forms.collect()
     }
 
     /// What it gave.

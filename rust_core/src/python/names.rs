@@ -1,8 +1,10 @@
-//! Names of tools, hosts and folders in their one spelling, and hidden characters in any text.
+//! Names of tools, hosts and folders in their one spelling, arguments in the form a tool takes, hidden characters in any text,
+//! and copies of files.
 
+use std::fs::File;
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use serde_json::Value;
 
@@ -44,10 +46,21 @@ pub fn tool_aliases(name: &str) -> Vec<&'static str> {
 }
 
 #[pyfunction]
-pub fn rename_arguments(tool: &str, arguments: &str) -> PyResult<String> {
-    let Ok(Value::Object(mut arguments)) = serde_json::from_str(arguments) else {
-        return Err(PyValueError::new_err("arguments must be a JSON object"));
+pub fn fit_arguments(tool: &str, schema: &str, arguments: &str) -> PyResult<String> {
+    let (Ok(schema), Ok(Value::Object(mut arguments))) =
+        (serde_json::from_str(schema), serde_json::from_str(arguments))
+    else {
+        return Err(PyValueError::new_err("schema and arguments must be JSON objects"));
     };
-    catalogue::rename_arguments(tool, &mut arguments);
+    crate::argument::fit(tool, &schema, &mut arguments);
     to_json(&arguments)
+}
+
+#[pyfunction]
+pub fn copy_content(py: Python<'_>, source: PathBuf, target: PathBuf) -> PyResult<()> {
+    let copied = py.detach(|| crate::checkpoint::copy_content(&mut File::open(&source)?, &mut File::create(target)?));
+    copied.map_err(|error| match error.raw_os_error() {
+        Some(code) => PyOSError::new_err((code, error.to_string(), source)),
+        None => error.into(),
+    })
 }

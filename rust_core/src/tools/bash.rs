@@ -20,8 +20,8 @@ impl Tool for Bash {
     }
 
     fn description(&self) -> &'static str {
-        "Run a command line with bash in the workspace. Each call starts a new shell there without input: cd and variables do \
-         not last. Gives stdout and stderr in order, and the exit code where it is not 0. Long output is shortened in the \
+        "Run a command line with bash in the workspace. Each call starts a new shell there without input: cd, variables and \
+         background processes do not last. Gives stdout and stderr in order, and the exit code where it is not 0. Long output is shortened in the \
          middle; the whole is kept in a file that Read can open. For files prefer Read, Write, Edit, Glob and Grep."
     }
 

@@ -126,9 +126,7 @@ impl Call for Reading {
         if text.is_empty() {
             text.push_str(if self.filter.is_some() { "(no new lines that match)\n" } else { "(no new output)\n" });
         }
-        let status = job.status();
-        let verb = if news.end.is_some() { "has" } else { "is" };
-        let output = Output::text(format!("{text}[job {} {verb} {status}]", job.id));
+        let output = Output::text(format!("{text}[job {} {}]", job.id, job.status()));
         let output = output.detail("job", job.id.as_str()).detail("is_running", news.end.is_none());
         Ok(match news.end {
             Some(End::Exited(code)) if code >= 0 => output.detail("exit_code", code),
@@ -144,7 +142,7 @@ fn list(jobs: &[std::sync::Arc<Job>]) -> Output {
     let line = |job: &std::sync::Arc<Job>| {
         let first = visible(job.command.lines().next().unwrap_or_default());
         job.tell_end();
-        format!("{}  {}  $ {first}", job.id, job.status())
+        format!("{} {}: {first}", job.id, job.status())
     };
     Output::text(jobs.iter().map(line).collect::<Vec<_>>().join("\n")).detail("jobs", jobs.len())
 }

@@ -45,7 +45,7 @@ impl Tool for Glob {
 
     fn description(&self) -> &'static str {
         "Find files by name, newest first, at most 100. A pattern without a slash matches in every folder. Ignored and \
-         hidden files are left out."
+         hidden files are left out unless it names them."
     }
 
     fn schema(&self) -> Value {
@@ -91,17 +91,25 @@ impl Call for Arguments {
         let location = context.workspace.locate(self.path.as_deref().unwrap_or("."));
         // A model may write the whole path into the pattern.
         let root = format!("{}/", location.target.display());
-        let pattern = self.pattern.strip_prefix(&root).map_or_else(|| self.pattern.clone(), |rest| format!("/{rest}"));
-        let pattern = pattern.strip_prefix("./").map_or(pattern.clone(), |rest| format!("/{rest}"));
-        let search = Search { location, globs: vec![&pattern], file_type: None };
+        let pattern = match self.pattern.strip_prefix(&root).or_else(|| self.pattern.strip_prefix("./")) {
+            Some(rest) => format!("/{rest}"),
+            None => self.pattern.clone(),
+        };
+        // Every file: as a glob it would name all that is hidden and ignored too.
+        let is_every = ["*", "**", "**/*", "/*/**", "/**", "/**/*"].contains(&pattern.as_str());
+        let globs = if is_every { Vec::new() } else { vec![pattern.as_str()] };
+        let search = Search { location, globs, file_type: None, has_hidden: names_hidden(&pattern) };
+        let enters_git = pattern.contains(".git/");
         let all: Mutex<Newest> = Mutex::default();
-        search.run(context, || Collector { newest: Newest::default(), folder: None, all: &all })?;
+        search.run(context, || Collector { newest: Newest::default(), folder: None, all: &all, enters_git })?;
         let Newest { heap, total } = all.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Ascending in `Reverse`: the newest first, files of one moment by name.
         let paths: Vec<String> =
             heap.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(path)))| shown(&path, context)).collect();
         if paths.is_empty() {
-            return Ok(Output::text(format!("No files match {}.", self.pattern)).detail("files", 0));
+            let is_elsewhere = self.pattern.starts_with('/') || self.pattern.split('/').any(|part| part == "..");
+            let hint = if is_elsewhere { " A pattern stays below path; give the folder there." } else { "" };
+            return Ok(Output::text(format!("No files match {}.{hint}", self.pattern)).detail("files", 0));
         }
         let mut text = paths.join("\n");
         if total > MAX_FILES {
@@ -109,6 +117,11 @@ impl Call for Arguments {
         }
         Ok(Output::text(text).detail("files", total))
     }
+}
+
+/// A part of the pattern begins with a dot: such as `.github/**` or `src/.*`.
+fn names_hidden(pattern: &str) -> bool {
+    pattern.split(['/', '{', ',']).any(|part| part.starts_with('.') && part != "." && part != "..")
 }
 
 /// The newest files so far: the oldest of them on top, so that memory does not grow with the tree.
@@ -137,6 +150,8 @@ struct Collector<'a> {
     /// Where the last file lay: files come folder by folder, and a short way to each is a quick one.
     folder: Option<(OsString, OwnedFd)>,
     all: &'a Mutex<Newest>,
+    /// The pattern means git's own files.
+    enters_git: bool,
 }
 
 impl Visitor for Collector<'_> {
@@ -144,6 +159,10 @@ impl Visitor for Collector<'_> {
         let path = found.entry.path();
         let modified = self.modified(path).unwrap_or_default();
         self.newest.add(modified, path);
+    }
+
+    fn enters(&mut self, folder: &Path) -> bool {
+        self.enters_git || folder.file_name() != Some(OsStr::new(".git"))
     }
 }
 

@@ -69,9 +69,9 @@ impl Call for Arguments {
     fn run(&self, context: &Context<'_>) -> Result<Output, ToolError> {
         let job = context.jobs.find(&self.shell_id).map_err(ToolError::Failed)?;
         let text = if job.kill(End::Killed) {
-            format!("Job {} was ended with all it had started.", job.id)
+            format!("Job {} was killed with all it had started.", job.id)
         } else {
-            format!("Job {} had {} before.", job.id, job.status())
+            format!("There was nothing to end: job {} {}.", job.id, job.status())
         };
         Ok(Output::text(text).detail("job", job.id.as_str()))
     }
@@ -84,6 +84,6 @@ mod tests {
     #[test]
     fn a_job_must_be_named() {
         assert!(KillShell.parse("{}").err().unwrap().contains("missing field `shell_id`"));
-        assert!(KillShell.parse(r#"{"bash_id": "b1"}"#).is_ok());
+        assert!(KillShell.parse(r#"{"shell_id": "b1"}"#).is_ok());
     }
 }

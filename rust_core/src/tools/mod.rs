@@ -1,6 +1,7 @@
 //! The tools that touch files and processes. Each is one file: arguments (the JSON schema is derived from them), effects,
 //! behaviour, limits, tests. To add one, write its file and add it to `TOOLS`.
 
+mod arguments;
 mod bash;
 mod bash_output;
 mod change;
@@ -23,11 +24,10 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::argument;
 use crate::cancel::CancelToken;
 use crate::catalogue;
 use crate::effect::Effect;
@@ -39,6 +39,7 @@ use crate::sandbox::{Confinement, Containment, Environment};
 use crate::secret::Secrets;
 use crate::workspace::Workspace;
 
+use arguments::{parse_arguments, schema_of};
 pub use change::SeenFiles;
 pub use read::LineIndexes;
 
@@ -268,107 +269,22 @@ pub fn find(name: &str) -> Option<&'static dyn Tool> {
     TOOLS.iter().copied().find(|tool| tool.name() == name)
 }
 
-/// Reads arguments; the error names the field and what is accepted there.
-fn parse_arguments<T: DeserializeOwned>(tool: &str, arguments: &str) -> Result<T, String> {
-    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    read_arguments(tool, arguments).or_else(|error| {
-        let Ok(Value::Object(mut renamed)) = serde_json::from_str(arguments) else { return Err(error) };
-        if !catalogue::rename_arguments(tool, &mut renamed) {
-            return Err(error);
+/// Reads the arguments of a call, as they are or made to fit; also gives them as they were taken, for rules that speak of them.
+pub fn parse(tool: &dyn Tool, arguments: &str) -> Result<(Box<dyn Call>, Value), String> {
+    let mut given: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
+    match tool.parse(arguments) {
+        Ok(call) => Ok((call, Value::Object(given))),
+        Err(_) if argument::fit(tool.name(), &tool.schema(), &mut given) => {
+            let given = Value::Object(given);
+            Ok((tool.parse(&given.to_string())?, given))
         }
-        read_arguments(tool, &Value::Object(renamed).to_string())
-    })
-}
-
-fn read_arguments<T: DeserializeOwned>(tool: &str, arguments: &str) -> Result<T, String> {
-    let mut deserializer = serde_json::Deserializer::from_str(arguments);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.into_inner().to_string();
-        let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
-        let field =
-            if path == "." || what.contains(&format!("`{path}`")) { String::new() } else { format!("{path}: ") };
-        format!("{tool} was not run: {field}{what}. Correct the arguments and call it again.")
-    })?;
-    deserializer.end().map_err(|_| {
-        format!("{tool} was not run: its arguments are more than one JSON object. Call it again with one.")
-    })?;
-    Ok(parsed)
-}
-
-/// The schema of `T` without what a model has no use for.
-fn schema_of<T: JsonSchema>() -> Value {
-    let mut schema = schemars::generate::SchemaSettings::draft2020_12()
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value();
-    if let Some(object) = schema.as_object_mut() {
-        object.shift_remove("description"); // the tool has its own
-    }
-    simplify(&mut schema);
-    schema
-}
-
-fn simplify(schema: &mut Value) {
-    let Value::Object(object) = schema else { return };
-    for noise in ["$schema", "title", "format", "default"] {
-        if object.get(noise).is_some_and(|value| !value.is_object() || noise == "default") {
-            object.shift_remove(noise);
-        }
-    }
-    // An optional argument is left out, not sent as null.
-    if let Some(Value::Array(types)) = object.get_mut("type") {
-        types.retain(|name| name != "null");
-        if let [only] = types.as_slice() {
-            let only = only.clone();
-            object.insert("type".into(), only);
-        }
-    }
-    if let Some(Value::Array(values)) = object.get_mut("enum") {
-        values.retain(|value| !value.is_null());
-    }
-    if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
-        choices.retain(|choice| choice.get("type") != Some(&json!("null")));
-        if let [Value::Object(only)] = choices.as_slice() {
-            let only = only.clone();
-            object.shift_remove("anyOf");
-            object.extend(only);
-        }
-    }
-    // Variants with descriptions come as a list of constants; the names say enough.
-    if let Some(Value::Array(choices)) = object.get("oneOf") {
-        let constants: Vec<Value> = choices.iter().filter_map(|choice| choice.get("const").cloned()).collect();
-        if constants.len() == choices.len() {
-            object.shift_remove("oneOf");
-            object.insert("type".into(), json!("string"));
-            object.insert("enum".into(), constants.into());
-        }
-    }
-    for key in ["properties", "items"] {
-        match object.get_mut(key) {
-            Some(Value::Object(fields)) if key == "properties" => fields.values_mut().for_each(simplify),
-            Some(inner) => simplify(inner),
-            None => {}
-        }
+        Err(error) => Err(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn schemas_are_small_and_closed() {
-        for tool in TOOLS {
-            let schema = tool.schema();
-            assert_eq!(schema["type"], "object", "{}", tool.name());
-            assert_eq!(schema["additionalProperties"], false, "{}", tool.name());
-            let text = schema.to_string();
-            assert!(text.len() < 1500, "{}", tool.name());
-            assert!(!text.contains("$schema") && !text.contains("\"title\"") && !text.contains("null"), "{text}");
-        }
-    }
 
     #[test]
     fn tools_are_found_by_all_their_names_and_state_their_bounds() {
@@ -381,20 +297,12 @@ mod tests {
     }
 
     #[test]
-    fn arguments_under_other_names_are_understood_where_the_call_would_not_fit() {
-        assert!(find("Bash").unwrap().parse(r#"{"cmd": "ls"}"#).is_ok());
-        assert!(find("Read").unwrap().parse(r#"{"path": "a"}"#).is_ok());
-        let error = find("Read").unwrap().parse(r#"{"path": "a", "file_path": "b"}"#).err().unwrap();
+    fn arguments_in_another_form_are_understood_where_the_call_would_not_fit() {
+        let read = |tool: &str, arguments: &str| parse(find(tool).unwrap(), arguments).map(|(_, given)| given);
+        assert_eq!(read("Bash", r#"{"cmd": "ls", "timeout": "5000"}"#), Ok(json!({"command": "ls", "timeout": 5000})));
+        assert_eq!(read("Read", r#"{"path": "a"}"#), Ok(json!({"file_path": "a"})));
+        assert_eq!(read("KillShell", r#"{"bash_id": "b1"}"#), Ok(json!({"shell_id": "b1"})));
+        let error = read("Read", r#"{"path": "a", "file_path": "b"}"#).unwrap_err();
         assert!(error.contains("unknown field `path`"), "{error}");
-    }
-
-    #[test]
-    fn argument_errors_name_the_field() {
-        let error = |arguments: &str| find("Bash").unwrap().parse(arguments).err().unwrap();
-        assert!(error("{}").contains("missing field `command`"));
-        assert!(error(r#"{"command": 1}"#).contains("command: invalid type: integer `1`, expected a string"));
-        assert!(error(r#"{"command": "x", "foo": 1}"#).contains("unknown field `foo`, expected one of `command`"));
-        assert!(error("{").contains("EOF"));
-        assert!(error(r#"{"command":"x"} {}"#).contains("more than one"));
     }
 }

@@ -21,6 +21,8 @@ pub struct Search<'a> {
     pub globs: Vec<&'a str>,
     /// As the `--type` of ripgrep.
     pub file_type: Option<&'a str>,
+    /// As the `--hidden` of ripgrep.
+    pub has_hidden: bool,
 }
 
 /// A file that was found, opened only through the workspace.
@@ -56,7 +58,7 @@ pub trait Visitor {
 /// As a path is shown: relative to the workspace where it is inside, on one line whatever its name holds.
 pub fn shown(path: &Path, context: &Context<'_>) -> String {
     let text = path.strip_prefix(context.workspace.path()).unwrap_or(path).to_string_lossy();
-    let text = if text.contains(char::is_control) { Cow::Owned(visible(&text)) } else { text };
+    let text = if text.contains(char::is_control) { Cow::Owned(visible(&text).replace('\n', "\\n")) } else { text };
     text.into_owned()
 }
 
@@ -87,6 +89,7 @@ impl Search<'_> {
         builder
             .threads(0)
             .follow_links(false)
+            .hidden(!self.has_hidden)
             .add_custom_ignore_filename(".rgignore")
             .overrides(self.overrides(if metadata.is_dir() { root } else { root.parent().unwrap_or(root) })?);
         if let Some(name) = self.file_type {

@@ -78,14 +78,17 @@ impl Call for Arguments {
         let location = context.workspace.locate(&self.file_path);
         let current = read_current(context, &location)?;
         replace(context, &location, current.as_ref(), self.content.as_bytes())?;
-        let lines = self.content.lines().count();
+        let lines = match self.content.lines().count() {
+            1 => "1 line".to_owned(),
+            count => format!("{count} lines"),
+        };
         let verb = if current.is_some() { "Replaced" } else { "Created" };
         let note = match &current {
             Some(current) if current.has_other_names => " It was a hard link; its other names keep the old content.",
             _ => "",
         };
         let before = current.as_ref().map_or(&[][..], |current| &current.content);
-        Ok(Output::text(format!("{verb} {} ({lines} lines).{note}", self.file_path))
+        Ok(Output::text(format!("{verb} {} ({lines}).{note}", self.file_path))
             .detail("diff", diff(&self.file_path, before, self.content.as_bytes()))
             .detail("path", location.target.to_string_lossy())
             .detail("is_new", current.is_none()))

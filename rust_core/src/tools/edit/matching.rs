@@ -6,6 +6,9 @@ use std::ops::Range;
 
 use super::super::encoding::{Encoding, is_crlf, positions, to_crlf};
 
+/// Characters of a line that is quoted.
+const MAX_QUOTED: usize = 100;
+
 /// How closely the text was matched, closest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -267,20 +270,44 @@ fn ambiguous(lines: &[usize], difference: &str) -> String {
 /// Says where the text nearly stands, if it does: that saves the model a guess.
 fn not_found(text: &str, old: &str) -> String {
     let wanted: Vec<&str> = old.lines().map(str::trim).skip_while(|line| line.is_empty()).collect();
+    let is_numbered = |line: &&str| {
+        line.split_once('\t')
+            .is_some_and(|(number, _)| !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()))
+    };
+    if !wanted.is_empty() && wanted.iter().all(|line| line.is_empty() || is_numbered(line)) {
+        return "old_string was not found. It holds the line numbers that Read shows; leave them and the tabs behind them out."
+            .into();
+    }
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let near = wanted.first().and_then(|first| {
-        let matches_all = |at: &usize| wanted.iter().enumerate().all(|(n, line)| lines.get(at + n) == Some(line));
-        (0..lines.len()).filter(|at| lines[*at] == *first).find(matches_all)
-    });
-    match near {
-        Some(at) => format!(
+    // Where most of its lines stand one behind the other, and how many.
+    let is_telling = |count: usize| count == wanted.len() || wanted[0].len() > 2; // a bracket says nothing
+    let near = (0..lines.len())
+        .map(|at| (at, wanted.iter().zip(&lines[at..]).take_while(|(wanted, line)| wanted == line).count()))
+        .filter(|(_, count)| *count > 0 && is_telling(*count))
+        .max_by_key(|(at, count)| (*count, std::cmp::Reverse(*at)));
+    let Some((at, count)) = near else {
+        return "old_string was not found. Read the file again and copy the text exactly, without line numbers.".into();
+    };
+    if count == wanted.len() {
+        return format!(
             "old_string was not found. Line {} and what follows differ from it only in white space; copy it exactly.",
             at + 1
-        ),
-        None => {
-            "old_string was not found. Read the file again and copy the text exactly, without line numbers.".to_owned()
-        }
+        );
     }
+    let has = lines.get(at + count).map_or_else(|| "the end of the file".to_owned(), |line| quoted(line));
+    format!(
+        "old_string was not found. It fits from line {} on, but line {} is {has}, and old_string has {} there. Read it again \
+         and copy it exactly.",
+        at + 1,
+        at + count + 1,
+        quoted(wanted[count])
+    )
+}
+
+/// A line in a sentence.
+fn quoted(line: &str) -> String {
+    let end = line.char_indices().nth(MAX_QUOTED).map_or(line.len(), |(at, _)| at);
+    format!("`{}{}`", &line[..end], if end < line.len() { "…" } else { "" })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Git, read-only: status, diff, log, show, blame. It needs nobody's leave, because nothing a repository holds can make it
 //! run a program or read outside the workspace: see `repository`.
 
+mod folder;
 mod repository;
 mod status;
 
@@ -218,6 +219,9 @@ impl Arguments {
         let path = repository.relative().ok_or_else(|| ToolError::failed("blame needs the path of a file."))?;
         let commit = self.rev.as_deref().map(|rev| repository.commit(rev)).transpose()?;
         let lines = self.lines.as_deref().and_then(parse_lines).map(|(from, to)| format!("-L{from},{to}"));
+        if commit.is_none() {
+            repository.commit("HEAD")?; // for a plain word where there is none yet
+        }
         let mut arguments = vec!["blame", "--date=short"];
         arguments.extend([lines.as_deref(), commit.as_deref()].into_iter().flatten());
         repository.show(&with_path(&arguments, Some(path)), "The file is empty.")

@@ -8,13 +8,14 @@
 //! repository could set the user's own drivers to work. Nothing is written, no lock taken, nothing fetched.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, Permissions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
+use std::fs::DirBuilder;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::super::{Context, Output, ToolError};
+use super::folder::{Folder, read_small};
 use crate::location::Location;
 use crate::output::{Capture, MAX_CHARS, random_name};
 use crate::sandbox::{self, Environment, Process};
@@ -24,8 +25,6 @@ pub const MAX_SECONDS: u64 = 30;
 /// Of what is read whole: a list of names, a file of a commit.
 const MAX_READ_BYTES: usize = 16 << 20;
 const MAX_ERROR_BYTES: usize = 4 << 10;
-/// Of a file in `.git` that is copied.
-const MAX_COPY_BYTES: u64 = 1 << 20;
 /// How often a run is looked at for being cancelled.
 const GLANCE: Duration = Duration::from_millis(50);
 /// Where a git of the system lies, before the PATH, whose folders an environment may have put there.
@@ -334,96 +333,6 @@ impl<'a> Repository<'a> {
         }
         Ok(())
     }
-}
-
-/// Where a repository keeps its things.
-struct Folder {
-    /// What belongs to this working tree: HEAD and index.
-    own: PathBuf,
-    /// What all its working trees share; mostly the same folder.
-    common: PathBuf,
-    head: Vec<u8>,
-}
-
-impl Folder {
-    fn find(context: &Context<'_>, top: &Path) -> Result<Self, ToolError> {
-        let inside = |path: PathBuf| {
-            let location = context.workspace.locate(&path.to_string_lossy());
-            if location.root.is_none() {
-                let place = location.target.display();
-                return Err(ToolError::failed(format!(
-                    "The repository of {} keeps its things in {place}, outside the workspace; Git does not follow there.",
-                    top.display()
-                )));
-            }
-            Ok(location.target)
-        };
-        let mut own = inside(top.join(".git"))?;
-        if !own.is_dir() {
-            let text = read_small(context, &own).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text);
-            let to = text.strip_prefix("gitdir:").map(str::trim);
-            let to = to.ok_or_else(|| ToolError::failed(format!("{} is no repository.", own.display())))?;
-            own = inside(top.join(to))?;
-        }
-        let common = match read_small(context, &own.join("commondir")) {
-            Some(text) => inside(own.join(String::from_utf8_lossy(&text).trim()))?,
-            None => own.clone(),
-        };
-        let head = read_small(context, &own.join("HEAD"));
-        let head = head.ok_or_else(|| ToolError::failed(format!("{} is no repository.", own.display())))?;
-        for path in [own.join("index"), common.join("objects"), common.join("refs"), common.join("packed-refs")] {
-            inside(path)?;
-        }
-        if let Some(text) = read_small(context, &common.join("objects/info/alternates")) {
-            for line in String::from_utf8_lossy(&text).lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
-            {
-                inside(common.join("objects").join(line))?;
-            }
-        }
-        let is_plain = |path: &Path| path.symlink_metadata().map_or(true, |found| found.is_file());
-        if !is_plain(&own.join("index")) || !is_plain(&common.join("packed-refs")) {
-            return Err(ToolError::failed("The repository is damaged: its index is no plain file."));
-        }
-        Ok(Self { own, common, head })
-    }
-
-    /// Puts into `stand_in` what git looks for in `.git`, but for the configuration.
-    fn link(&self, stand_in: &Path) -> std::io::Result<()> {
-        std::fs::write(stand_in.join("HEAD"), &self.head)?;
-        std::fs::set_permissions(stand_in.join("HEAD"), Permissions::from_mode(0o600))?;
-        for name in ["refs", "packed-refs", "reftable", "shallow"] {
-            link_existing(&self.common.join(name), &stand_in.join(name))?;
-        }
-        for name in ["logs", "ORIG_HEAD", "FETCH_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"] {
-            link_existing(&self.own.join(name), &stand_in.join(name))?;
-        }
-        for entry in std::fs::read_dir(&self.own)?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with("sharedindex.") {
-                link_existing(&entry.path(), &stand_in.join(entry.file_name()))?;
-            }
-        }
-        std::fs::create_dir(stand_in.join("info"))?;
-        link_existing(&self.common.join("info/exclude"), &stand_in.join("info/exclude"))
-    }
-}
-
-fn link_existing(from: &Path, to: &Path) -> std::io::Result<()> {
-    // What is itself a link is left out: it may lead anywhere.
-    if from.symlink_metadata().is_ok_and(|found| found.is_file() || found.is_dir()) {
-        symlink(from, to)
-    } else {
-        Ok(())
-    }
-}
-
-/// A plain file of the workspace that is not large; never waits.
-fn read_small(context: &Context<'_>, path: &Path) -> Option<Vec<u8>> {
-    let file = context.workspace.open_file(&context.workspace.locate(path.to_str()?)).ok()?;
-    let size = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
-    let mut content = Vec::new();
-    (size <= MAX_COPY_BYTES).then(|| file.take(MAX_COPY_BYTES).read_to_end(&mut content).ok()).flatten()?;
-    Some(content)
 }
 
 fn variables(stand_in: &Path, top: &Path, folder: &Folder) -> Environment {

@@ -30,6 +30,7 @@ fn count(text: &str) -> String {
 /// What the model reads.
 pub fn render(listed: &[u8]) -> String {
     let (mut head, mut upstream, mut ahead_behind, mut is_unborn) = (String::new(), None, None, false);
+    let mut commit = String::new();
     let mut groups: [Group; 4] = Default::default();
     let mut fields = listed.split(|byte| *byte == 0).filter(|field| !field.is_empty());
     while let Some(field) = fields.next() {
@@ -43,6 +44,7 @@ pub fn render(listed: &[u8]) -> String {
                     ahead_behind = counts.split_once(' ').map(|(a, b)| (count(a), count(b)));
                 }
                 Some(("branch.oid", "(initial)")) => is_unborn = true,
+                Some(("branch.oid", id)) => commit = id.chars().take(10).collect(),
                 _ => {}
             },
             "1" | "2" => {
@@ -72,7 +74,8 @@ pub fn render(listed: &[u8]) -> String {
             _ => {}
         }
     }
-    let mut text = if head == "(detached)" { "On no branch (detached HEAD)".to_owned() } else { format!("On {head}") };
+    let mut text =
+        if head == "(detached)" { format!("On no branch (detached HEAD at {commit})") } else { format!("On {head}") };
     if is_unborn {
         text.push_str(", no commits yet");
     }
@@ -121,7 +124,10 @@ mod tests {
             render(b"# branch.oid (initial)\0# branch.head main\0"),
             "On main, no commits yet\nNothing has changed."
         );
-        assert_eq!(render(b"# branch.head (detached)\0? a\0"), "On no branch (detached HEAD)\nUntracked:\n  a");
+        assert_eq!(
+            render(b"# branch.oid 0123456789abcdef\0# branch.head (detached)\0? a\0"),
+            "On no branch (detached HEAD at 0123456789)\nUntracked:\n  a"
+        );
         render(b"1\0" as &[u8]);
         render(b"2 RM\0# branch.ab\0# branch.ab  \0u\0\xff\0#\0" as &[u8]);
     }

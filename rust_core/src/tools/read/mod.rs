@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::FileTypeExt as _;
 
-use base64::Engine as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ use super::change::{self, Fingerprint, open_error};
 use super::encoding::Encoding;
 use super::{Call, Context, Limit, Output, Status, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
+use crate::image;
 use crate::location::Location;
 use crate::visible::visible;
 
@@ -27,9 +27,6 @@ const DEFAULT_LINES: u64 = 2_000;
 const MAX_LINE_CHARS: usize = 2_000;
 /// Characters of one result; the lines that fit are given, and where to go on.
 const MAX_CHARS: usize = 50_000;
-/// In base64 that is 5 MB, the most that providers take of one image.
-const MAX_IMAGE_BYTES: u64 = 3_750_000;
-
 /// Images of one notebook.
 const MAX_IMAGES: usize = 10;
 /// Characters of the outputs of one cell of a notebook.
@@ -88,7 +85,7 @@ impl Tool for Read {
                 Limit::count("lines of one call, unless limit says otherwise", DEFAULT_LINES),
                 Limit::count("characters of one call", MAX_CHARS as u64),
                 Limit::count("characters of a line", MAX_LINE_CHARS as u64),
-                Limit::bytes("of an image", MAX_IMAGE_BYTES),
+                Limit::bytes("of an image", image::MAX_BYTES),
             ]
         }
     }
@@ -152,10 +149,16 @@ impl Call for Arguments {
         let mut start = vec![0; 8 << 10];
         let count = read_full(&mut file, &mut start).map_err(failed)?;
         start.truncate(count);
-        if let Some(media_type) = image_type(&start) {
-            return self.read_image(media_type, start, file, metadata.len(), &location);
+        if image::media_type(&start).is_some() {
+            return self.read_image(start, file, metadata.len(), &location);
         }
         if is_pdf(&start) {
+            if self.offset.is_some() || self.limit.is_some() {
+                return Err(ToolError::failed(format!(
+                    "{} is a PDF; say which part with pages, not with offset and limit.",
+                    self.file_path
+                )));
+            }
             let content = self.read_whole("PDF", MAX_PDF_BYTES, start, file, metadata.len(), &location)?;
             let pages = self.pages.as_deref().and_then(|pages| Pages::parse(pages).ok()).unwrap_or_default();
             return pdf::read(&self.file_path, &content, pages, context);
@@ -170,7 +173,12 @@ impl Call for Arguments {
             context.seen.remember(&location, Fingerprint::of(&seen, Some(&content)).map_err(failed)?);
             return notebook::read(&self.file_path, &content, offset, self.limit, context);
         }
-        let is_utf16 = matches!(start.as_slice(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+        let is_utf32 = matches!(start.as_slice(), [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..]);
+        let is_utf16 =
+            matches!(start.as_slice(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) && metadata.len().is_multiple_of(2);
+        if is_utf32 {
+            return Err(ToolError::failed(format!("{} is UTF-32; convert it to UTF-8 first (iconv).", self.file_path)));
+        }
         if start.contains(&0) && !is_utf16 {
             return Err(ToolError::failed(format!(
                 "{} is a binary file of {} bytes. Use Bash or Python with a program that understands it.",
@@ -235,7 +243,8 @@ impl Arguments {
             let text = match lines.ended_at {
                 Some(0) => format!("{} is empty.", self.file_path),
                 Some(end) => {
-                    format!("{} has only {end} lines; offset {} is beyond its end.", self.file_path, lines.first)
+                    let count = if end == 1 { "1 line".to_owned() } else { format!("{end} lines") };
+                    format!("{} has only {count}; offset {} is beyond its end.", self.file_path, lines.first)
                 }
                 None => "Nothing to show.".to_owned(),
             };
@@ -256,22 +265,26 @@ impl Arguments {
 
     fn read_image(
         &self,
-        media_type: &str,
         mut content: Vec<u8>,
         mut file: File,
         size: u64,
         location: &Location,
     ) -> Result<Output, ToolError> {
-        if size > MAX_IMAGE_BYTES {
-            return Err(ToolError::failed(format!(
-                "{} is an image of {size} bytes; at most {MAX_IMAGE_BYTES} can be looked at. Make a smaller copy first.",
-                self.file_path
+        let failed =
+            |why: String| ToolError::failed(format!("{} is an image that cannot be looked at: {why}.", self.file_path));
+        if size > image::MAX_BYTES {
+            return Err(failed(format!(
+                "it has {size} bytes, of at most {}; make a smaller copy first",
+                image::MAX_BYTES
             )));
         }
         file.read_to_end(&mut content).map_err(|error| open_error(location, &error))?;
-        let data = base64::engine::general_purpose::STANDARD.encode(&content);
-        let mut output = Output::text(format!("{} ({media_type}, {} bytes)", self.file_path, content.len()));
-        output.content.push(json!({"type": "image", "media_type": media_type, "data": data}));
+        let seen = image::view(&content).map_err(failed)?;
+        let (width, height) = seen.size;
+        let part = if seen.bytes.len() < content.len() { ", the first picture of an animation" } else { "" };
+        let mut output =
+            Output::text(format!("{} ({}, {width} x {height} pixels{part})", self.file_path, seen.media_type));
+        output.content.push(seen.block());
         Ok(output)
     }
 }
@@ -292,27 +305,4 @@ fn read_full(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
 /// Readers look for the mark in the first KiB.
 fn is_pdf(start: &[u8]) -> bool {
     memchr::memmem::find(&start[..start.len().min(1024)], b"%PDF-").is_some()
-}
-
-fn image_type(start: &[u8]) -> Option<&'static str> {
-    match start {
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_are_known_by_their_first_bytes() {
-        assert_eq!(image_type(b"\x89PNG\r\n\x1a\n..."), Some("image/png"));
-        assert_eq!(image_type(b"RIFF....WEBPVP8 "), Some("image/webp"));
-        assert_eq!(image_type(b"RIFF....WAVE"), None);
-        assert_eq!(image_type(b"GIF89a"), Some("image/gif"));
-    }
 }

@@ -3,11 +3,12 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::{Context, Output, ToolError};
 use super::lines::resolve;
-use super::{MAX_CHARS, MAX_IMAGE_BYTES, MAX_IMAGES, MAX_LINE_CHARS, MAX_OUTPUT_CHARS};
+use super::{MAX_CHARS, MAX_IMAGES, MAX_LINE_CHARS, MAX_OUTPUT_CHARS};
+use crate::image;
 use crate::notebook::{Cell, Notebook, joined, source_hash};
 
 const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
@@ -85,6 +86,10 @@ fn show(cell: &Cell<'_>, index: usize, image_room: usize, images: &mut Vec<Value
         }
         let _ = writeln!(text, "{}\t{line}", number + 1);
     }
+    for (name, forms) in cell.attachments() {
+        let image = image_of(&forms, image_room, images).unwrap_or_else(|| "no image".into());
+        let _ = writeln!(text, "| [attachment {}: {image}]", cut(&strip_escapes(&name).replace('\n', " "), 60));
+    }
     let mut room = MAX_OUTPUT_CHARS;
     let outputs = cell.outputs();
     for (number, output) in outputs.iter().enumerate() {
@@ -130,20 +135,8 @@ fn describe(output: &Value, image_room: usize, images: &mut Vec<Value>) -> (Stri
             let form =
                 |name: &str, old: &str| forms.and_then(|forms| forms.get(name).or_else(|| forms.get(old))).map(joined);
             let label = if matches!(kind, "execute_result" | "pyout") { "result" } else { "display" };
-            let mut notes = Vec::new();
-            for media_type in IMAGE_TYPES {
-                let Some(data) = form(media_type, media_type.rsplit('/').next().unwrap_or_default()) else { continue };
-                let data: String = data.split_whitespace().collect();
-                if data.len() as u64 / 4 * 3 > MAX_IMAGE_BYTES {
-                    notes.push(format!("{media_type} too large to be shown"));
-                } else if images.len() >= image_room {
-                    notes.push(format!("{media_type} left out: read this cell alone to see it"));
-                } else {
-                    notes.push(media_type.to_owned());
-                    images.push(json!({"type": "image", "media_type": media_type, "data": data}));
-                }
-                break;
-            }
+            let mut notes: Vec<String> =
+                forms.and_then(|forms| image_of(forms, image_room, images)).into_iter().collect();
             let text = form("text/plain", "text").or_else(|| form("text/markdown", "markdown"));
             let others = forms.into_iter().flatten().filter(|(name, _)| name.contains('/'));
             if text.is_none() && notes.is_empty() {
@@ -159,6 +152,22 @@ fn describe(output: &Value, image_room: usize, images: &mut Vec<Value>) -> (Stri
             (label, text.unwrap_or_default())
         }
     }
+}
+
+/// What is said of the first image among the forms of a display; it goes to `images` while there is room.
+fn image_of(forms: &Map<String, Value>, image_room: usize, images: &mut Vec<Value>) -> Option<String> {
+    IMAGE_TYPES.into_iter().find_map(|media_type| {
+        let short = media_type.rsplit('/').next().unwrap_or_default();
+        let data = joined(forms.get(media_type).or_else(|| forms.get(short))?);
+        if data.len() as u64 / 4 * 3 > image::MAX_BYTES {
+            return Some(format!("{media_type} too large to be shown"));
+        }
+        if images.len() >= image_room {
+            return Some(format!("{media_type} left out: read this cell alone to see it"));
+        }
+        images.push(json!({"type": "image", "media_type": media_type, "data": data}));
+        Some(media_type.to_owned())
+    })
 }
 
 /// Ids and types come from a file and stand in headings.

@@ -22,6 +22,20 @@ fn a_text_must_occur_once_or_all_are_meant() {
 }
 
 #[test]
+fn what_is_not_found_is_explained_by_what_stands_there() {
+    let error = |old: &str| edit(b"def f():\n    return 1\n\ndef g():\n    return 2\n", old, "x", true).unwrap_err();
+    assert!(error("1\tdef f():\n2\t    return 1").contains("line numbers that Read shows"));
+    assert!(
+        error("def g():\n    return 3")
+            .contains("from line 4 on, but line 5 is `return 2`, and old_string has `return 3`")
+    );
+    assert!(error("def g():\n    return 2\nmore").contains("line 6 is the end of the file"));
+    assert!(error("def g(): ").contains("Line 4 and what follows differ from it only in white space"));
+    assert!(error("nothing").contains("Read the file again"));
+    assert!(error(&format!("def g():\n{}", "ü".repeat(200))).contains(&format!("`{}…`", "ü".repeat(100))));
+}
+
+#[test]
 fn line_ends_stay_as_they_are() {
     assert_eq!(edit(b"a\r\nb\r\nc", "a\nb", "x\ny\nz", false).unwrap().0, b"x\r\ny\r\nz\r\nc");
     assert_eq!(edit(b"a\r\nb\r\n", "b", "x\ny", false).unwrap().0, b"a\r\nx\r\ny\r\n");

@@ -1,23 +1,25 @@
 //! Grep: text in files, by ripgrep's own engine.
 
+mod sink;
+
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use grep_matcher::Matcher as _;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
-use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkMatch};
+use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::hits::Hits;
-use super::search::{Found, Search, Visitor, shown};
+use super::search::{Found, Search, Visitor};
 use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::cancel::CancelToken;
 use crate::effect::Effect;
 use crate::visible::visible;
+use sink::{Asked, LineSink};
 
 const DEFAULT_LIMIT: usize = 250;
 /// What "all" means: memory must have a bound.
@@ -26,6 +28,8 @@ const MAX_LINE_CHARS: usize = 1_000;
 const MAX_CONTEXT: usize = 1_000;
 /// For a line, or a file searched across lines.
 const MAX_HEAP_BYTES: usize = 256 << 20;
+/// What a searcher holds at once, unless a line is longer.
+const SEARCH_BUFFER: usize = 64 << 10;
 
 /// Searches in files.
 pub struct Grep;
@@ -148,6 +152,7 @@ impl Call for Arguments {
             location: context.workspace.locate(self.path.as_deref().unwrap_or(".")),
             globs: self.glob.as_deref().map(split_globs).unwrap_or_default(),
             file_type: self.file_type.as_deref(),
+            has_hidden: false,
         };
         search.run(context, || FileSearch {
             arguments: self,
@@ -194,6 +199,8 @@ impl Arguments {
             let why = error.to_string();
             let hint = if !is_multiline && self.pattern.contains("\\n") {
                 " Set multiline for a pattern with \\n."
+            } else if why.contains("look-around") || why.contains("backreferences") {
+                " Write the pattern without it and look through the matches, or use grep -P in Bash."
             } else {
                 " Escape ( ) [ ] { } . * + ? | to search for them as they are."
             };
@@ -260,24 +267,24 @@ impl Visitor for FileSearch<'_> {
         } else {
             BinaryDetection::quit(0)
         });
-        let mut lines = LineSink {
+        let mut lines = LineSink::new(Asked {
             path,
             context: self.context,
-            shown: String::new(),
             mode: self.arguments.mode(),
             has_numbers: self.arguments.has_line_numbers.unwrap_or(true),
-            is_multiline: self.arguments.multiline.unwrap_or(false),
             is_named,
             matcher: &self.matcher,
             wanted: self.hits.wanted,
-            lines: Vec::new(),
-            matches: 0,
-            binary_at: None,
-        };
+        });
         // An error in mid-file (a line beyond the heap's limit, a cancel) leaves what was found before it.
-        let reader = Watched { file, cancel: self.context.cancel };
-        if self.searcher.search_reader(&self.matcher, reader, &mut lines).is_err() {
+        let mut reader = Watched { file, cancel: self.context.cancel, total: 0 };
+        if self.searcher.search_reader(&self.matcher, &mut reader, &mut lines).is_err() {
             self.unread.fetch_add(1, Ordering::Relaxed);
+        }
+        if reader.total > SEARCH_BUFFER {
+            // It may have grown for a long line, and how much of the next file it holds at once decides whether a NUL in
+            // there is met before a match: results must not depend on which thread searched what.
+            self.searcher = self.arguments.searcher();
         }
         let lines = lines.finish();
         if !lines.is_empty() {
@@ -294,6 +301,8 @@ impl Visitor for FileSearch<'_> {
 struct Watched<'a> {
     file: std::fs::File,
     cancel: &'a CancelToken,
+    /// Bytes read.
+    total: usize,
 }
 
 impl io::Read for Watched<'_> {
@@ -301,137 +310,10 @@ impl io::Read for Watched<'_> {
         if self.cancel.is_cancelled() {
             return Err(io::Error::other("cancelled"));
         }
-        self.file.read(buffer)
+        let read = self.file.read(buffer)?;
+        self.total += read;
+        Ok(read)
     }
-}
-
-struct LineSink<'a> {
-    path: &'a Path,
-    context: &'a Context<'a>,
-    /// The path in words, once there is something to say.
-    shown: String,
-    mode: OutputMode,
-    has_numbers: bool,
-    is_multiline: bool,
-    is_named: bool,
-    matcher: &'a RegexMatcher,
-    wanted: usize,
-    lines: Vec<String>,
-    matches: u64,
-    /// Where a NUL byte was met.
-    binary_at: Option<u64>,
-}
-
-impl LineSink<'_> {
-    fn shown(&mut self) -> &str {
-        if self.shown.is_empty() {
-            self.shown = shown(self.path, self.context);
-        }
-        &self.shown
-    }
-
-    fn add(&mut self, bytes: &[u8], first: Option<u64>, mark: char) {
-        let has_numbers = self.has_numbers;
-        for (number, line) in (first.unwrap_or(0)..).zip(lines_of(bytes)) {
-            let text = shortened(line);
-            let path = self.shown();
-            let line =
-                if has_numbers { format!("{path}{mark}{number}{mark}{text}") } else { format!("{path}{mark}{text}") };
-            self.lines.push(line);
-        }
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        if self.matches == 0 {
-            return Vec::new();
-        }
-        match (self.mode, self.binary_at) {
-            (OutputMode::Content, None) => {}
-            (OutputMode::Content, Some(at)) => {
-                let rest = if self.is_named { "binary file matches" } else { "binary from here on, not searched" };
-                let note = format!("{}: [{rest}; NUL at byte {at}]", self.shown());
-                self.lines.push(note);
-            }
-            // What was found before a file proved binary is no text.
-            (_, Some(_)) if !self.is_named => return Vec::new(),
-            (OutputMode::FilesWithMatches, _) => self.lines = vec![self.shown().to_owned()],
-            (OutputMode::Count, _) => {
-                let matches = self.matches;
-                self.lines = vec![format!("{}:{matches}", self.shown())];
-            }
-        }
-        self.lines
-    }
-}
-
-/// A line for people: at most `MAX_LINE_CHARS`, however long it is.
-fn shortened(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&line[..line.len().min(4 * MAX_LINE_CHARS)]);
-    match text.char_indices().nth(MAX_LINE_CHARS) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.into_owned(),
-    }
-}
-
-fn lines_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        line.strip_suffix(b"\r").unwrap_or(line)
-    })
-}
-
-impl Sink for LineSink<'_> {
-    type Error = io::Error;
-
-    fn matched(&mut self, _searcher: &Searcher, found: &SinkMatch<'_>) -> Result<bool, io::Error> {
-        match self.mode {
-            OutputMode::FilesWithMatches => {
-                self.matches = 1;
-                Ok(false)
-            }
-            OutputMode::Count => {
-                self.matches += if self.is_multiline { count_matches(self.matcher, found.bytes()) } else { 1 };
-                Ok(true)
-            }
-            OutputMode::Content => {
-                self.matches += 1;
-                if self.is_named && self.binary_at.is_some() {
-                    return Ok(false);
-                }
-                self.add(found.bytes(), found.line_number(), ':');
-                Ok(self.lines.len() < self.wanted)
-            }
-        }
-    }
-
-    fn context(&mut self, _searcher: &Searcher, context: &SinkContext<'_>) -> Result<bool, io::Error> {
-        if self.is_named && self.binary_at.is_some() {
-            return Ok(false);
-        }
-        if *context.kind() != SinkContextKind::Other {
-            self.add(context.bytes(), context.line_number(), '-');
-        }
-        Ok(true)
-    }
-
-    fn context_break(&mut self, _searcher: &Searcher) -> Result<bool, io::Error> {
-        self.lines.push("--".to_owned());
-        Ok(true)
-    }
-
-    fn binary_data(&mut self, _searcher: &Searcher, offset: u64) -> Result<bool, io::Error> {
-        self.binary_at = Some(offset);
-        Ok(true)
-    }
-}
-
-fn count_matches(matcher: &RegexMatcher, bytes: &[u8]) -> u64 {
-    let mut count = 0;
-    let _ = matcher.find_iter(bytes, |_| {
-        count += 1;
-        true
-    });
-    count.max(1)
 }
 
 #[cfg(test)]
@@ -454,12 +336,5 @@ mod tests {
         };
         assert!(error(r#"{"pattern": "("}"#).contains("Escape"));
         assert!(error(r#"{"pattern": "a\\nb"}"#).contains("Set multiline"));
-    }
-
-    #[test]
-    fn a_long_line_is_cut_at_a_character() {
-        assert_eq!(shortened("ä".repeat(5000).as_bytes()), "ä".repeat(MAX_LINE_CHARS) + "…");
-        assert_eq!(shortened(&[b'a'; MAX_LINE_CHARS]).len(), MAX_LINE_CHARS);
-        assert_eq!(shortened(b"a\xff"), "a\u{fffd}");
     }
 }
