@@ -87,7 +87,7 @@ def test_slips_of_form_cost_no_request_and_slip_past_no_rule(bench):
     assert json.loads(fitted) == {"url": "x", "offset": 7}
     bench.set_policy("bypassPermissions", deny=["Bash(run_in_background:true)"])
     assert bench.prepare("Bash", command="ls", run_in_background="true").decision == "deny"
-    with pytest.raises(ToolInputError, match="offset: .*expected a whole number"):
+    with pytest.raises(ToolInputError, match=r"offset: .*expected a whole number"):
         bench.prepare("Read", file_path="a.txt", offset="two")
 
 
