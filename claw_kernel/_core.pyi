@@ -195,7 +195,7 @@ class Core:
         (before the first of these that changed files) or ``{"kind": "checkpoint", "number": int}`` (before that call).
 
         Gives ``{"restored_to": int, "is_redo": bool, "calls": [as checkpoints()], "conflicts": int, "files": [{"path",
-        "action": "create"|"change"|"delete"|"move"|"mode"|"touch", "kind": "file"|"link"|"folder", "added": int | null,
+        "action": "create"|"change"|"replace"|"delete"|"move"|"mode"|"touch", "kind": "file"|"link"|"folder", "added": int | null,
         "removed": int | null, "moved_from": str | null, "is_conflict": bool, "is_final": bool}], "not_restored": [{"path",
         "action": "lost"|"left", "reason", "size"}]}``. ``is_conflict``: edited since by someone else. ``is_final``: what is
         there now could not be saved, so redo does not bring it back. Raises RestoreError."""

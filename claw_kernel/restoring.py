@@ -15,8 +15,9 @@ _ACTIONS = {
     "create": "comes back",
     "delete": "is removed",
     "change": "gets its old content",
+    "replace": "is put in the place of what is there now",
     "mode": "gets its old mode",
-    "touch": "gets its old time",
+    "touch": "gets its old time or attributes",
 }
 
 
@@ -98,9 +99,8 @@ def show_done(report: Report, done: Mapping[str, Any], program: str, *, is_both:
     """What a restore did. ``program``: what stands before ``undo``; ``is_both``: the conversation goes back too."""
     failures = done["failures"]
     count = len(done["files"]) - len(failures)
-    report.line(
-        f"Done: {'1 file' if count == 1 else f'{count} files'}.{'' if is_both else ' The conversation stays as it was.'}"
-    )
+    what = "Done: 1 file." if count == 1 else f"Done: {count} files." if count else "No file was changed."
+    report.line(what if is_both else f"{what} The conversation stays as it was.")
     for failure in failures:
         report.line(f"Could not be put back: {printable(failure['path'])}: {failure['reason']}.")
     if done["id"] is not None:
@@ -111,6 +111,8 @@ def _row(file: Mapping[str, Any]) -> tuple[str, str, str, str]:
     action = (
         f"is moved back from {printable(file['moved_from'])}" if file["action"] == "move" else _ACTIONS[file["action"]]
     )
+    if file["kind"] == "link" and file["action"] == "change":
+        action = "points to its old target"
     lines = f"+{file['added']} -{file['removed']}" if file["added"] is not None and file["kind"] == "file" else ""
     notes = []
     if file["is_conflict"]:

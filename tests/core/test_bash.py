@@ -232,7 +232,7 @@ def _read(path: Path) -> list[str] | None:
         ({"command": ""}, "empty"),
         ({"command": "x", "timeout": 0}, "from 1 to 600000"),
         ({"command": "x", "timeout": 600_001}, "from 1 to 600000"),
-        ({"command": "x", "timeout": "5"}, "timeout: invalid type"),
+        ({"command": "x", "timeout": "five"}, "timeout: invalid type"),
         ({"command": "x", "cwd": "/"}, "unknown field `cwd`"),
         ({"command": "a\0b"}, "NUL"),
     ],

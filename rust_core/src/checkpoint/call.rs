@@ -243,6 +243,10 @@ impl Checkpoints {
         let saving = Saving { pack: Some(&store.pack), max_bytes: MAX_EXPLICIT_BYTES, refusal: None };
         for Explicit { path, before } in &open.noted.paths {
             let after = capture_path(workspace, path, saving)?;
+            let is_left_out = |change: &Change| matches!(change.before, State::Skipped { .. }) && change.path == *path;
+            if matches!(before, State::Folder { .. }) && changes.iter().any(is_left_out) {
+                continue; // as a folder it would come back empty, without a word about what was in it
+            }
             changes.retain(|change| change.path != *path);
             if !before.is_untouched(&after) {
                 changes.push(Change { path: path.clone(), before: before.clone(), after });

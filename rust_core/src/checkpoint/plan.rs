@@ -274,12 +274,11 @@ fn keep_times(workspace: &Workspace, steps: &mut Vec<Step>) -> io::Result<()> {
 
 fn way(step: &Step, places: &[(PathBuf, State)]) -> Way {
     if let Some(why) = step.to.unsaved() {
-        if step.from.identity() == step.to.identity() {
+        let Some(identity) = step.to.identity() else { return Way::Lose(why) };
+        if step.from.identity() == Some(identity) {
             return Way::Restore; // the thing is there; only its mode or the like differs
         }
-        let identity = step.to.identity();
-        let is_moved =
-            |(path, now): &&(PathBuf, State)| now.identity() == identity && identity.is_some() && *path != step.path;
+        let is_moved = |(path, now): &&(PathBuf, State)| now.identity() == Some(identity) && *path != step.path;
         return match places.iter().find(is_moved) {
             Some((path, _)) if step.from == State::Absent => Way::Move(path.clone()),
             _ => Way::Lose(why),

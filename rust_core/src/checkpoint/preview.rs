@@ -78,6 +78,8 @@ fn file(step: &Step, pack: &Pack) -> Option<Value> {
         (_, _, State::Absent) => ("delete", true),
         (_, from, to) if from.is_same(to) => ("touch", false),
         (_, State::File(from), State::File(to)) if from.content == to.content => ("mode", false),
+        (_, State::Folder { .. }, State::Folder { .. }) => ("mode", false),
+        (_, from, to) if std::mem::discriminant(from) != std::mem::discriminant(to) => ("replace", false),
         _ => ("change", true),
     };
     let lines = counted.then(|| count_lines(&step.from, &step.to, pack)).flatten();

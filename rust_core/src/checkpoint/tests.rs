@@ -331,6 +331,53 @@ fn what_is_not_saved_is_named_and_never_removed_for_good() {
     assert!(place.root().join("new.log").exists());
 }
 
+/// A call that names `path` among what it may write, and does this.
+fn named(place: &Place, path: &str, line: &str) -> Map<String, Value> {
+    let scope = Scope { paths: vec![path.into()], is_workspace: true };
+    let open = place.checkpoints.begin(&place.workspace, &scope, "call", "Bash", line).unwrap();
+    assert!(Command::new("bash").args(["-c", line]).current_dir(place.root()).status().unwrap().success());
+    place.checkpoints.end(&place.workspace, open)
+}
+
+#[test]
+fn an_ignored_folder_that_is_removed_is_named_as_lost_although_the_command_named_it() {
+    let place = Place::new();
+    place.write(".gitignore", "out/\n");
+    place.write("out/o", "o");
+    let said = named(&place, "out", "rm -r out");
+    assert_eq!(said["not_undoable"], "out (ignored)");
+    let done = place.undo();
+    assert_eq!(done["files"], json!([]), "{done}");
+    assert_eq!(done["not_restored"][0]["path"], "out");
+}
+
+#[test]
+fn a_pipe_that_is_gone_is_named_as_lost() {
+    let place = Place::new();
+    assert!(Command::new("mkfifo").arg(place.root().join("pipe")).status().unwrap().success());
+    assert_eq!(place.bash("rm pipe")["not_undoable"], "pipe (no plain file)");
+    let done = place.undo();
+    assert_eq!((&done["files"], &done["not_restored"][0]["path"]), (&json!([]), &json!("pipe")), "{done}");
+}
+
+#[test]
+fn what_happens_to_a_path_is_said_by_its_kind() {
+    let place = Place::new();
+    place.write("d/x", "x");
+    place.write("file", "x");
+    symlink("file", place.root().join("link")).unwrap();
+    fs::create_dir(place.root().join("open")).unwrap();
+    place.bash("rm -r d; echo y > d; rm file; mkdir file; ln -sfn d link; chmod 700 open");
+    let shown = place.checkpoints.preview(&place.workspace, &UNDO).unwrap();
+    let shown: Vec<(&str, &str)> = shown["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["path"].as_str().unwrap(), file["action"].as_str().unwrap()))
+        .collect();
+    assert_eq!(shown, [("d", "replace"), ("d/x", "create"), ("file", "replace"), ("link", "change"), ("open", "mode")]);
+}
+
 #[test]
 fn an_ignored_folder_that_was_moved_is_moved_back() {
     let place = Place::new();
