@@ -222,6 +222,8 @@ def test_grep_finds_what_ripgrep_finds(place, search, case):
     theirs = rg_below(place, path, options)
     ours = search("Grep", **as_claw(case))
     ours = [] if ours == ["No matches."] else [line for line in ours if not line.startswith("[there is more")]
+    # What ripgrep finds before a late NUL depends on the lines its thread has met before; of a file that is named it does not.
+    ours, theirs = ([line for line in found if "nul-late.txt" not in line] for found in (ours, theirs))
     if len(ours) >= 100_000:
         ours, theirs = sorted(ours), sorted(theirs)
         assert len(theirs) >= 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import shutil
 import ssl
@@ -315,12 +316,18 @@ def test_text_is_read_in_its_own_charset(fetch, web, body, content_type):
 
 
 def test_images_are_seen_and_other_files_are_named(fetch, web):
-    png = b"\x89PNG\r\n\x1a\n" + b"0" * 50
+    png = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )
+    web.add("/broken", png[:50], "image/png")
     web.add("/i", png, "application/octet-stream")
     web.add("/p", b"%PDF-1.7 ...", "application/pdf")
     web.add("/z", b"PK\x03\x04\0\0", "application/zip")
     web.add("/e", "gone for good", "text/plain", 410)
     assert fetch(web.url + "/i").images[0].media_type == "image/png"
+    broken = fetch(web.url + "/broken")
+    assert "An image is left out: it is damaged" in broken.text
+    assert broken.images == []
     assert "Read the file" in fetch(web.url + "/p").text
     assert "application/zip" in fetch(web.url + "/z").text
     got = fetch(web.url + "/e")
