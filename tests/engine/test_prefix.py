@@ -64,6 +64,14 @@ def test_what_was_sent_is_the_prefix_of_what_is_sent(make_agent, workspace, api)
     assert sum(common(a, b) for a, b in pairs) / sum(len(b) for _, b in pairs) > 0.9
 
 
+def test_tools_and_system_never_change_and_what_changes_by_the_day_stands_behind_them(make_agent, workspace):
+    bodies = [
+        json.loads(body) for body in requests_of(make_agent, workspace, "anthropic", [[read(n)] for n in range(9)])
+    ]
+    assert len({json.dumps([body["tools"], body["system"]]) for body in bodies}) == 1
+    assert "Today: " in bodies[0]["system"][0]["text"].rpartition("\n")[2]
+
+
 class Cache:
     """Anthropic's prompt cache as its documentation has it: a breakpoint writes the prefix that ends with it, and reads the
     longest that was written, ending at one of the twenty blocks before it."""
