@@ -107,11 +107,14 @@ class Compactor:
         return self._max_tokens if learned is None else Window.of(learned, self._max_tokens).answer
 
     async def window(self) -> Window:
-        if self._window_tokens is None:
-            self._window_tokens = await self._ask_window() or (
-                DEFAULT_LOCAL_WINDOW if self._is_local else DEFAULT_WINDOW
-            )
-        return self._known_window(self._window_tokens)
+        """Of the model, as far as anybody knows it now."""
+        tokens = self._window_tokens
+        if tokens is None:
+            tokens = await self._ask_window() or (DEFAULT_LOCAL_WINDOW if self._is_local else DEFAULT_WINDOW)
+            # A server on this machine may say it only once the model is at work (Ollama): it is asked again.
+            if not self._is_local or tokens != DEFAULT_LOCAL_WINDOW:
+                self._window_tokens = tokens
+        return self._known_window(tokens)
 
     def _known_window(self, tokens: int) -> Window:
         tokens = min(tokens, self._state.learned.get(self._model, tokens))

@@ -23,7 +23,7 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import final_usage, fit_id, read_citation, read_tool_call
+from claw_kernel.providers._wire import counted_usage, final_usage, fit_id, read_citation, read_tool_call
 
 _STOPS: dict[str, ModelStop] = {
     "end_turn": "end_turn",
@@ -80,7 +80,7 @@ class AnthropicDecoder:
         self._open: dict[int, _Open] = {}
         self._stop = ""
         self.usage: Usage | None = None
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, Any] = {}
 
     @property
     def has_completed_block(self) -> bool:
@@ -169,12 +169,12 @@ class AnthropicDecoder:
         if not isinstance(usage, dict):
             return
         counts = self._counts
-        counts.update({name: count for name, count in usage.items() if isinstance(count, int)})
-        self.usage = Usage(
-            counts.get("input_tokens", 0),
-            counts.get("output_tokens", 0),
-            counts.get("cache_read_input_tokens", 0),
-            counts.get("cache_creation_input_tokens", 0),
+        counts.update({name: count for name, count in usage.items() if count is not None})
+        self.usage = counted_usage(
+            counts.get("input_tokens"),
+            counts.get("output_tokens"),
+            counts.get("cache_read_input_tokens"),
+            counts.get("cache_creation_input_tokens"),
         )
 
     def finish(self, incomplete: str = "") -> MessageFinished:

@@ -25,7 +25,7 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import dump, final_usage, read_citation, read_tool_call
+from claw_kernel.providers._wire import counted_usage, dump, final_usage, read_citation, read_count, read_tool_call
 
 _STOPS: dict[str, ModelStop] = {
     "stop": "end_turn",
@@ -264,7 +264,7 @@ class ChatDecoder:
     def _find_call(self, fragment: dict[str, Any], name: str) -> _OpenCall:
         """The call a fragment belongs to. Its index may be missing or always 0, its id only on the first fragment, on
         every one, or empty; so a new id, a new index, or a name after complete arguments begins a new call."""
-        index, sent_id = fragment.get("index"), fragment.get("id") or ""
+        index, sent_id = fragment.get("index"), str(fragment.get("id") or "")
         calls = self._calls
         if sent_id:
             for call in calls:
@@ -314,10 +314,9 @@ def _read_usage(usage: Any) -> Usage | None:
         return None
     details = usage.get("prompt_tokens_details")
     # ``prompt_tokens`` counts cached ones too; DeepSeek names its hits in its own field.
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
-    cached = cached or _count(usage.get("prompt_cache_hit_tokens"))
-    prompt = _count(usage.get("prompt_tokens"))
-    return Usage(max(prompt - cached, 0), _count(usage.get("completion_tokens")), cached, 0)
+    cached = read_count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    cached = cached or read_count(usage.get("prompt_cache_hit_tokens"))
+    return counted_usage(read_count(usage.get("prompt_tokens")) - cached, usage.get("completion_tokens"), cached)
 
 
 def _part_text(value: Any) -> str:
@@ -325,10 +324,6 @@ def _part_text(value: Any) -> str:
     if isinstance(value, list):
         return "".join(part.get("text") or "" for part in value if isinstance(part, dict))
     return value if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _is_complete(arguments: str) -> bool:

@@ -257,7 +257,14 @@ def read_wrong_content(server: Server, model: str, content_type: str, body: byte
     value = _read_json(body)
     if isinstance(value, dict) and "error" in value:
         return read_error_object(server, model, value)
-    what = "a web page" if _is_html({"content-type": content_type}, body) else f"{content_type or 'something else'}"
+    is_named = content_type and "event-stream" not in content_type
+    what = (
+        "a web page"
+        if _is_html({"content-type": content_type}, body)
+        else content_type
+        if is_named
+        else "something else"
+    )
     return ProtocolError(
         f"{server.shown} answered with {what} instead of a stream of events.",
         "Check the base URL, the API, and whether a login page or proxy is in the way.",

@@ -240,7 +240,7 @@ class HttpProvider:
                     )
             decoder = self._wire.decoder(request)
             async with aclosing(
-                read_answer(response, decoder, self._server, first_byte, self._timeouts.idle_seconds)
+                read_answer(response, decoder, self._server, request.model, first_byte, self._timeouts.idle_seconds)
             ) as events:
                 async for event in events:
                     yield event

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from typing import Any
 
 from claw_kernel.errors import OverloadedError, ProtocolError, ProviderError, RateLimitError, StreamError
-from claw_kernel.messages import MessageFinished, ProviderEvent, Usage, UsageCounted
+from claw_kernel.messages import (
+    Message,
+    MessageFinished,
+    ProviderEvent,
+    TextBlock,
+    ThinkingBlock,
+    ToolCall,
+    Usage,
+    UsageCounted,
+)
 from claw_kernel.providers import _faults
 from claw_kernel.providers._connection import Response
 from claw_kernel.providers._faults import Server
@@ -20,12 +29,15 @@ _AFTER_WHOLE_SECONDS = 3.0
 """How long usage and the end mark are waited for once the message itself is whole: some servers send neither."""
 _AFTER_END_SECONDS = 0.02
 """How long the end of the response is waited for after the end mark, so that the connection can be used again."""
+_LONGEST_HEAD_BYTES = 64 * 1024
+_FIELDS = (b":", b"data", b"event", b"id", b"retry")
+"""What a stream of events may begin with."""
 _NOTHING_YET = Usage()
 """Of an answer that has begun, by a server that counts at its end."""
 
 
 async def read_answer(
-    response: Response, decoder: Decoder, server: Server, first_byte_seconds: float, idle_seconds: float
+    response: Response, decoder: Decoder, server: Server, model: str, first_byte_seconds: float, idle_seconds: float
 ) -> AsyncGenerator[ProviderEvent, None]:
     """Decode the stream. Where it breaks after a completed block, that much is the message; before, the ``ProviderError`` is raised."""
     parser = SseParser()
@@ -33,12 +45,17 @@ async def read_answer(
     limit = first_byte_seconds
     problem: ProviderError | None = None
     counted: Usage | None = None
+    head = b""
+    has_frames = False
     while not decoder.is_ended:
         try:
             async with asyncio.timeout(_AFTER_WHOLE_SECONDS if decoder.is_whole else limit):
                 part = await anext(parts, b"")
             limit = idle_seconds
             frames = parser.feed(part) if part else parser.finish()
+            if not has_frames:
+                has_frames = any(data for _, data in frames)
+                head = b"" if has_frames else (head + part)[:_LONGEST_HEAD_BYTES]
             events = _decode(frames, decoder, server.name)
         except TimeoutError:
             problem = StreamError(
@@ -71,8 +88,11 @@ async def read_answer(
     if decoder.is_whole:
         yield _finish(decoder, server.name)
         return
+    if problem is None and head.strip() and not head.lstrip(b"\xef\xbb\xbf\r\n").startswith(_FIELDS):
+        problem = _faults.read_wrong_content(server, model, response.headers.get("content-type", ""), head)
     if problem is None:
-        problem = StreamError(f"{server.name} ended its answer in the middle.", "Try again.")
+        where = "in the middle" if has_frames else "before it began"
+        problem = StreamError(f"{server.name} ended its answer {where}.", "Try again.")
     if not decoder.has_completed_block:
         raise problem
     yield _finish(decoder, server.name, in_few_words(problem, server.name))
@@ -108,9 +128,21 @@ def _decode(frames: list[tuple[bytes, bytes]], decoder: Decoder, name: str) -> l
 
 def _finish(decoder: Decoder, name: str, incomplete: str = "") -> MessageFinished:
     try:
-        return decoder.finish(incomplete)
+        finished = decoder.finish(incomplete)
+        if wrong := next((text for text in _texts(finished.message) if not isinstance(text, str)), None):
+            raise TypeError(f"{type(wrong).__name__} in the place of text")
+        return finished
     except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
         raise _strange(name, error) from error
+
+
+def _texts(message: Message) -> Iterator[object]:
+    for block in message.content:
+        match block:
+            case TextBlock() | ThinkingBlock():
+                yield block.text
+            case ToolCall():
+                yield from (block.id, block.name)
 
 
 def _strange(name: str, error: Exception) -> ProtocolError:

@@ -166,6 +166,19 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
     return {"malformed_arguments": call.malformed} if call.malformed else call.input
 
 
+def read_count(value: Any) -> int:
+    """A count of tokens; 0 for what is none. Some servers send whole numbers as ``12.0``."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def counted_usage(sent: Any, answered: Any, cached: Any = 0, written: Any = 0) -> Usage | None:
+    """None where nothing of it is a count."""
+    usage = Usage(read_count(sent), read_count(answered), read_count(cached), read_count(written))
+    return usage if usage != Usage() else None
+
+
 def final_usage(usage: Usage | None, incomplete: str) -> Usage:
     """Of an answer that is over: a least, where it broke off or the server has counted nothing."""
     return replace(usage or Usage(), is_least=True) if usage is None or incomplete else usage

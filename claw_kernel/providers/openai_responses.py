@@ -33,10 +33,12 @@ from claw_kernel.providers._wire import (
     KeptBytes,
     KeptValue,
     arguments_of,
+    counted_usage,
     dump,
     final_usage,
     fit_id,
     read_citation,
+    read_count,
     read_tool_call,
 )
 from claw_kernel.providers.catalogue import effort_level, is_told_effort
@@ -341,9 +343,10 @@ class _Decoder:
     def _take_usage(self, response: dict[str, Any]) -> None:
         usage = response.get("usage")
         if isinstance(usage, dict):
-            cached = (usage.get("input_tokens_details") or {}).get("cached_tokens") or 0
-            sent = usage.get("input_tokens") or 0
-            self.usage = Usage(max(sent - cached, 0), usage.get("output_tokens") or 0, cached, 0)
+            cached = read_count((usage.get("input_tokens_details") or {}).get("cached_tokens"))
+            self.usage = counted_usage(
+                read_count(usage.get("input_tokens")) - cached, usage.get("output_tokens"), cached
+            )
 
     def _error(self, frame: dict[str, Any]) -> ProviderError:
         error = (frame.get("response") or {}).get("error") or frame.get("error") or frame

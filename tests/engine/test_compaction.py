@@ -17,7 +17,7 @@ from claw_kernel.session import Session
 from claw_kernel.session.record import read_record, write_record
 from tests.engine.conftest import play
 from tests.engine.long_sessions import NOTES, Reader, is_for_notes, open_agent, serving
-from tests.model_server import JSON, ModelServer, Request, Response, anthropic_frames, tool_call
+from tests.model_server import FRAMES, JSON, ModelServer, Request, Response, anthropic_frames, text, tool_call
 
 PROHIBITION = "Never touch raw/data.csv, and don't rename any column."
 SMALL_WINDOW = 24_000
@@ -321,3 +321,29 @@ def test_images_count_by_their_size() -> None:
     assert image_tokens(png(300, 250)) == 100
     assert image_tokens(png(9_000, 9_000)) == 1_600
     assert image_tokens(ImageBlock("image/png", "!!!")) == 1_600
+
+
+def test_the_window_that_ollama_has_once_the_model_is_loaded_counts(agents: Any, workspace: Path) -> None:
+    """Before the first answer it lists nothing, and a window that nobody said would be taken for 32,768."""
+    (workspace / "part.txt").write_text("".join(f"{n:03} {'x' * 60}\n" for n in range(60)))
+    taken: list[Request] = []
+
+    def pages(request: Request) -> Response:
+        models = [{"name": "m", "context_length": 20_000}] if taken else []
+        return Response(200, JSON, [json.dumps({"models": models}).encode()], is_chunked=False)
+
+    def answer(request: Request) -> Response:
+        taken.append(request)
+        read = tool_call(f"c{len(taken)}", "Read", {"file_path": "part.txt", "limit": len(taken) + 90})
+        usage = {"prompt_tokens": len(request.body) // 4, "completion_tokens": 20}
+        is_over = len(taken) > 16
+        return Response(parts=FRAMES["openai-chat"]([text("Done.") if is_over else read], usage=usage))
+
+    with ModelServer(repeat=True, pages=pages) as server:
+        server.answer(answer)
+        agent = agents(server, model="ollama/m", api=None, max_tokens=1_000)
+        play(agent.start("Read. " + "word " * 5_000))
+        record = agent.session.records[-1]
+        assert record.stop_reason == "end_turn"
+        assert compactions(record)
+        assert max(len(request.body) // 4 for request in taken) < 20_000

@@ -125,7 +125,7 @@ TABLE = [
     Row("silence after a call",       cut(b"call_two", CALL, SECOND, then=1.5),               "answer", 2, "local sent nothing for 1 s; what had arrived is kept, and the model goes on from there"),
     # something else than an answer
     Row("no HTTP",                    raw(b"\x16\x03\x01\x02garbage\r\n\r\n"),                "answer", 3, "The connection to local at * was lost (*); trying again in 0.001 s (1/4)"),
-    Row("bytes in place of a stream", stream(bytes(range(256)) * 4),                          "answer", 3, "local ended its answer in the middle; trying again in 0.001 s (1/4)"),
+    Row("bytes in place of a stream", stream(bytes(range(256)) * 4),                          "answer", 3, "http://* answered with something else instead of a stream of events; trying again in 0.001 s (1/1)"),
     Row("a frame that is no JSON",    stream(b"data: {not json}\n\n"),                        "answer", 3, "local sent an event that is no JSON: '{not json}'; trying again in 0.001 s (1/1)"),
     Row("a page with 200",            page(200),                                              "answer", 3, "http://* answered with a web page instead of a stream of events; trying again in 0.001 s (1/1)"),
     Row("a page with 200, always",    page(200),                                              "protocol", 2, "http://* answered with a web page instead of a stream of events; trying again in 0.001 s (1/1) | http://* answered with a web page instead of a stream of events; gave up after 2 attempts. Check the base URL, the API, and whether a login page or proxy is in the way.", is_lasting=True, runs=0),

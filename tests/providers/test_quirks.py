@@ -394,3 +394,85 @@ def test_arguments_nested_beyond_any_use():
     deep = "[" * 100_000
     assert read_tool_call("c", "Bash", deep).malformed == deep
     assert take_leaked_calls(f"[TOOL_CALLS]{deep}", {"Bash"})[1] == []
+
+
+# --- what no server should send ---
+
+
+def strange(*values):
+    """Frames of these objects."""
+    return [b"data: %s\n\n" % json.dumps(value).encode() for value in values]
+
+
+def block(value, index=0):
+    return {"type": "content_block_start", "index": index, "content_block": value}
+
+
+def chunk(delta, finish=None):
+    return {"choices": [{"delta": delta, "finish_reason": finish}]}
+
+
+STRANGE = {
+    "a choice that is text": ("openai-chat", [{"choices": ["x"]}]),
+    "choices as an object": ("openai-chat", [{"choices": {"0": 1}}]),
+    "a delta that is text": ("openai-chat", [{"choices": [{"delta": "x"}]}]),
+    "a stop reason that is an object": ("openai-chat", [chunk({"content": "x"}), chunk({}, {"a": 1})]),
+    "a name that is an object": ("openai-chat", [chunk({"tool_calls": [{"id": "c", "function": {"name": {"a": 1}}}]}, "stop")]),
+    "a block that is a list": ("anthropic", [block([1])]),
+    "an index that is an object": ("anthropic", [block({"type": "text"}, {"a": 1})]),
+    "a text that is a number": ("anthropic", [block({"type": "text", "text": 5}), {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}]),
+    "a name that is a number": ("anthropic", [block({"type": "tool_use", "id": "c", "name": 5}), {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}]),
+    "an item that is text": ("openai-responses", [{"type": "response.output_item.added", "item": "x"}]),
+    "arguments that are a list": ("openai-responses", [{"type": "response.completed", "response": {"output": [{"type": "function_call", "name": "Bash", "arguments": [1]}]}}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_no_api_knows_is_one_named_error_after_one_more_try(server, name):
+    api, values = STRANGE[name]
+    server.answer(strange(*values), strange(*values))
+    error = ask(api, server.base_url).error
+    assert (error.kind, len(server.requests)) == ("protocol", 2)
+    assert "that its API does not know" in error.message
+
+
+@pytest.mark.parametrize("api", FRAMES)
+def test_frames_that_are_no_objects_are_passed_over(server, api):
+    server.answer([*strange([1, 2], "x", 3), *FRAMES[api]([text("hi")])])
+    assert ask(api, server.base_url).content == (TextBlock("hi"),)
+
+
+def test_an_id_that_is_a_number_is_one(server):
+    exchange = chat(server, fragment(17, "Bash", '{"command": "ls"}', 0))
+    assert exchange.content == (ToolCall("17", "Bash", LS),)
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ({"prompt_tokens": 12.0, "completion_tokens": 3}, Usage(12, 3)),
+        ({"prompt_tokens": "12", "completion_tokens": None}, Usage(is_least=True)),
+        ({"prompt_tokens": 12, "completion_tokens": -3}, Usage(12, 0)),
+        ({"prompt_tokens": True}, Usage(is_least=True)),
+        ([1, 2], Usage(is_least=True)),
+    ],
+)
+def test_a_count_is_a_whole_number(server, said, counted):
+    assert chat(server, chat_chunk({"content": "hi"}, usage=said), finish="stop").finished.usage == counted
+
+
+@pytest.mark.parametrize("api", FRAMES)
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (b"<html><body>Log in</body></html>", "protocol", "answered with a web page"),
+        (b'{"error": {"message": "boom", "type": "invalid_request_error"}}', "invalid_request", "boom"),
+        (b"what?", "protocol", "instead of a stream of events"),
+        (b"", "stream", "ended its answer before it began"),
+    ],
+)
+def test_a_stream_that_is_none_is_called_what_it_is(server, api, body, kind, words):
+    server.answer(*[[body] if body else []] * 8)
+    error = ask(api, server.base_url).error
+    assert error.kind == kind
+    assert words in error.message
