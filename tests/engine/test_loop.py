@@ -167,7 +167,7 @@ def test_an_interrupt_ends_the_turn_quickly_and_leaves_a_valid_transcript(make_a
     replies = {
         "stream": [{"text": "word " * 400, "chunk_seconds": 0.05}],
         "bash": [{"tool_calls": [call("Bash", command="sleep 60"), call("Bash", command="touch never")]}],
-        "approval": [{"tool_calls": [call("Bash", command="sleep 60")]}],
+        "approval": [{"tool_calls": [call("Bash", command="touch x && sleep 60")]}],
     }[where]
     mode = "default" if where == "approval" else "bypassPermissions"
     agent = make_agent(replies, permission_mode=mode)
