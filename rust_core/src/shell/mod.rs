@@ -140,6 +140,9 @@ fn read_tree(text: &str, script: &mut Script) {
         if let Some(why) = objection(node, text) {
             doubt(script, why);
         }
+        if is_broken(node, text) {
+            doubt(script, "breaks a command over lines");
+        }
         let is_word = matches!(node.kind(), "word" | "number" | "string" | "raw_string" | "concatenation");
         match node.kind() {
             "command" => add_command(node, text, script),
@@ -173,6 +176,21 @@ fn read_tree(text: &str, script: &mut Script) {
             }
         }
     }
+}
+
+/// A line end between the parts of one command: the shell ends it there, whatever the grammar makes of it
+/// (`a | b` and `c 2>&1` on the next line).
+fn is_broken(node: Node<'_>, text: &str) -> bool {
+    if !matches!(node.kind(), "command" | "redirected_statement" | "file_redirect" | "concatenation") {
+        return false;
+    }
+    let mut cursor = node.walk();
+    let mut end = node.start_byte();
+    node.children(&mut cursor).any(|child| {
+        let gap = text.get(end..child.start_byte());
+        end = child.end_byte();
+        gap.is_none_or(|gap| gap.contains('\n'))
+    })
 }
 
 /// Why this node is beyond what is understood.

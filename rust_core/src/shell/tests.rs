@@ -293,3 +293,8 @@ proptest::proptest! {
         proptest::prop_assert!(script.doubt.is_some() || script.commands.len() <= MAX_COMMANDS);
     }
 }
+
+#[test]
+fn a_line_end_ends_a_command_whatever_the_grammar_makes_of_it() {
+    assert!(parse("p2 | p0 -f\"c\" p3| p0\np1 2>&1").doubt.is_some());
+}
