@@ -75,6 +75,7 @@ class Compactor:
         self._window_tokens = window_tokens
         self._max_tokens, self._compact_percent, self._fixed_tokens = max_tokens, compact_percent, fixed_tokens
         self._is_local, self._state = is_local, state
+        self._has_answered = False
         self._summarised_at = -REFILL_STEPS
         self._refills = 0
         self.meter = ContextMeter()
@@ -111,8 +112,8 @@ class Compactor:
         tokens = self._window_tokens
         if tokens is None:
             tokens = await self._ask_window() or (DEFAULT_LOCAL_WINDOW if self._is_local else DEFAULT_WINDOW)
-            # A server on this machine may say it only once the model is at work (Ollama): it is asked again.
-            if not self._is_local or tokens != DEFAULT_LOCAL_WINDOW:
+            # A server on this machine may say it only once the model is at work (Ollama): then it is asked once more.
+            if self._has_answered or not self._is_local or tokens != DEFAULT_LOCAL_WINDOW:
                 self._window_tokens = tokens
         return self._known_window(tokens)
 
@@ -160,7 +161,7 @@ class Compactor:
 
     def take(self, finished: MessageFinished) -> str:
         """Count an answer. A sentence for the person where the server drops what does not fit it without a word."""
-        before = self.meter.tokens
+        before, self._has_answered = self.meter.tokens, True
         if not self.meter.take(finished.usage, finished.message.content) or not self._is_local:
             return ""
         self._state.learn(self._model, self.meter.counted)

@@ -323,13 +323,18 @@ def test_images_count_by_their_size() -> None:
     assert image_tokens(ImageBlock("image/png", "!!!")) == 1_600
 
 
-def test_the_window_that_ollama_has_once_the_model_is_loaded_counts(agents: Any, workspace: Path) -> None:
-    """Before the first answer it lists nothing, and a window that nobody said would be taken for 32,768."""
+@pytest.mark.parametrize("is_said", [True, False])
+def test_a_local_window_is_asked_for_again_once_the_model_is_loaded(
+    agents: Any, workspace: Path, is_said: bool
+) -> None:
+    """Before the first answer Ollama lists nothing, and a window that nobody said is taken for 32,768."""
     (workspace / "part.txt").write_text("".join(f"{n:03} {'x' * 60}\n" for n in range(60)))
     taken: list[Request] = []
+    asked: list[int] = []
 
     def pages(request: Request) -> Response:
-        models = [{"name": "m", "context_length": 20_000}] if taken else []
+        asked.append(len(taken))
+        models = [{"name": "m", "context_length": 20_000}] if taken and is_said else []
         return Response(200, JSON, [json.dumps({"models": models}).encode()], is_chunked=False)
 
     def answer(request: Request) -> Response:
@@ -346,4 +351,5 @@ def test_the_window_that_ollama_has_once_the_model_is_loaded_counts(agents: Any,
         record = agent.session.records[-1]
         assert record.stop_reason == "end_turn"
         assert compactions(record)
-        assert max(len(request.body) // 4 for request in taken) < 20_000
+        assert (max(len(request.body) // 4 for request in taken) < 20_000) == is_said
+        assert len(set(asked)) == 2, "before the first answer, and once after it"
