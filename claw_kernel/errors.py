@@ -24,6 +24,11 @@ from __future__ import annotations
 from claw_kernel.messages import TurnError
 
 
+def sentence(text: str) -> str:
+    """``text`` with a full stop, where it has no end of its own: what another program or a cell said may have one."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 class ClawError(Exception):
     """``message`` says what is wrong, ``remedy`` what to do; both are single sentences without a key or token."""
 

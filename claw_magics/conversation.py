@@ -10,6 +10,7 @@ from claw_kernel.errors import SessionError
 from claw_magics.report import CommandOutput, Report
 
 if TYPE_CHECKING:
+    from claw_kernel.session import Session
     from claw_magics.host import Host
 
 _PROMPT_CHARS = 80
@@ -44,17 +45,21 @@ def show(host: Host) -> CommandOutput:
 
 
 def blame(host: Host) -> CommandOutput:
-    """Who wrote each cell of the notebook, as its file has them. Raises SessionError."""
+    """Who wrote each cell of the notebook, as its file has them; in a replay, as the replayed file has them. Raises SessionError."""
     from claw_kernel.session import provenance
     from claw_kernel.session.notebook_file import NotebookFile
 
     host.recall(host.agent.settings.env)
-    path = host.notebook_path
-    if not path.endswith(".ipynb"):
-        raise SessionError("The notebook's file is not known here.", "Save it and run: claw blame NOTEBOOK.")
-    found = provenance.blame(NotebookFile(path).document, (*host.session.turns, *host.session.others), path)
     report = Report()
-    turns = {record.turn_id: (str(number), record) for number, record in enumerate(host.session.turns, start=1)}
+    path, session = host.notebook_path, host.session
+    if replayed := host.agent.settings.replay:
+        path, session = replayed, _session_of(replayed)  # the turns of a replay are others than the file's
+    if not path.endswith(".ipynb") and not Path(path).is_file():  # `claw run --output` takes any name
+        # No error: nothing in the cell is wrong, and a run by a program goes on.
+        report.line("The notebook's file is not known here. Save it, and run claw blame NOTEBOOK in a terminal.")
+        return report.output()
+    found = provenance.blame(NotebookFile(path).document, (*session.turns, *session.others), path)
+    turns = {record.turn_id: (str(number), record) for number, record in enumerate(session.turns, start=1)}
     rows = []
     for o in found:
         number, record = turns.get(o.turn_id, (o.turn_id, None))
@@ -63,6 +68,16 @@ def blame(host: Host) -> CommandOutput:
     report.table(("Cell", "Begins", "Author", "How", "Turn", "Model", "Approved by"), rows)
     report.line("As the records have it, and the notebook as it was saved last.")
     return report.output()
+
+
+def _session_of(path: str) -> Session:
+    """The session that a notebook's file holds. Raises SessionError."""
+    from claw_kernel.session import Session
+    from claw_kernel.session.notebook import read_notebook
+
+    session = Session()
+    session.merge(*read_notebook(path))
+    return session
 
 
 def clear(host: Host) -> CommandOutput:

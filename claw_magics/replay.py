@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claw_kernel.errors import sentence
 from claw_magics.report import CommandOutput, Report, UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def run_replay(host: Host, rest: str) -> CommandOutput:
     from claw_kernel.headless.replay import Replay
 
     agent = host.agent
+    if agent.settings.replay is not None:
+        report = Report()
+        report.line("This is a replay already: nothing is replayed inside it.")
+        return report.output()
     words = [word.strip("\"'") for word in rest.split()]
     is_accepting = "--accept-edited" in words
     words = [word for word in words if word != "--accept-edited"]
@@ -57,11 +62,11 @@ def run_replay(host: Host, rest: str) -> CommandOutput:
     with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="claw-replay") as pool:
         future = pool.submit(it.execute)  # a loop runs in this thread already
         try:
-            report = future.result()
+            found = future.result()
         except KeyboardInterrupt:
             it.interrupt()
-            report = future.result()
-    return _output(report)
+            found = future.result()
+    return _output(found)
 
 
 def _output(found: ReplayReport) -> CommandOutput:
@@ -76,7 +81,7 @@ def _output(found: ReplayReport) -> CommandOutput:
         report.table(("Turn", "Request", "Step", "Call", "Result", "Why"), rows)
     for turn in found.turns:
         if turn.problem:
-            report.line(f"Turn {turn.number}: {turn.problem}.")
+            report.line(f"Turn {turn.number}: {sentence(turn.problem)}")
         for call in turn.calls:
             if call.diff:
                 report.line(f"Turn {turn.number}, step {call.step}, {call.title}:")
@@ -89,7 +94,7 @@ def _output(found: ReplayReport) -> CommandOutput:
                 report.line(f"Cell {cell.cell + 1}:")
                 report.block(cell.diff)
     if found.end.name != "done":
-        report.line(f"The run did not reach its end: {found.end.message}.")
+        report.line(f"The run did not reach its end: {sentence(found.end.message)}")
     for note in found.notes:
         report.line(f"Note: {note}")
     report.line(f"Looked past: {', '.join(found.kinds)}.")

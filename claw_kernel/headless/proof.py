@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claw_kernel.errors import sentence
 from claw_kernel.headless.execution import NotebookRun
 from claw_kernel.headless.workspace_copy import copy_workspace
 from claw_kernel.late_dataclass import dataclass
@@ -76,5 +77,5 @@ def _proof(
     if end.name in ("interrupted", "terminated"):
         raise KeyboardInterrupt
     if end.name != "done":
-        return Proof((), f"The plain notebook fails at {end.message}.", normal.kinds, changes)
+        return Proof((), f"The plain notebook fails at {sentence(end.message)}", normal.kinds, changes)
     return Proof(tuple(compare(found, normal)), "", normal.kinds, changes)

@@ -367,6 +367,23 @@ def test_in_place_and_through_run_replay_with_events(small):
             (small.workspace / name).unlink(missing_ok=True)
 
 
+def test_commands_that_need_the_file_know_it_in_a_run_and_stop_no_replay(tmp_path):
+    recorder = Recorder(tmp_path)
+    (recorder.workspace / "s.json").write_text(json.dumps({"turns": [{"when": "Hi", "replies": [{"text": "Hello."}]}]}))
+    cells = ("%load_ext claw_magics\n%claw model scripted/s.json", "%%claw\nHi", "%claw blame", "%claw replay", "1 + 1")
+    path = small_notebook(recorder.workspace, *cells)
+    recorder.record("nb.ipynb")
+    shown = nbformat.read(path, as_version=4).cells
+    assert "| scripted/s.json |" in shown[2].outputs[0]["data"]["text/markdown"]
+    assert ".." not in shown[3].outputs[0]["data"]["text/markdown"]
+
+    code, report, said = recorder.replay("nb.ipynb", "--output", "o.ipynb")
+    assert (code, report["end"]["name"]) == (0, "done"), (report, said)
+    replayed = nbformat.read(recorder.workspace / "o.ipynb", as_version=4).cells
+    assert replayed[2].outputs == shown[2].outputs  # of the file's turns, not of the replay's
+    assert "nothing is replayed inside it" in replayed[3].outputs[0]["data"]["text/markdown"]
+
+
 @pytest.mark.parametrize("runner", ["nbclient", "papermill"])
 def test_other_runners_replay_by_the_environment_alone(small, runner):
     (small.workspace / "ci.toml").write_text(POLICY.replace('"Python"', '"Python", "Write"'))

@@ -150,3 +150,10 @@ def test_blame_in_the_notebook(yesterday: Path, kernels: Kernels, server: ModelS
     assert shown.count("| human |") == 7  # two requests, and five cells that no recorded call wrote
     assert "unknown" not in shown
     assert "anthropic/claude-test" in shown
+
+
+def test_blame_where_no_file_is_known_is_a_line_and_no_error(kernels: Kernels, server: ModelServer) -> None:
+    kernel = kernels.start(**variables(server))
+    shown = kernel.run("%claw blame")
+    assert not shown.errors
+    assert "run claw blame NOTEBOOK in a terminal" in shown.markdown
