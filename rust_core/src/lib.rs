@@ -14,6 +14,7 @@ mod effect;
 mod example;
 mod expansion;
 mod gate;
+mod git_config;
 mod image;
 mod intent;
 mod job;

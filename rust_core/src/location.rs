@@ -17,7 +17,7 @@ pub struct Location {
     pub is_writable: bool,
     /// Holds secrets (`sandbox::secret_places`); never in a root.
     pub is_hidden: bool,
-    /// Lies in a place that is executed or trusted later (see `is_protected`).
+    /// Lies in a place that is executed or trusted later (see `is_protected` and `git_config`).
     pub is_protected: bool,
 }
 

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, open, openat, openat2, statat};
 use rustix::io::Errno;
 
+use crate::git_config;
 use crate::location::{Location, absolute, is_protected};
 
 /// As the kernel does (`MAXSYMLINKS`).
@@ -92,7 +93,9 @@ impl Workspace {
         let is_requested_protected =
             self.roots.iter().filter_map(|root| requested.strip_prefix(&root.path).ok()).any(is_protected);
         Location {
-            is_protected: is_protected(&relative) || is_requested_protected,
+            is_protected: is_protected(&relative)
+                || is_requested_protected
+                || (found.is_some() && (git_config::is_named(&target) || git_config::is_named(&requested))),
             is_hidden: self.is_hidden(&target),
             root: found.map(|(index, _)| index),
             is_writable: found.is_some_and(|(_, root)| root.is_writable),

@@ -85,7 +85,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def build(folder: Path) -> None:
     files = {
-        "work/a.txt": "a", "work/src/a.py": "a", "work/sub/b.txt": "b", "work/secret/key": "key", "work/.git/config": "", "work/.git/hooks/sample": "",
+        "work/a.txt": "a", "work/src/a.py": "a", "work/sub/b.txt": "b", "work/secret/key": "key", "work/.git/config": "[core]\n\thooksPath = tools/checks # ours\n[include]\n\tpath = ../more.ini\n\tpath = ../absent.ini\n",
+        "work/more.ini": "[core]\nhookspath = late\n",
+        "work/tools/checks/pre-push": "", "work/.git/hooks/sample": "",
         "outside/secret": "outside", "outside/passwd": "x", "home/.bashrc": "", "home/.ssh/id_ed25519": "private",
         "home/.local/share/jupyter/runtime/kernel-1.json": "{}", "home/.ipython/profile_default/history.sqlite": "x",
     }  # fmt: skip

@@ -220,13 +220,12 @@ def comparable(lines: list[str]) -> list[str]:
 def test_grep_finds_what_ripgrep_finds(place, search, case):
     options, path = as_rg(case)
     theirs = rg_below(place, path, options)
-    ours = search("Grep", **as_claw(case))
-    ours = [] if ours == ["No matches."] else [line for line in ours if not line.startswith("[there is more")]
+    answered = search("Grep", **as_claw(case))
+    ours = [] if answered == ["No matches."] else [line for line in answered if not line.startswith("[there is more")]
     # What ripgrep finds before a late NUL depends on the lines its thread has met before; of a file that is named it does not.
     ours, theirs = ([line for line in found if "nul-late.txt" not in line] for found in (ours, theirs))
-    if len(ours) >= 100_000:
-        ours, theirs = sorted(ours), sorted(theirs)
-        assert len(theirs) >= 100_000
+    if len(ours) < len(answered) and answered[-1].startswith("[there is more"):
+        assert len(answered) > 100_000, "it is cut where the tool's limit is"
         assert set(comparable(ours)) <= set(comparable(theirs))
     else:
         assert comparable(ours) == comparable(theirs)

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::repository;
+use crate::git_config;
 use crate::location::is_held;
 
 /// Some 20 ms on a slow machine.
@@ -31,6 +32,10 @@ pub type Found = HashMap<PathBuf, Identity>;
 pub fn find(roots: &[PathBuf]) -> Found {
     let mut found = Found::new();
     let mut folders: VecDeque<PathBuf> = roots.iter().cloned().collect();
+    let is_below = |path: &PathBuf| roots.iter().any(|root| path.starts_with(root) && path != root);
+    for top in roots.iter().flat_map(|root| root.ancestors().skip(1)) {
+        add_all(&mut found, git_config::named_places(top).into_iter().filter(is_below));
+    }
     let mut looked_at = 0;
     while let Some(folder) = folders.pop_front() {
         looked_at += 1;
@@ -45,9 +50,8 @@ pub fn find(roots: &[PathBuf]) -> Found {
             if is_held(&parent, &name) {
                 add(&mut found, entry.path());
             } else if name.eq_ignore_ascii_case(".git") {
-                for path in repository::dangers(&entry.path()) {
-                    add(&mut found, path);
-                }
+                add_all(&mut found, repository::dangers(&entry.path()));
+                add_all(&mut found, git_config::named_places(&folder).into_iter().filter(is_below));
             } else if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 folders.push_back(entry.path());
             }
@@ -57,12 +61,17 @@ pub fn find(roots: &[PathBuf]) -> Found {
         }
         if names.len() == 3 {
             // A repository without a work tree: git runs what its configuration says, too.
-            for path in repository::dangers(&folder) {
-                add(&mut found, path);
-            }
+            add_all(&mut found, repository::dangers(&folder));
+            add_all(&mut found, git_config::named_places(&folder).into_iter().filter(is_below));
         }
     }
     found
+}
+
+fn add_all(found: &mut Found, paths: impl IntoIterator<Item = PathBuf>) {
+    for path in paths {
+        add(found, path);
+    }
 }
 
 fn add(found: &mut Found, path: PathBuf) {
