@@ -23,7 +23,7 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers import _faults
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import counted_usage, final_usage, fit_id, read_citation, read_tool_call
+from claw_kernel.providers._wire import counted_usage, dump, final_usage, fit_id, read_citation, read_tool_call
 
 _STOPS: dict[str, ModelStop] = {
     "end_turn": "end_turn",
@@ -49,7 +49,8 @@ class _Open:
         self.name: str = start.get("name") or ""
         self.start_input: Any = start.get("input")
         self.is_complete = False
-        self.citations: list[Citation] = []
+        found = (read_citation(value) for value in start.get("citations") or ())
+        self.citations: list[Citation] = [citation for citation in found if citation is not None]
 
     def block(self) -> AssistantBlock | None:
         text = "".join(self.parts)
@@ -88,6 +89,19 @@ class AnthropicDecoder:
 
     def end(self) -> None:
         self.is_ended = True
+
+    def unfold(self, answer: dict[str, Any]) -> list[tuple[bytes, dict[str, Any]]]:
+        if answer.get("type") != "message" or not isinstance(answer.get("content"), list):
+            return []
+        frames: list[dict[str, Any]] = [{"type": "message_start", "message": answer}]
+        for index, block in enumerate(answer["content"]):
+            frames.append({"type": "content_block_start", "index": index, "content_block": block})
+            if block.get("type") == "tool_use" and block.get("input"):
+                delta = {"type": "input_json_delta", "partial_json": dump(block["input"]).decode()}
+                frames.append({"type": "content_block_delta", "index": index, "delta": delta})
+            frames.append({"type": "content_block_stop", "index": index})
+        frames += [{"type": "message_delta", "delta": answer}, {"type": "message_stop"}]
+        return [(b"", frame) for frame in frames]
 
     def feed(self, frames: list[tuple[bytes, dict[str, Any]]]) -> list[ProviderEvent]:
         events: list[ProviderEvent] = []

@@ -93,6 +93,11 @@ class ChatDecoder:
         # Some servers send no finish_reason; an end mark after content says as much.
         self.is_whole = True
 
+    def unfold(self, answer: dict[str, Any]) -> list[tuple[bytes, dict[str, Any]]]:
+        choices = answer.get("choices")
+        is_answer = isinstance(choices, list) and choices and isinstance(choices[0], dict) and "message" in choices[0]
+        return [(b"", answer)] if is_answer else []
+
     def feed(self, frames: list[tuple[bytes, dict[str, Any]]]) -> list[ProviderEvent]:
         events: list[ProviderEvent] = []
         texts: list[str] = []

@@ -253,10 +253,11 @@ def _read_room(said: str) -> tuple[int | None, int | None]:
 
 
 def read_wrong_content(server: Server, model: str, content_type: str, body: bytes) -> ProviderError:
-    """The error for a 200 response that is no event stream."""
+    """The error for a 200 response that is neither an event stream nor a whole answer."""
     value = _read_json(body)
-    if isinstance(value, dict) and "error" in value:
-        return read_error_object(server, model, value)
+    told = value[0] if isinstance(value, list) and value else value  # Gemini wraps it in a list
+    if isinstance(told, dict) and told.get("error"):
+        return read_error_object(server, model, told)
     is_named = content_type and "event-stream" not in content_type
     what = (
         "a web page"

@@ -234,7 +234,7 @@ class HttpProvider:
                         self._server, request.model, response.status, response.headers, await _read_some(response)
                     )
                 content_type = response.headers.get("content-type", "")
-                if "html" in content_type or "application/json" in content_type:
+                if "html" in content_type:
                     raise _faults.read_wrong_content(
                         self._server, request.model, content_type, await _read_some(response)
                     )

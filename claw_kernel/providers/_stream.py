@@ -22,7 +22,7 @@ from claw_kernel.messages import (
 from claw_kernel.providers import _faults
 from claw_kernel.providers._connection import Response
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._sse import SseParser
+from claw_kernel.providers._sse import LONGEST_FRAME_BYTES, SseParser
 from claw_kernel.providers._wire import Decoder
 
 _AFTER_WHOLE_SECONDS = 3.0
@@ -30,6 +30,7 @@ _AFTER_WHOLE_SECONDS = 3.0
 _AFTER_END_SECONDS = 0.02
 """How long the end of the response is waited for after the end mark, so that the connection can be used again."""
 _LONGEST_HEAD_BYTES = 64 * 1024
+_BLANK = b"\xef\xbb\xbf\r\n\t "
 _FIELDS = (b":", b"data", b"event", b"id", b"retry")
 """What a stream of events may begin with."""
 _NOTHING_YET = Usage()
@@ -46,17 +47,25 @@ async def read_answer(
     problem: ProviderError | None = None
     counted: Usage | None = None
     head = b""
+    document: bytearray | None = None
     has_frames = False
     while not decoder.is_ended:
         try:
             async with asyncio.timeout(_AFTER_WHOLE_SECONDS if decoder.is_whole else limit):
                 part = await anext(parts, b"")
             limit = idle_seconds
-            frames = parser.feed(part) if part else parser.finish()
-            if not has_frames:
-                has_frames = any(data for _, data in frames)
-                head = b"" if has_frames else (head + part)[:_LONGEST_HEAD_BYTES]
-            events = _decode(frames, decoder, server.name)
+            if not has_frames and document is None:
+                head = (head + part).lstrip(_BLANK)[:_LONGEST_HEAD_BYTES]  # blanks only keep it open
+                document = bytearray() if head.startswith((b"{", b"[")) else None
+            if document is None:
+                frames = parser.feed(part) if part else parser.finish()
+                has_frames = has_frames or any(data for _, data in frames)
+                events = _decode(frames, decoder, server.name)
+            else:
+                document += part
+                if len(document) > LONGEST_FRAME_BYTES:
+                    raise ValueError("an answer without an end")
+                events = [] if part else _decode_document(bytes(document), decoder, server.name)
         except TimeoutError:
             problem = StreamError(
                 f"{server.name} sent nothing for {in_seconds(limit)}.", "Try again, or choose another model."
@@ -88,8 +97,9 @@ async def read_answer(
     if decoder.is_whole:
         yield _finish(decoder, server.name)
         return
-    if problem is None and head.strip() and not head.lstrip(b"\xef\xbb\xbf\r\n").startswith(_FIELDS):
-        problem = _faults.read_wrong_content(server, model, response.headers.get("content-type", ""), head)
+    if problem is None and not has_frames and head and not head.startswith(_FIELDS):
+        content_type = response.headers.get("content-type", "")
+        problem = _faults.read_wrong_content(server, model, content_type, bytes(document or head))
     if problem is None:
         where = "in the middle" if has_frames else "before it began"
         problem = StreamError(f"{server.name} ended its answer {where}.", "Try again.")
@@ -122,6 +132,24 @@ def _decode(frames: list[tuple[bytes, bytes]], decoder: Decoder, name: str) -> l
     except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
         raise _strange(name, error) from error
     if is_last:
+        decoder.end()
+    return events
+
+
+def _decode_document(document: bytes, decoder: Decoder, name: str) -> list[ProviderEvent]:
+    """The events of an answer in one piece, from a server that takes no notice of ``stream``; none where it is no answer."""
+    try:
+        answer = json.loads(document.lstrip(_BLANK).decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(answer, dict) or answer.get("error"):
+        return []
+    try:
+        frames = decoder.unfold(answer)
+        events = decoder.feed(frames)
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
+        raise _strange(name, error) from error
+    if frames:
         decoder.end()
     return events
 

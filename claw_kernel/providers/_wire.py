@@ -49,6 +49,11 @@ class Decoder(Protocol):
         """The end mark ``[DONE]`` was read."""
         ...
 
+    def unfold(self, answer: dict[str, Any]) -> list[tuple[bytes, dict[str, Any]]]:
+        """The frames that say the same as the answer of a server that was asked for a stream and sent it as one JSON object;
+        none where it is no answer of this format."""
+        ...
+
     def finish(self, incomplete: str = "") -> MessageFinished:
         """The message. ``incomplete``: why only its completed blocks are there."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
 from claw_kernel.errors import ProviderError
@@ -242,6 +242,13 @@ class _Decoder:
     def end(self) -> None:
         self.is_ended = True
 
+    def unfold(self, answer: dict[str, Any]) -> list[tuple[bytes, dict[str, Any]]]:
+        if not isinstance(answer.get("output"), list):
+            return []
+        status = answer.get("status")
+        kind = f"response.{status}" if status in {"incomplete", "failed"} else "response.completed"
+        return [(b"", {"type": kind, "response": answer})]
+
     def feed(self, frames: list[tuple[bytes, dict[str, Any]]]) -> list[ProviderEvent]:
         events: list[ProviderEvent] = []
         texts: list[str] = []
@@ -320,7 +327,10 @@ class _Decoder:
                 item.name = done.get("name") or item.name
                 item.is_complete = True
             case "response.completed" | "response.incomplete":
-                self._finish_response(frame.get("response") or {}, is_incomplete=kind == "response.incomplete")
+                response = frame.get("response") or {}
+                if not self._items:  # servers that send no items before the end
+                    self._read_output(response.get("output") or (), events)
+                self._finish_response(response, is_incomplete=kind == "response.incomplete")
                 if self._stop == "refusal":
                     events.append(ProviderNotice(f"{self._server.name}'s content filter stopped the answer"))
             case "response.failed" | "error":
@@ -329,15 +339,24 @@ class _Decoder:
             case _:  # parts and marks that say nothing more
                 pass
 
+    def _read_output(self, output: Iterable[dict[str, Any]], events: list[ProviderEvent]) -> None:
+        for index, value in enumerate(output):
+            item = self._items[index] = _Item(value)
+            match item.block():
+                case TextBlock(text):
+                    self._has_refusal |= any(part.get("type") == "refusal" for part in value["content"])
+                    events.append(TextDelta(text))
+                case ThinkingBlock(text) if text:
+                    events.append(ThinkingDelta(text))
+                case ToolCall():
+                    events.append(ToolCallDelta(item.call_id, item.name, value.get("arguments") or ""))
+
     def _finish_response(self, response: dict[str, Any], *, is_incomplete: bool) -> None:
         self._take_usage(response)
         self._model = response.get("model") or self._model
         if is_incomplete:
             reason = (response.get("incomplete_details") or {}).get("reason")
             self._stop = "refusal" if reason == "content_filter" else "max_tokens"
-        if not self._items:  # servers that send no items before the end
-            for index, item in enumerate(response.get("output") or ()):
-                self._items[index] = _Item(item)
         self.is_whole = self.is_ended = True
 
     def _take_usage(self, response: dict[str, Any]) -> None:

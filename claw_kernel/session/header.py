@@ -81,6 +81,7 @@ def write_header(
             "output_tokens": usage.output_tokens,
             "cache_read_tokens": usage.cache_read_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
+            **({"is_least": True} if usage.is_least else {}),
         },
         # One turn of unknown price makes the total unknown: a smaller number would be wrong.
         "cost_usd": round(sum(priced), 6) if len(priced) == len(costs) else None,

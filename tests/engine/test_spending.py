@@ -123,6 +123,7 @@ def test_a_kept_part_of_an_answer_is_a_least(server: ModelServer, agents: Any) -
     record = agent.session.records[-1]
     assert [step.usage for step in record.steps] == [BEGUN, WHOLE]
     assert record.usage == BEGUN + WHOLE
+    assert agent.session.header()["usage"]["is_least"] is True  # so is what the notebook says of all turns
 
 
 def test_a_server_that_counts_nothing_is_not_free(server: ModelServer, agents: Any) -> None:
