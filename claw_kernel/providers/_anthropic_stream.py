@@ -200,7 +200,7 @@ class AnthropicDecoder:
         stop: ModelStop = _STOPS.get(self._stop, "other")
         if has_calls and stop in {"end_turn", "other"}:
             stop = "tool_use"
-        elif not has_calls and (stop == "tool_use" or (not self._stop and not incomplete)):
+        elif not has_calls and not self._stop and not incomplete:
             stop = "end_turn"
         usage = final_usage(self.usage, incomplete)
         return MessageFinished(Message("assistant", content), usage, stop, self._model, incomplete)

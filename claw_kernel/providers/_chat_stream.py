@@ -306,8 +306,6 @@ class ChatDecoder:
         stop: ModelStop = _STOPS.get(self._stop, "other" if self._stop or incomplete else "end_turn")
         if found and stop in {"end_turn", "other"}:
             stop = "tool_use"
-        elif not found and stop == "tool_use":
-            stop = "end_turn"
         if self._refusals:
             stop = "refusal"
         message = Message("assistant", (*content, *found))

@@ -35,7 +35,7 @@ from claw_kernel.providers.known import KnownProvider
 _LONGEST_MESSAGE = 300
 
 _OVERFLOW_PHRASES = (
-    r"prompt is too long",  # Anthropic
+    r"prompt is too long|prompt exceeds max",  # Anthropic; z.ai
     r"input is too long",  # Bedrock
     r"request_too_large|request exceeds the maximum size",  # Anthropic 413
     r"context_length_exceeded|maximum context length|exceeds? the context window",  # OpenAI, vLLM, OpenRouter
@@ -50,6 +50,7 @@ _OVERFLOW_PHRASES = (
     r"exceeds the limit of \d+ tokens|prompt token count of \d+ exceeds",  # GitHub Copilot
     r"tokens? (limit|count) (is )?exceed|exceeds? the maximum (number of )?(input )?tokens",  # z.ai, DashScope
     r"range of input length should be",  # DashScope
+    r"longer than the model'?s context length",  # SGLang
     r"context (window|length) (exceeded|exceeds)|too many (input )?tokens in",  # common forms
 )
 # Patterns are compiled on the first error, not at import.
@@ -128,6 +129,12 @@ def read_status(server: Server, model: str, status: int, headers: Mapping[str, s
     has_object = isinstance(value, dict) and isinstance(value.get("error"), dict)
     if not said and not has_object and not _is_html(headers, body):
         said = body[:2000].decode("utf-8", "replace")
+    if status in {400, 413} and not body.strip():  # Cerebras; whatever else is refused has its reason beside it
+        return ContextOverflowError(
+            f"{server.name} refused the request without a word ({status}), as servers do when the conversation is too long.",
+            "Clear the session or choose a model with a larger context.",
+            status=status,
+        )
     error = _classify(server, model, status, kind, server.clean(said))
     if status in {429, 503, 529} or error.is_retryable:
         error.retry_after_seconds = read_retry_after(headers)

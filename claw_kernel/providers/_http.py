@@ -26,6 +26,7 @@ from claw_kernel.messages import (
     StreamRestarted,
     TextBlock,
     ThinkingBlock,
+    ToolCall,
     Usage,
     UsageCounted,
 )
@@ -83,7 +84,7 @@ class HttpProvider:
             yield ProviderNotice(untold)
         body = self._wire.body(request)
         attempt = 0
-        is_shortened = has_been_empty = False
+        is_shortened = has_lacked = False
         while True:
             has_deltas = False
             counted: Usage | None = None
@@ -96,11 +97,13 @@ class HttpProvider:
                             has_deltas = True
                         if isinstance(event, MessageFinished):
                             event = self._mended(event, request)  # noqa: PLW2901
-                            if _is_empty(event):
-                                if not has_been_empty and attempt < self._retries.limit:
-                                    has_been_empty, counted = True, event.usage
-                                    raise StreamError(f"{self.name} answered with nothing.", "Try again.")
-                                yield ProviderNotice(f"{self.name} answered with nothing")
+                            if lack := _find_lack(event, request):
+                                if not has_lacked and attempt < self._retries.limit:
+                                    has_lacked, counted = True, event.usage
+                                    raise StreamError(f"{self.name} {lack}.", "Try again.")
+                                yield ProviderNotice(f"{self.name} {lack}")
+                            if event.stop == "tool_use" and not _has_calls(event):
+                                event = replace(event, stop="end_turn")  # noqa: PLW2901
                             if cut := await self._cut_notice(request.model, body):
                                 yield cut
                         yield event
@@ -277,10 +280,19 @@ def _whole(block: ContentBlock) -> ContentBlock:
     return block
 
 
-def _is_empty(finished: MessageFinished) -> bool:
-    """Neither text nor call, though nothing stopped the model: now and then they end before they begin."""
-    is_ended = finished.stop in {"end_turn", "other"} and not finished.incomplete
-    return is_ended and all(isinstance(block, ThinkingBlock) for block in finished.message.content)
+def _find_lack(finished: MessageFinished, request: ModelRequest) -> str:
+    """What is missing in an answer that nothing cut short: now and then models end before they begin, and servers lose calls."""
+    if finished.incomplete or _has_calls(finished):
+        return ""
+    if finished.stop == "tool_use" and request.tools:
+        return "announced a tool call and sent none"
+    is_ended = finished.stop in {"end_turn", "tool_use", "other"}
+    is_empty = all(isinstance(block, ThinkingBlock) for block in finished.message.content)
+    return "answered with nothing" if is_ended and is_empty else ""
+
+
+def _has_calls(finished: MessageFinished) -> bool:
+    return any(isinstance(block, ToolCall) for block in finished.message.content)
 
 
 async def _read_some(response: Response) -> bytes:

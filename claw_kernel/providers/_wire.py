@@ -55,7 +55,8 @@ class Decoder(Protocol):
         ...
 
     def finish(self, incomplete: str = "") -> MessageFinished:
-        """The message. ``incomplete``: why only its completed blocks are there."""
+        """The message; its stop is ``tool_use`` too where calls were announced and none came. ``incomplete``: why only its
+        completed blocks are there."""
         ...
 
 

@@ -131,12 +131,27 @@ def test_a_server_that_wants_a_key_names_the_variable(server, api):
         "Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096",
         "Your request exceeded model token limit: 262144; it exceeds the model's token limit",
         "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
-        "input is too long for requested model",
+        "input is too long for requested model",  # Bedrock
+        "prompt token count of 130512 exceeds the limit of 128000",  # GitHub Copilot
+        "invalid params, context window exceeds limit (2013)",  # MiniMax
+        "Prompt exceeds max length",  # z.ai
+        "Range of input length should be [1, 129024]",  # DashScope
+        "This endpoint's maximum context length is 131072 tokens. You requested about 150000 tokens (134000 of text input).",  # OpenRouter
+        "The input (140000 tokens) is longer than the model's context length (131072 tokens).",  # SGLang
     ],
 )
 def test_overflow_of_each_provider_is_recognised(server, message):
     server.answer(refusal(400, message))
     assert type(ask("openai-chat", server.base_url).error) is ContextOverflowError
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_refusal_without_a_word_is_an_overflow(server, status):
+    """Cerebras answers so; what else a server refuses, it gives a reason for."""
+    server.answer(Response(status, {}, []))
+    error = ask("openai-chat", server.base_url).error
+    assert type(error) is ContextOverflowError
+    assert str(status) in one_line(error)
 
 
 # --- for a while: retried ---------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from claw_kernel.messages import (
     ToolSpec,
 )
 from claw_kernel.providers import ProviderSettings, open_provider
+from claw_kernel.providers.known import KNOWN
 from tests.model_server import FRAMES, chat_chunk, text, thinking, tool_call
 from tests.providers.conftest import HELLO, ask, ask_all
 
@@ -192,6 +193,29 @@ def test_mistral_ids_and_order(server):
     assert call_id.isalnum()
     assert [message["role"] for message in body["messages"][-3:]] == ["tool", "assistant", "user"]
     assert "stream_options" not in body
+
+
+CHAT_SERVERS = [name for name, known in KNOWN.items() if known.api == "openai-chat"]
+
+
+@pytest.mark.parametrize("name", CHAT_SERVERS)
+def test_a_request_holds_no_field_that_the_server_may_refuse(server, name):
+    """No ``store``, ``strict``, ``tool_choice``, ``developer`` role, second system message, or a field of another dialect."""
+    dialect = KNOWN[name].dialect
+    env = dict.fromkeys(KNOWN[name].key_variables, "k")
+    content = (TextBlock("I look."), ToolCall("c1", "Bash", {}))
+    messages = (*HELLO, Message("assistant", content), Message("user", (result("c1"), TextBlock("and?"))))
+    server.answer(FRAMES["openai-chat"]([text("ok")]))
+    request = {"messages": messages, "tools": TOOLS}
+    assert ask_all(None, server.base_url, [request], model=f"{name}/m", env=env)[0].content
+    body = server.requests[-1].json
+    optional = {"stream_options"} if dialect.asks_usage else set()
+    assert set(body) == {"model", dialect.max_tokens_field, "stream", "tools", "messages"} | optional
+    assert all(set(tool["function"]) == {"name", "description", "parameters"} for tool in body["tools"])
+    assert [m["role"] for m in body["messages"][:3]] == ["system", "user", "assistant"]
+    assert all(m["role"] != "system" for m in body["messages"][1:])
+    tool = next(m for m in body["messages"] if m["role"] == "tool")
+    assert set(tool) == {"role", "tool_call_id", "content"} | ({"name"} if name == "mistral" else set())
 
 
 def test_deepseek_gets_its_reasoning_back(server):
