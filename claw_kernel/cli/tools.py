@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _RUN = """\
 Each line of stdin is a JSON object as for "claw permissions check --json": {"tool", "input"} and, as needed, "cwd",
 "policy", and "answer": "allow_once" for a call that the policy would ask for. Calls with the same cwd and policy share
-one session, so that an Edit may follow its Read. Each line of stdout answers one: the decision's fields, "ran", and,
+one session, so that an Edit may follow its Read. There are the core's tools, WebFetch, WebSearch, REPL, LSP, TodoWrite and
+ToolSearch; what asks a person, needs a notebook or changes a conversation (AskUserQuestion, Python, Config, plan mode …) is
+there only in one, and a call of it is answered with "invalid" or "ran": false. Each line of stdout answers one: the decision's fields, "ran", and,
 where it ran, "status", "content" and "details"."""
 
 
@@ -103,12 +105,13 @@ class _Session:
     def _tools_of(self, request: dict[str, Any]) -> tuple[Core, Settings, ToolSet]:
         from claw_kernel.agent.outside import outside_tools
         from claw_kernel.tools import ToolSet
+        from claw_kernel.tools.todo_write import TodoWrite
 
         key = json.dumps([request.get("cwd"), request.get("policy")])
         if key not in self._cores:
             settings = settings_of(request)
             core = open_core(settings)
-            self._cores[key] = core, settings, ToolSet(core, outside_tools(core, settings))
+            self._cores[key] = core, settings, ToolSet(core, (TodoWrite(), *outside_tools(core, settings)))
         return self._cores[key]
 
     def close(self) -> None:

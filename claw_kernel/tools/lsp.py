@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 from claw_kernel._core import Core, ToolInputError, ToolOutput, visible
 from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Limit, ToolSpec
 from claw_kernel.tool_settings import LanguageServerSettings
 from claw_kernel.tools.arguments import Ge, MaxLen, MinLen, arguments, check_arguments, doc, schema_of
+from claw_kernel.tools.code_positions import (
+    MAX_LINE_CHARS,
+    QuestionError,
+    column_of,
+    find_symbol,
+    lines_of,
+    path_of,
+    units_of,
+)
+from claw_kernel.tools.code_symbols import MAX_SYMBOLS, kind_of, symbols_of_file
 from claw_kernel.tools.language_server import REQUEST_SECONDS, LanguageServer, ServerError, ServerGoneError
 from claw_kernel.tools.language_servers import find_servers, language_of
 from claw_kernel.tools.registry import Intent, OnOutput, text_output
@@ -24,44 +32,13 @@ from claw_kernel.tools.registry import Intent, OnOutput, text_output
 NAME = "LSP"
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_LOCATIONS = 100
-MAX_SYMBOLS = 400
 MAX_DIAGNOSTICS = 100
 MAX_HOVER_CHARS = 6_000
-MAX_LINE_CHARS = 200
 _METHODS = {
     "definition": ("textDocument/definition", "definitionProvider"),
     "references": ("textDocument/references", "referencesProvider"),
     "hover": ("textDocument/hover", "hoverProvider"),
 }
-_KINDS = [
-    "file",
-    "module",
-    "namespace",
-    "package",
-    "class",
-    "method",
-    "property",
-    "field",
-    "constructor",
-    "enum",
-    "interface",
-    "function",
-    "variable",
-    "constant",
-    "string",
-    "number",
-    "boolean",
-    "array",
-    "object",
-    "key",
-    "null",
-    "enum-member",
-    "struct",
-    "event",
-    "operator",
-    "type-parameter",
-]
-"""``SymbolKind`` of the protocol, from 1."""
 _SEVERITIES = {1: "error", 2: "warning", 3: "information", 4: "hint"}
 
 
@@ -144,7 +121,7 @@ class LSP:
                     self._running.pop(target.argv, None)
                     if attempt == 2:
                         said = f"{target.server.name} failed twice: {error}."
-                except (ServerError, OSError, _QuestionError) as error:
+                except (ServerError, OSError, QuestionError) as error:
                     said = f"{target.server.name}: {error}" if isinstance(error, ServerError) else str(error)
                     break
         return text_output(said, is_error=True)
@@ -182,29 +159,29 @@ class LSP:
     def _sync_open_documents(self, server: LanguageServer, but: Path) -> None:
         """Other files may have been edited since the server was told of them."""
         for uri in server.open_paths():
-            path = _path_of(uri)
+            path = path_of(uri)
             if path is not None and path != but:
                 try:
                     server.sync(path, self._read_file(path), language_of(path))
-                except (OSError, _QuestionError):
+                except (OSError, QuestionError):
                     continue  # gone or unreadable now: the server keeps what it has
 
     def _read_file(self, path: Path) -> str:
-        """Raises OSError, and _QuestionError for what is no text file of the workspace."""
+        """Raises OSError, and QuestionError for what is no text file of the workspace."""
         # Resolved first and then opened without following links: what was judged is what is read.
         real = path.resolve(strict=True)
         if not real.is_relative_to(self._root.resolve()):
-            raise _QuestionError(f"{path} lies outside the workspace.")
+            raise QuestionError(f"{path} lies outside the workspace.")
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             opened = Path(f"/proc/self/fd/{descriptor}")
             if opened.exists() and opened.readlink() != real:
-                raise _QuestionError(f"{path} was moved while it was read. Ask again.")
+                raise QuestionError(f"{path} was moved while it was read. Ask again.")
             if not stat.S_ISREG(status.st_mode):
-                raise _QuestionError(f"{path} is not a file.")
+                raise QuestionError(f"{path} is not a file.")
             if status.st_size > MAX_FILE_BYTES:
-                raise _QuestionError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes.")
+                raise QuestionError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes.")
             return file.read().decode("utf-8", "replace")
 
     # --- questions ---
@@ -214,7 +191,7 @@ class LSP:
         if asked.action == "diagnostics":
             found = await server.diagnostics(uri)
             if found is None:
-                raise _QuestionError(
+                raise QuestionError(
                     "The language server said nothing of this file's problems in time. Ask again later."
                 )
             return self._diagnostics(server, found, text, path)
@@ -225,11 +202,11 @@ class LSP:
                 return self._symbols_of_project(found, asked.symbol)
             _demand(server, "documentSymbolProvider", "the symbols of a file")
             found = await self._ask(server, "textDocument/documentSymbol", {"textDocument": {"uri": uri}})
-            return _symbols_of_file(found)
+            return symbols_of_file(found)
         method, provider = _METHODS[asked.action]
         _demand(server, provider, asked.action)
-        line, column = _find_symbol(text, asked.symbol, asked.line)
-        at = {"line": line, "character": _units(_lines(text)[line][:column], server.encoding)}
+        line, column = find_symbol(text, asked.symbol, asked.line)
+        at = {"line": line, "character": units_of(lines_of(text)[line][:column], server.encoding)}
         params: dict[str, Any] = {"textDocument": {"uri": uri}, "position": at}
         if asked.action == "references":
             params["context"] = {"includeDeclaration": True}
@@ -261,8 +238,8 @@ class LSP:
         """The lines of a file the model may read; else none, and only the place is shown."""
         try:
             prepared = self._core.prepare("Read", json.dumps({"file_path": str(path)}))
-            return _lines(self._read_file(path)) if prepared.decision == "allow" else []
-        except (ToolInputError, OSError, _QuestionError):
+            return lines_of(self._read_file(path)) if prepared.decision == "allow" else []
+        except (ToolInputError, OSError, QuestionError):
             return []
 
     def _places(self, server: LanguageServer, found: Any) -> str:
@@ -273,7 +250,7 @@ class LSP:
             uri = location.get("uri") or location.get("targetUri") or ""
             where = location.get("range") or location.get("targetSelectionRange") or {}
             start = where.get("start") or {}
-            if (path := _path_of(uri)) is not None:
+            if (path := path_of(uri)) is not None:
                 spots.add((path, int(start.get("line", 0)), int(start.get("character", 0))))
         sources: dict[Path, list[str]] = {}
         rows = []
@@ -281,7 +258,7 @@ class LSP:
             if path not in sources:
                 sources[path] = self._source(path)
             text = sources[path][line] if line < len(sources[path]) else ""
-            column = _column(text, units, server.encoding) if text else units
+            column = column_of(text, units, server.encoding) if text else units
             source = f": {text.strip()[:MAX_LINE_CHARS]}" if text else ""
             rows.append(f"{self._shown(path)}:{line + 1}:{column + 1}{source}")
         if len(spots) > MAX_LOCATIONS:
@@ -292,22 +269,22 @@ class LSP:
         rows = []
         for symbol in list(found or [])[:MAX_LOCATIONS]:
             location = symbol.get("location") or {}
-            path = _path_of(location.get("uri") or "")
+            path = path_of(location.get("uri") or "")
             line = ((location.get("range") or {}).get("start") or {}).get("line")
             place = f"{self._shown(path)}" + (f":{line + 1}" if line is not None else "") if path else "?"
             inside = f" in {symbol['containerName']}" if symbol.get("containerName") else ""
-            rows.append(f"{place}: {_kind(symbol)} {symbol.get('name')}{inside}")
+            rows.append(f"{place}: {kind_of(symbol)} {symbol.get('name')}{inside}")
         if len(found or []) > MAX_LOCATIONS:
             rows.append(f"… and {len(found) - MAX_LOCATIONS} more")
         return "\n".join(rows) or f"No symbol of the project is like {query}."
 
     def _diagnostics(self, server: LanguageServer, found: list[dict[str, Any]], text: str, path: Path) -> str:
-        lines = _lines(text)
+        lines = lines_of(text)
         rows = []
         for item in found:
             start = (item.get("range") or {}).get("start") or {}
             line, units = int(start.get("line", 0)), int(start.get("character", 0))
-            column = _column(lines[line] if line < len(lines) else "", units, server.encoding)
+            column = column_of(lines[line] if line < len(lines) else "", units, server.encoding)
             said = " ".join(str(item.get("message")).split())[:500]
             origin = " ".join(str(item[name]) for name in ("source", "code") if item.get(name))
             severity = int(item.get("severity") or 1)
@@ -322,65 +299,9 @@ class LSP:
         return "\n".join([f"{name}: {len(rows)} found", *shown]) if rows else f"{name}: no problems found"
 
 
-class _QuestionError(Exception):
-    """The question cannot be asked as it is; a sentence for the model."""
-
-
 def _demand(server: LanguageServer, provider: str, what: str) -> None:
     if not server.capabilities.get(provider):
         raise ServerError(f"it does not offer {what}")
-
-
-def _path_of(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" and parts.netloc in {"", "localhost"} else None
-
-
-def _lines(text: str) -> list[str]:
-    """As the protocol counts them: ended by LF, CRLF or CR and nothing else."""
-    return re.split(r"\r\n|\n|\r", text)
-
-
-def _units(text: str, encoding: str) -> int:
-    """The length of ``text`` as the server counts it."""
-    match encoding:
-        case "utf-8":
-            return len(text.encode("utf-8", "replace"))
-        case "utf-32":
-            return len(text)
-        case _:
-            return len(text) + sum(character > "\uffff" for character in text)
-
-
-def _column(text: str, units: int, encoding: str) -> int:
-    """The character of ``text`` at so many of the server's units."""
-    passed = 0
-    for index, character in enumerate(text):
-        if passed >= units:
-            return index
-        passed += _units(character, encoding)
-    return len(text)
-
-
-def _find_symbol(text: str, symbol: str, line: int | None) -> tuple[int, int]:
-    """Line and column, from 0, of a whole word. Raises _QuestionError saying what stands there instead."""
-    # Of a dotted name the last part is what is asked about.
-    name = symbol.strip().rpartition(".")[2] or symbol.strip()
-    whole, last = (
-        re.compile(rf"(?<!\w){re.escape(symbol.strip())}(?!\w)"),
-        re.compile(rf"(?<!\w){re.escape(name)}(?!\w)"),
-    )
-    lines = _lines(text)
-    if line is not None and line > len(lines):
-        raise _QuestionError(f"The file has {len(lines)} lines; there is no line {line}.")
-    candidates = range(len(lines)) if line is None else [line - 1]
-    for pattern in (whole, last):
-        for index in candidates:
-            if match := pattern.search(lines[index]):
-                return index, match.end() - len(name)
-    if line is None:
-        raise _QuestionError(f"The file does not hold the name {symbol!r}.")
-    raise _QuestionError(f"Line {line} does not hold the name {symbol!r}; it reads: {lines[line - 1][:MAX_LINE_CHARS]}")
 
 
 def _hover_text(contents: Any) -> str:
@@ -390,23 +311,3 @@ def _hover_text(contents: Any) -> str:
         value = str(contents.get("value") or "").strip()
         return f"```{contents['language']}\n{value}\n```" if contents.get("language") else value
     return str(contents or "").strip()
-
-
-def _kind(symbol: dict[str, Any]) -> str:
-    kind = symbol.get("kind")
-    return _KINDS[kind - 1] if isinstance(kind, int) and 0 < kind <= len(_KINDS) else "symbol"
-
-
-def _symbols_of_file(found: Any) -> str:
-    rows: list[str] = []
-    # Without recursion: a server may nest as deep as it likes.
-    waiting = [(symbol, 0) for symbol in reversed(list(found or []))]
-    while waiting and len(rows) < MAX_SYMBOLS:
-        symbol, depth = waiting.pop()
-        where = symbol.get("selectionRange") or symbol.get("range") or (symbol.get("location") or {}).get("range") or {}
-        line = int((where.get("start") or {}).get("line", 0))
-        rows.append(f"{line + 1:>5} {'  ' * min(depth, 20)}{_kind(symbol)} {symbol.get('name')}")
-        waiting.extend((child, depth + 1) for child in reversed(symbol.get("children") or []))
-    if waiting:
-        rows.append(f"… and at least {len(waiting)} more")
-    return "\n".join(rows) or "The file has no symbols."

@@ -132,6 +132,24 @@ def test_tools_written_in_python_run_from_a_program_too(claw):
     assert [json.loads(line)["decision"] for line in judged.stdout.splitlines()] == ["allow", "allow", "ask"]
 
 
+def test_what_belongs_to_a_conversation_is_not_run_from_a_program(claw):
+    todos = [{"content": "write", "status": "pending"}]
+    lines = [
+        {"tool": "TodoWrite", "input": {"todos": todos}},
+        {"tool": "ToolSearch", "input": {"query": "select:LSP"}},
+        {"tool": "Config", "input": {}},
+        {"tool": "StructuredOutput", "input": {}},
+    ]
+    answers = [json.loads(line) for line in claw("tools", "run", "--json", lines=lines).stdout.splitlines()]
+    assert [(a["decision"], a["ran"]) for a in answers] == [
+        ("allow", True),
+        ("allow", True),
+        ("invalid", False),
+        ("invalid", False),
+    ]
+    assert all("There is no tool" in a["reason"] and "TodoWrite" in a["reason"] for a in answers[2:])
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

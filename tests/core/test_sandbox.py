@@ -439,6 +439,7 @@ def test_running_without_the_sandbox_always_asks(bench):
     asked = bench.prepare("Bash", command="id", without_sandbox=True)
     assert (asked.decision, asked.suggested_rules) == ("ask", [])
     assert "without the sandbox" in asked.reason
+    assert "outside the workspace cannot be undone" in asked.reason
     assert json.loads(asked.preview)["without_sandbox"] is True
     assert "WITHOUT" in asked.title
     bench.set_policy("dontAsk", allow=["Bash"])
@@ -447,6 +448,17 @@ def test_running_without_the_sandbox_always_asks(bench):
     target = bench.outside / "written"
     assert bench.call("Bash", command=f"touch {target}", without_sandbox=True).status == "ok"
     assert target.exists()
+
+
+def test_what_undo_cannot_reach_is_said_in_the_result_and_before_the_undo(bench):
+    bench.core.begin_turn("s1", "t1")
+    both = f"echo x > inside; echo x > {bench.outside}/written"
+    said = bench.call("Bash", command=both, without_sandbox=True).details["not_undoable"]
+    assert "outside the workspace" in said
+    preview = json.loads(bench.core.preview_restore(json.dumps({"kind": "undo"})))
+    assert [file["path"] for file in preview["files"]] == ["inside"]
+    assert "outside the workspace" in preview["calls"][0]["gap"]
+    assert "not_undoable" not in bench.call("Bash", command="echo y > inside").details
 
 
 def test_the_way_out_can_be_closed(tmp_path):

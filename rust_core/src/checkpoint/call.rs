@@ -74,6 +74,14 @@ struct Explicit {
     before: State,
 }
 
+impl Open {
+    /// The call runs with the user's own rights: what it changes elsewhere is in no checkpoint.
+    pub fn reaches_beyond(&mut self) {
+        let beyond = "what it changed outside the workspace (it ran without the sandbox)";
+        self.gap = if self.gap.is_empty() { beyond.to_owned() } else { format!("{}; {beyond}", self.gap) };
+    }
+}
+
 impl Checkpoints {
     /// Saves what a call in `scope` may touch. Never fails: what could not be saved is said in the call's details.
     pub fn begin(&self, workspace: &Workspace, scope: &Scope, call: &str, tool: &str, title: &str) -> Option<Open> {
@@ -188,9 +196,10 @@ impl Checkpoints {
                         format!("{} ({size}{})", change.path.display(), why.reason())
                     })
                     .collect();
-                let gap = if entry.gap.is_empty() { shortened(&names) } else { entry.gap };
-                if !gap.is_empty() {
-                    details.insert("not_undoable".into(), json!(gap));
+                let parts: Vec<String> =
+                    [entry.gap, shortened(&names)].into_iter().filter(|part| !part.is_empty()).collect();
+                if !parts.is_empty() {
+                    details.insert("not_undoable".into(), json!(parts.join("; ")));
                 }
             }
             Ok(None) if !open.gap.is_empty() => {

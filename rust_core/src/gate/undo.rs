@@ -36,7 +36,12 @@ impl Core {
         }
         let Some(scope) = Scope::of(&prepared.effects) else { return };
         let title = self.redact(&prepared.title);
-        let open = self.checkpoints.begin(&self.workspace, &scope, call_id, &prepared.name, &title);
+        let mut open = self.checkpoints.begin(&self.workspace, &scope, call_id, &prepared.name, &title);
+        if let Some(open) = open.as_mut()
+            && prepared.call.as_ref().is_some_and(|call| call.escapes_sandbox())
+        {
+            open.reaches_beyond();
+        }
         prepared.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).open = open;
     }
 

@@ -44,7 +44,8 @@ impl Containment {
             return;
         }
         let objection = if escapes && self.sandbox.mode() != Mode::Off {
-            let asked = "It asks to run without the sandbox, with all of your own rights: every file, every secret, the network.";
+            let asked = "It asks to run without the sandbox, with all of your own rights: every file, every secret, the network. \
+                         What it changes outside the workspace cannot be undone.";
             Some(asked.to_owned())
         } else if escapes || is_bypassed || decision.verdict == Verdict::Deny {
             None
