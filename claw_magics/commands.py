@@ -82,9 +82,12 @@ def _prefix(host: Host) -> str:
 
 
 def inspect_command(line: str) -> str:
-    """Help of the command that ``line`` (``/model …``) begins with, as plain text; empty where it is none."""
+    """Help of the command that ``line`` (``/model …``) begins with, as text that is Markdown too; empty where it is none."""
     command = COMMANDS.get(line.strip().removeprefix("/").partition(" ")[0])
-    return f"{command.summary}\n\n{command.usage}" if command is not None else ""
+    if command is None:
+        return ""
+    forms = "\n".join(f"    /{form}" for form in command.usage.splitlines())
+    return f"{command.summary}\n\n{forms}"
 
 
 def commands_markdown() -> str:

@@ -26,6 +26,7 @@ _QUESTIONS = {
     "questions": "what do you choose?",
 }
 """Where the preview says it all; otherwise the title is the question."""
+_NOTE = "color:var(--jp-ui-font-color2,#666)"
 _ADDED = "background:rgba(46,160,67,.18)"
 _REMOVED = "background:rgba(248,81,73,.18)"
 
@@ -190,8 +191,7 @@ def card_html(request: ApprovalRequest) -> str:
     title = f"<code>{_escape(visible(request.title))}</code>"
     parts = [f"<div><b>Claw asks: {question}</b></div>" if question else f"<div><b>Claw asks:</b> {title}</div>"]
     if preview.get("kind") == "diff":
-        rows = [_diff_row(visible(line)) for line in str(preview.get("diff", "")).split("\n")]
-        parts.append(f'<div style="{_BOX}">{"".join(rows)}</div>')
+        parts.append(f'<div style="{_BOX}">{_diff_html(str(preview.get("diff", "")))}</div>')
     elif preview.get("kind") == "plan":
         plan = "\n".join(visible(line) for line in str(preview["plan"]).strip("\n").split("\n"))
         parts.append(f'<div style="{_BOX}">{_escape(plan)}</div>')
@@ -200,7 +200,7 @@ def card_html(request: ApprovalRequest) -> str:
     if cwd := preview.get("cwd"):
         parts.append(f"<div>in <code>{_escape(visible(str(cwd)))}</code></div>")
     if request.reason:
-        parts.append(f"<div>because {_escape(request.reason)}</div>")
+        parts.append(f"<div>{_escape(request.reason)}</div>")
     if request.suggested_rules:
         rules = " ".join(f"<code>{_escape(visible(rule))}</code>" for rule in request.suggested_rules)
         parts.append(f"<div>Allow always adds the rule {rules} to this session.</div>")
@@ -223,9 +223,15 @@ def _question_html(question: dict[str, Any]) -> str:
     return "<br>".join(parts)
 
 
-def _diff_row(line: str) -> str:
-    style = _ADDED if line.startswith("+") else _REMOVED if line.startswith("-") else ""
-    return f'<div style="{style}">{_escape(line) or "&nbsp;"}</div>'
+def _diff_html(diff: str) -> str:
+    """Each line with its colour. In a hunk, a line ``-- a comment`` that goes is ``--- a comment``, and no heading."""
+    rows, is_heading = [], True
+    for line in diff.removesuffix("\n").split("\n"):
+        is_heading = is_heading and not line.startswith("@@")
+        is_note = is_heading or line.startswith("@@")
+        style = _NOTE if is_note else _ADDED if line.startswith("+") else _REMOVED if line.startswith("-") else ""
+        rows.append(f'<div style="{style}">{_escape(visible(line)) or "&nbsp;"}</div>')
+    return "".join(rows)
 
 
 def _escape(text: str) -> str:

@@ -21,6 +21,16 @@ class PythonArguments:
     code: Annotated[str, MinLen(1), doc("Python source, run like a notebook cell.")]
 
 
+def code_title(code: str) -> str:
+    """The first line of ``code`` that is not blank, and how many more there are."""
+    lines = [line.strip() for line in code.splitlines() if line.strip()]
+    title = lines[0] if lines else ""
+    if len(title) > 80:
+        title = title[:79] + "…"
+    more = len(lines) - 1
+    return f"{title}  (+{more} line{'s' if more > 1 else ''})" if more > 0 else title
+
+
 def python_effects(escapes: Iterable[Escape]) -> tuple[dict[str, str], ...]:
     """Runs in the namespace, and the commands that can be read in the code."""
     runs = ({"effect": "run", "command": escape.command} for escape in escapes if escape.command)
@@ -42,12 +52,7 @@ class Python:
 
     def intend(self, arguments: dict[str, Any]) -> Intent:
         code = check_arguments(PythonArguments, arguments, "Python").code
-        lines = [line for line in code.splitlines() if line.strip()]
-        title = lines[0].strip() if lines else ""
-        if len(title) > 80:
-            title = title[:79] + "…"
-        if len(lines) > 1:
-            title += f"  (+{len(lines) - 1} lines)"
+        title = code_title(code)
         escapes = find_escapes(code)
         if escapes:
             title += f"  (runs commands: {', '.join(escape.shown.splitlines()[0] for escape in escapes[:3])})"

@@ -13,6 +13,7 @@ from claw_kernel.messages import Limit, ToolSpec
 from claw_kernel.tools.arguments import Ge, Le, MaxLen, arguments, check_arguments, doc, schema_of
 from claw_kernel.tools.interpreter import KEPT_CHARS, Interpreter, Ran
 from claw_kernel.tools.interpreter_child import MOST_FIGURES
+from claw_kernel.tools.python import code_title
 from claw_kernel.tools.registry import Intent, OnOutput, text_output
 
 NAME = "REPL"
@@ -59,8 +60,7 @@ class REPL:
         asked = check_arguments(REPLArguments, arguments, NAME)
         if not asked.code.strip() and not asked.reset:
             raise ToolInputError(f"{NAME}: code is empty.")
-        lines = [line for line in asked.code.splitlines() if line.strip()] or ["(reset)"]
-        title = lines[0].strip()[:80] + (f"  (+{len(lines) - 1} lines)" if len(lines) > 1 else "")
+        title = code_title(asked.code) or "(reset)"
         preview = {"kind": "code", "code": asked.code, "visible": visible(asked.code)}
         return Intent(f"{NAME}: {title}", _EFFECTS, preview, is_read_only=False)
 

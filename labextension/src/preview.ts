@@ -101,8 +101,11 @@ export function diffBlock(diff: string): HTMLElement {
   block.setAttribute('aria-label', 'Diff');
   block.tabIndex = 0;
   const lines = diff.replace(/\n$/, '').split('\n');
+  // Only above the hunks: in one, a line `-- a comment` that goes is `--- a comment`.
+  let isHeading = true;
   for (const line of lines.slice(0, MAX_DIFF_LINES)) {
-    const row = el('span', `claw-Diff-line ${diffLineClass(line)}`);
+    isHeading = line.startsWith('diff ') || (isHeading && !line.startsWith('@@'));
+    const row = el('span', `claw-Diff-line ${isHeading ? 'claw-mod-note' : diffLineClass(line)}`);
     for (const piece of visiblePieces(line, '')) {
       row.append(piece.isEscape ? el('mark', 'claw-Escape', piece.text) : piece.text);
     }
@@ -116,7 +119,7 @@ export function diffBlock(diff: string): HTMLElement {
 }
 
 function diffLineClass(line: string): string {
-  if (line.startsWith('+++') || line.startsWith('---') || line.startsWith('diff ') || line.startsWith('\\')) {
+  if (line.startsWith('\\')) {
     return 'claw-mod-note';
   }
   if (line.startsWith('@@')) {

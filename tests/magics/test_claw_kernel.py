@@ -187,6 +187,7 @@ def test_inspect_of_commands_and_variables(start: Any) -> None:
     assert "list" in found["data"]["text/plain"]
     command = kernel.client.inspect("/model", cursor_pos=3, reply=True, timeout=10)["content"]
     assert command["found"]
+    assert "\n    /model" in command["data"]["text/markdown"]  # each form on a line of its own
 
 
 def test_widgets_work_in_the_kernel(start: Any) -> None:

@@ -171,6 +171,13 @@ def test_the_keyboard_answers_with_a_message(server, open_page) -> None:
     page.run_cell(0)
     page.start_cell(1)
     page.button("Allow once").focus()
+    page.page.keyboard.press("Tab")
+    page.page.keyboard.press("Shift+Tab")
+    page.shoot("card-focus")
+    ring = page.button("Allow once").evaluate(
+        "b => { const s = getComputedStyle(b); return [s.outlineWidth, s.outlineOffset]; }"
+    )
+    assert ring == ["2px", "2px"]  # beside the button, not on its border, where it would be blue on blue
     for _ in range(2):
         page.page.keyboard.press("Tab")
     page.page.keyboard.press("Enter")
@@ -202,7 +209,7 @@ kernel_side.draw(records.pending(preview=preview, title="$ echo safe", rules=[])
 
 
 def test_an_edit_shows_its_diff(server, open_page) -> None:
-    draw = """preview = {"kind": "diff", "path": "stats.py", "diff": records.DIFF, "is_new": False}
+    draw = """preview = {"kind": "diff", "path": "stats.py", "diff": records.DIFF + "--- a comment of SQL\\n", "is_new": False}
 kernel_side.draw(records.pending(preview=preview, tool="Edit", title="Edit stats.py", rules=["Edit(stats.py)", "Edit(src/**)"]))"""
     server.write("edit.ipynb", [START, draw])
     page = open_page(server, "edit.ipynb")
@@ -210,7 +217,9 @@ kernel_side.draw(records.pending(preview=preview, tool="Edit", title="Edit stats
     page.run_cell(1)
     page.button("Allow always").wait_for()
     assert "Claw asks: change this file?" in page.cell_text(1)
-    assert page.page.locator(".claw-mod-removed").count() == 1
+    removed = page.page.locator(".claw-mod-removed").all_inner_texts()
+    assert len(removed) == 2
+    assert removed[1].strip() == "--- a comment of SQL"  # no heading, where it stands in a hunk
     assert page.page.locator(".claw-Rule").all_inner_texts() == ["Edit(stats.py)", "Edit(src/**)"]
     page.shoot("card-edit")
 
