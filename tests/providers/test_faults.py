@@ -154,6 +154,30 @@ def test_a_refusal_without_a_word_is_an_overflow(server, status):
     assert str(status) in one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("message", "room"),
+    [
+        ("input length and `max_tokens` exceed context limit: 190000 + 16384 > 200000, decrease input length", 10_000),
+        ("This endpoint's maximum context length is 131072 tokens. You requested about 140384 tokens (124000 of text input).", 7_072),
+        ("prompt is too long: 199900 + 16384 > 200000", None),
+    ],
+)  # fmt: skip
+def test_the_answer_gets_what_the_prompt_leaves_of_the_window(server, api, message, room):
+    """Where the two together were too long the answer is shortened, once; where nearly nothing is left it is an overflow."""
+    server.answer(refusal(400, message), good(api))
+    exchange = ask(api, server.base_url)
+    if room is None:
+        assert type(exchange.error) is ContextOverflowError
+        assert len(server.requests) == 1
+        return
+    assert exchange.content == (TextBlock("fine"),)
+    assert exchange.notices == [f"the answer may have {room} tokens: the conversation fills the rest"]
+    first, second = (request.json for request in server.requests)
+    assert {name: second[name] for name in second if second[name] != first[name]} in (
+        {"max_tokens": room}, {"max_completion_tokens": room}, {"max_output_tokens": room},
+    )  # fmt: skip
+
+
 # --- for a while: retried ---------------------------------------------------------------------------------------------
 
 
