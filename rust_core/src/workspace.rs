@@ -95,7 +95,8 @@ impl Workspace {
         Location {
             is_protected: is_protected(&relative)
                 || is_requested_protected
-                || (found.is_some() && (git_config::is_named(&target) || git_config::is_named(&requested))),
+                || (found.is_some()
+                    && (git_config::is_named(&target) || (requested != target && git_config::is_named(&requested)))),
             is_hidden: self.is_hidden(&target),
             root: found.map(|(index, _)| index),
             is_writable: found.is_some_and(|(_, root)| root.is_writable),
