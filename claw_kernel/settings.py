@@ -83,9 +83,12 @@ class Settings:
     max_session_cost_usd: float | None = None
     max_session_seconds: float | None = None
     max_session_tokens: int | None = None
+    max_session_turns: int | None = None
     """The same of a whole conversation."""
     max_notebook_cost_usd: float | None = None
+    max_notebook_seconds: float | None = None
     max_notebook_tokens: int | None = None
+    max_notebook_turns: int | None = None
     """The same of all conversations of a notebook."""
     max_repeats: int = 5
     """So many equal rounds of calls with equal results end a turn; 0: never."""

@@ -123,8 +123,11 @@ def show_budget(host: Host, rest: str) -> CommandOutput:
         "max_session_cost_usd": cost(session.cost_usd, session.unpriced),
         "max_session_seconds": f"{session.seconds:.0f}",
         "max_session_tokens": f"{session.tokens:,}",
+        "max_session_turns": f"{session.requests:,}",
         "max_notebook_cost_usd": cost(notebook.cost_usd, notebook.unpriced),
+        "max_notebook_seconds": f"{notebook.seconds:.0f}",
         "max_notebook_tokens": f"{notebook.tokens:,}",
+        "max_notebook_turns": f"{notebook.requests:,}",
     }
     cell = ("max_turns", "max_cost_usd", "max_seconds", "max_turn_tokens")
     rows = []

@@ -186,12 +186,14 @@ class TurnLoop:
     # --- limits ---
 
     def _start_clock(self) -> None:
-        """The time limits of the turn and of the conversation, whichever ends first."""
-        limits = self._limits
-        session = (
-            None if limits.max_session_seconds is None else limits.max_session_seconds - self._before.session.seconds
+        """The time limits of the turn, the conversation and the notebook, whichever ends first."""
+        limits, before = self._limits, self._before
+        scopes = (
+            (limits.max_seconds, 0.0),
+            (limits.max_session_seconds, before.session.seconds),
+            (limits.max_notebook_seconds, before.notebook.seconds),
         )
-        times = [seconds for seconds in (limits.max_seconds, session) if seconds is not None]
+        times = [limit - spent for limit, spent in scopes if limit is not None]
         if times:
             self._cancellation.expire_after(max(min(times), 0.0))
 

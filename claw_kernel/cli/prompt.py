@@ -160,10 +160,18 @@ def _exit_code(record: TurnRecord, output: Output, signals: _Signals) -> int:
         case "max_cost":
             output.say("stopped: the cost limit is reached (--max-cost).")
             return LIMITED
-        case "max_seconds" | "max_turn_tokens" | "max_session_cost" | "max_session_seconds" | "max_session_tokens":
-            output.say(f"stopped: {STOPPED_AT[reason]} was reached.")
-            return LIMITED
-        case "max_notebook_cost" | "max_notebook_tokens":
+        case (
+            "max_seconds"
+            | "max_turn_tokens"
+            | "max_session_cost"
+            | "max_session_seconds"
+            | "max_session_tokens"
+            | "max_session_turns"
+            | "max_notebook_cost"
+            | "max_notebook_seconds"
+            | "max_notebook_tokens"
+            | "max_notebook_turns"
+        ):
             output.say(f"stopped: {STOPPED_AT[reason]} was reached.")
             return LIMITED
         case "loop":

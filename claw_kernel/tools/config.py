@@ -19,8 +19,11 @@ LOWERABLE = (
     "max_session_cost_usd",
     "max_session_seconds",
     "max_session_tokens",
+    "max_session_turns",
     "max_notebook_cost_usd",
+    "max_notebook_seconds",
     "max_notebook_tokens",
+    "max_notebook_turns",
 )
 """The settings that the model may lower. All others decide what it may do, who pays and who is asked."""
 

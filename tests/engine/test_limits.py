@@ -51,7 +51,9 @@ class Counting(Reader):
         ("max_cost_usd", 100.0, "max_cost", 2),
         ("max_session_tokens", 150, "max_session_tokens", 2),
         ("max_session_cost_usd", 160.0, "max_session_cost", 2),
+        ("max_session_turns", 4, "max_session_turns", 4),
         ("max_notebook_tokens", 300, "max_notebook_tokens", 3),
+        ("max_notebook_turns", 2, "max_notebook_turns", 2),
         ("max_notebook_cost_usd", 240.0, "max_notebook_cost", 3),
     ],
 )
@@ -86,6 +88,24 @@ def test_what_was_paid_stays_paid(agents: Any, workspace: Path) -> None:
         assert last(agent).stop_reason == "max_notebook_tokens"
 
 
+def test_the_requests_of_a_notebook_add_up(agents: Any, workspace: Path) -> None:
+    with serving(Counting(workspace, steps=1)) as server:
+        agent = agents(server, max_notebook_turns=5, max_session_turns=3)
+        ends = []
+        for _ in range(5):
+            play(agent.start("Read."))
+            ends.append((last(agent).stop_reason, len(last(agent).steps)))
+            if ends[-1][0] == "max_session_turns":
+                agent.session.clear()
+        assert ends == [
+            ("end_turn", 2),
+            ("end_turn", 1),
+            ("max_session_turns", 0),
+            ("end_turn", 2),
+            ("max_notebook_turns", 0),
+        ]
+
+
 def test_an_unknown_price_under_a_money_limit_is_an_error_that_says_what_to_do(agents: Any, workspace: Path) -> None:
     with serving(Counting(workspace, steps=5)) as server:
         agent = agents(server, max_session_cost_usd=10.0)
@@ -97,16 +117,17 @@ def test_an_unknown_price_under_a_money_limit_is_an_error_that_says_what_to_do(a
         assert len(server.requests) == 1
 
 
-def test_the_time_limit_ends_what_runs(make_agent: Any) -> None:
+@pytest.mark.parametrize("setting", ["max_seconds", "max_session_seconds", "max_notebook_seconds"])
+def test_a_time_limit_ends_what_runs(make_agent: Any, setting: str) -> None:
     agent = make_agent(
         [{"tool_calls": [call("Bash", command="sleep 60")]}, {"text": "never"}],
         permission_mode="bypassPermissions",
-        max_seconds=0.3,
+        **{setting: 0.3},
     )
     started = time.monotonic()
     play(agent.start("Wait."))
     assert time.monotonic() - started < 20
-    assert last(agent).stop_reason == "max_seconds"
+    assert last(agent).stop_reason == setting
     [result] = last(agent).steps[0].results
     assert result.is_error
 
