@@ -27,7 +27,7 @@ SCRIPT = {
         {
             "when": "sleep",
             "replies": [
-                {"tool_calls": [{"name": "Bash", "input": {"command": "echo begun; sleep 60"}}]},
+                {"tool_calls": [{"name": "Bash", "input": {"command": "touch begun.txt; echo begun; sleep 60"}}]},
                 {"text": "Slept well."},
             ],
         },
