@@ -4,6 +4,7 @@
 //! Git itself is not asked: the configuration of a repository names programs for many occasions. The reading protects more
 //! than git would run from: every value counts, not the last one alone, and what is included under a condition always.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,8 +15,6 @@ use rustix::fs::OFlags;
 use crate::location::absolute;
 
 const MAX_CONFIG_BYTES: u64 = 256 << 10;
-/// As git does.
-const MAX_INCLUDES: usize = 10;
 
 /// What the configuration of the repository whose top is `top` names: absolute, as written and as it resolves now;
 /// existing or not. A folder that holds the working tree itself is left out: all of it would be protected.
@@ -60,26 +59,25 @@ fn read_all(repository: &Path) -> Vec<PathBuf> {
         Some(common.unwrap_or_else(|| repository.to_path_buf()).join("config")),
         Some(repository.join("config.worktree")),
     ];
-    let mut found = Vec::new();
-    for file in files.into_iter().flatten() {
-        collect(&file, 0, &mut found);
-    }
-    found
-}
-
-fn collect(file: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    let Some(text) = read(file).filter(|_| depth <= MAX_INCLUDES) else { return };
-    for (section, key, value) in entries(&text) {
-        match (section.as_str(), key.as_str()) {
-            ("core", "hookspath") => found.push(at_home(&value)),
-            ("include" | "includeif", "path") => {
-                let included = absolute(file.parent().unwrap_or(Path::new("/")), &at_home(&value));
-                collect(&included, depth + 1, found);
-                found.push(included);
+    // Each file is read once, however often and under whatever spelling it is included.
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    let mut waiting: Vec<PathBuf> = files.into_iter().flatten().collect();
+    while let Some(file) = waiting.pop() {
+        let is_new = file.canonicalize().is_ok_and(|real| seen.insert(real));
+        let Some(text) = is_new.then(|| read(&file)).flatten() else { continue };
+        for (section, key, value) in entries(&text) {
+            match (section.as_str(), key.as_str()) {
+                ("core", "hookspath") => found.push(at_home(&value)),
+                ("include" | "includeif", "path") => {
+                    let included = absolute(file.parent().unwrap_or(Path::new("/")), &at_home(&value));
+                    waiting.push(included.clone());
+                    found.push(included);
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
+    found
 }
 
 /// Section and key in lower case, and the value.
@@ -166,7 +164,8 @@ mod tests {
         let top = dir.path().canonicalize().unwrap();
         std::fs::create_dir(top.join(".git")).unwrap();
         let config = top.join(".git/config");
-        std::fs::write(&config, "[include]\npath = config\npath = /dev/zero\npath = ../more\n").unwrap();
+        let many = "path = config\npath = ../.git/config\n".repeat(100);
+        std::fs::write(&config, format!("[include]\n{many}path = /dev/zero\npath = ../more\n")).unwrap();
         std::fs::write(top.join("more"), "[core]\nhooksPath = h\nhooksPath = .\nhooksPath =\n").unwrap();
         assert!(named_places(&top).contains(&top.join("h")));
         assert!(is_named(&top.join("h/pre-commit")) && !is_named(&top.join("a/pre-commit")));
