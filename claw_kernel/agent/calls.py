@@ -25,7 +25,7 @@ from claw_kernel.messages import (
     ToolStarted,
 )
 from claw_kernel.messages import ToolOutput as ToolOutputEvent
-from claw_kernel.tools import AskingTool, PreparedCall, ToolSet
+from claw_kernel.tools import PreparedCall, ToolSet
 from claw_kernel.tools.registry import error_result
 
 INTERRUPTED = "Interrupted by the user; this call did not finish."
@@ -95,7 +95,7 @@ class CallRunner:
     async def _decide_and_run(self, ready: PreparedCall) -> ToolResult:
         prepared, call = ready.prepared, ready.call
         answer: Answer | None = None
-        is_question = isinstance(ready.tool, AskingTool) and prepared.decision != "deny"
+        is_question = ready.asking is not None and prepared.decision != "deny"
         if prepared.decision == "ask" or is_question:
             answer = await self._ask(ready)
         self.approvals[call.id] = Approval(
@@ -109,8 +109,8 @@ class CallRunner:
         )
         if prepared.decision == "deny":
             return self._refuse(ready, f"Denied by the permission policy: {prepared.reason}", "policy:deny")
-        if answer is not None and isinstance(ready.tool, AskingTool):
-            output = ready.tool.conclude(call.input, answer)
+        if answer is not None and ready.asking is not None:
+            output = ready.asking.conclude(call.input, answer)
             return self._tools.finish(ready, output, f"{answer.by}:{answer.name}", 0.0)
         if answer is not None and answer.name == "deny":
             said = f": {answer.message}" if answer.message else "."
@@ -129,8 +129,8 @@ class CallRunner:
             ready.preview,
             tuple(prepared.suggested_rules),
         )
-        if isinstance(ready.tool, AskingTool):
-            request = replace(request, reason="", suggested_rules=(), answers=ready.tool.answers)
+        if ready.asking is not None:
+            request = replace(request, reason="", suggested_rules=(), answers=ready.asking.answers)
         if (refusal := self._gate.refuse(request, self._ways)) is not None:
             return refusal
         announced: list[ApprovalRequest] = []

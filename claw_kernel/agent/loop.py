@@ -80,7 +80,8 @@ class TurnLoop:
         instructions: Instructions,
     ) -> None:
         self.turn = turn
-        self._provider, self._model = provider, model
+        self._played = provider if isinstance(provider, PlayedProvider) else None
+        self._model = model
         self._messages, self._limits, self._before = messages, limits, before
         self._compactor, self._instructions = compactor, instructions
         self._compaction: Compaction | None = None
@@ -106,7 +107,7 @@ class TurnLoop:
             is_watched=bool(limits.max_repeats) and provider.name not in ("scripted", "recorded"),
         )
         self._cancellation = Cancellation(turn)
-        refuse = provider.refusal if isinstance(provider, PlayedProvider) else None
+        refuse = self._played.refusal if self._played is not None else None
         self._calls = CallRunner(turn, tools, gate, ways, self._cancellation, refuse)
 
     async def run(self) -> StopReason:
@@ -116,8 +117,8 @@ class TurnLoop:
             elapsed_seconds = self._cancellation.elapsed_seconds
             if (reason := await self._spending.limit_reached(len(self._steps), elapsed_seconds)) is not None:
                 return reason
-            if isinstance(self._provider, PlayedProvider):
-                if (played := self._provider.compaction()) is not None:
+            if self._played is not None:
+                if (played := self._played.compaction()) is not None:
                     self._spending.pay(played.usage)
                     self._take_room(self._compactor.played(self._record, played))
             elif not self._compactor.is_at_ease:
@@ -233,7 +234,7 @@ class TurnLoop:
         if self._has_overflowed:
             raise error
         self._has_overflowed = True
-        if not isinstance(self._provider, PlayedProvider):
+        if self._played is None:
             await self._make_room(error)
 
     async def _make_room(self, error: ContextOverflowError | None = None) -> None:

@@ -83,14 +83,15 @@ class AskingTool(OfferedTool, Protocol):
 
 @dataclass(frozen=True)
 class PreparedCall:
-    """A call that was validated and judged, ready to run."""
+    """A call that was validated and judged, ready to run: by the core, or by a tool of Python, which works or asks."""
 
     call: ToolCall
     prepared: Prepared
     title: str
     preview: dict[str, Any]
     is_read_only: bool
-    tool: PythonTool | AskingTool | None = None
+    tool: PythonTool | None = None
+    asking: AskingTool | None = None
 
 
 class DeferredTool:
@@ -212,7 +213,8 @@ class ToolSet:
         if undeclared := {effect["effect"] for effect in intent.effects} - set(tool.spec.effects):
             raise ToolInputError(f"{call.name} was not run: it does not declare the effect {', '.join(undeclared)}.")
         prepared = self._core.prepare(call.name, arguments, json.dumps(intent.effects), json.dumps(intent.preview))
-        return PreparedCall(call, prepared, intent.title, dict(intent.preview), intent.is_read_only, tool)
+        ready = PreparedCall(call, prepared, intent.title, dict(intent.preview), intent.is_read_only)
+        return replace(ready, asking=tool) if isinstance(tool, AskingTool) else replace(ready, tool=tool)
 
     def _unknown(self, name: str) -> str:
         from difflib import get_close_matches
@@ -233,7 +235,7 @@ class ToolSet:
 
     async def run(self, ready: PreparedCall, cancel: CancelToken, on_output: OnOutput) -> ToolOutput:
         """Run a call that was allowed. A cancelled Rust tool is waited for: its processes are dead when this returns."""
-        if ready.tool is not None and not isinstance(ready.tool, AskingTool):
+        if ready.tool is not None:
             if ready.is_read_only:
                 return await ready.tool.run(ready.call.input, on_output)
             return await self._run_checkpointed(ready, ready.tool, on_output)
