@@ -205,10 +205,15 @@ def test_lab_passes_its_arguments_on(claw):
 
 def test_interrupt_before_anything_is_one_line(claw):
     """A prompt that is still being read from a pipe can be given up."""
+    import fcntl
     import signal
+    import termios
 
     running = claw.start("prompt", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(1)  # it waits for its prompt then
+    running.stdin.write("the first half")
+    running.stdin.flush()
+    while fcntl.ioctl(running.stdin, termios.FIONREAD, bytes(4)) != bytes(4):  # until it was read
+        time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     _, stderr = running.communicate(timeout=10)
     assert running.returncode == 130
