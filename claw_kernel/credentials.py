@@ -40,7 +40,13 @@ def find_key(provider: str, home: str) -> StoredKey | None:
     if key:
         return StoredKey(key, str(path))
     ring = _open_keyring()
-    found = ring.get_password(SERVICE, provider) if ring is not None else None
+    try:
+        found = ring.get_password(SERVICE, provider) if ring is not None else None
+    except Exception as error:  # each keyring has errors of its own: locked, refused, its daemon gone
+        raise SettingsError(
+            f"{_KEYRING.capitalize()} did not give the key of {provider}: {error}.",
+            f"Unlock it, or run `claw login {provider}` again.",
+        ) from None
     return StoredKey(found, _KEYRING) if found else None
 
 

@@ -396,7 +396,7 @@ class Step:
 
     ``model`` (``provider/model``) is the one that answered where that was not the turn's own (a fallback). ``request_hash`` is
     ``sha256:`` and the hexadecimal digest of the request in canonical form, ``request_parts`` what it was made of.
-    ``compaction`` took effect before the request.
+    ``compaction`` took effect before the request. ``incomplete``: as in ``MessageFinished``.
     """
 
     content: tuple[AssistantBlock, ...]
@@ -408,6 +408,7 @@ class Step:
     request_parts: RequestParts | None = None
     duration_seconds: float = 0.0
     compaction: Compaction | None = None
+    incomplete: str = ""
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,9 @@ class _Turn:
             case StepStarted():
                 self._start_chat()
             case ProviderNotice() if event.is_passing:
-                self._note("claw.retry", reason=event.text)
+                self._note("claw.retry", **self._reason(event.text))
             case StreamRestarted():
-                self._note("claw.stream_restarted", reason=event.reason)
+                self._note("claw.stream_restarted", **self._reason(event.reason))
             case ContextCompacted():
                 compaction = event.compaction
                 self._note("claw.context_compacted", before=compaction.tokens_before, after=compaction.tokens_after)
@@ -255,9 +255,13 @@ class _Turn:
             span.add_event(name, attributes)
 
     def _fail(self, span: Span, kind: str, message: str = "") -> None:
-        """``message`` may quote a server, so it is redacted like any content."""
+        """``message`` is a reason, as in ``_reason``."""
         span.set_attribute("error.type", kind)
-        span.set_status(self._trace.StatusCode.ERROR, self._cap(message) or None)
+        span.set_status(self._trace.StatusCode.ERROR, self._reason(message).get("reason") or None)
+
+    def _reason(self, message: str) -> dict[str, str]:
+        """It may quote a server, and servers quote what they were sent: it is content."""
+        return {"reason": self._cap(message)} if self._has_content else {}
 
     def _messages(self, role: str, content: Iterable[Any], stop: str = "") -> str:
         """As the conventions write messages: JSON of roles and parts."""

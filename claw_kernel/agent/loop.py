@@ -293,6 +293,7 @@ class TurnLoop:
             request_parts=asked,
             duration_seconds=self._exchange.answered_after_seconds,
             compaction=self._compaction,
+            incomplete=answer.incomplete,
         )
         self._compaction = None
         self._steps.append(step)

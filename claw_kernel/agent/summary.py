@@ -41,9 +41,13 @@ _WRITERS = ("Write", "Edit", "NotebookEdit")
 PATH_ARGUMENTS = ("file_path", "notebook_path", "path", "filename")
 
 _BINDING = (
-    r"(?i)\b(never|don.?t|do not|does not|must|shall|should|only|always|avoid|without|forbid|forbidden|no|not|cannot|can.?t|keep|leave"
-    r"|nicht|nie|niemals|kein|keine[mnrs]?|nur|immer|ohne|muss|darf|jamais|pas|sans|toujours|seulement|nunca|siempre|solo|sin"
-    r"|debes?|mai|sempre|non)\b|不要|不能|禁止|必须|只能|しない|ないで|だけ|必ず|нельзя|никогда|только|всегда"
+    r"(?i)\b(never|must|shall|should|only|always|avoid|without|no|not|none|nobody|nothing|nowhere|neither|nor|cannot|keep|leave"
+    r"|\w+n['\u2019]t|(do|does|did|must|should|would|could|ca|wo)nt"
+    r"|forb[aio]d\w*|prohibit\w*|ban|banned|refrain|stop|stay|hold|hands|off|limits|except|exclud\w+|unless|until|before|instead"
+    r"|ensure|make sure|insist|prefer|require\w*|ask|touch|skip|ignore"
+    r"|nicht|nichts|nie|niemals|niemand|kein|keine[mnrs]?|nur|immer|ohne|muss|darf|ne|jamais|pas|rien|aucune?|sans|toujours|seulement"
+    r"|nunca|nada|ning[uú]n\w*|siempre|solo|s[oó]lo|sin|debes?|mai|niente|nessun\w*|sempre|senza|non)\b"
+    r"|不要|不能|不得|别|禁止|必须|只能|しない|ないで|だけ|必ず|нельзя|никогда|только|всегда|ничего|\b\u043d\u0435\b"
 )
 """Words of a sentence that binds. Rather one sentence too many is kept: what is missed here is lost."""
 
@@ -53,7 +57,7 @@ def summary_text(records: Sequence[TurnRecord], notes: str, *, window_tokens: in
     empty: it wrote none, and the last words of each turn stand in."""
     parts = [_HEAD, *_said(records, min(MAX_USER_TOKENS, window_tokens // 10))]
     parts += _section("List of steps, as it stands", _todos(records))
-    parts += _section("What the user answered and refused", list(_answers(records))[-_MAX_ANSWERS:])
+    parts += _section("What the user answered and refused", _kept_answers(list(_answers(records))))
     changed, read = _files(records)
     parts += _section("Files changed", changed[-_MAX_FILES:])
     parts += _section("Files read", [path for path in read if path not in changed][-_MAX_FILES:])
@@ -74,20 +78,37 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _said(records: Sequence[TurnRecord], budget: int) -> list[str]:
-    """The user's messages, the newest whole; of older ones, where the budget is used up, every sentence that binds."""
+    """The user's messages, the newest whole; of older ones, where the budget is used up, the sentences that bind. These have a
+    budget of their own, of which one message takes at most half: what binds in a log that was pasted is endless."""
     kept: list[str] = []
-    left = budget
+    left = binding_left = budget
     for record in reversed(records):
         prompt = record.prompt.strip()
         left -= text_tokens(prompt)
         if left >= 0 or record is records[-1]:
             kept.append(prompt)
             continue
-        binding = [sentence for sentence in _sentences(prompt) if re.search(_BINDING, sentence)]
         start = prompt[:200] + ("…" if len(prompt) > 200 else "")
-        kept.append("\n".join([f"(shortened) {start}", *(s for s in binding if s not in start)]))
+        binding = [s for s in _sentences(prompt) if s not in start and re.search(_BINDING, s)]
+        binding = _of_both_ends(list(dict.fromkeys(binding)), binding_left // 2)
+        binding_left -= sum(map(text_tokens, binding))
+        kept.append("\n".join([f"(shortened) {start}", *binding]))
     numbered = [f"{number}. {text}" for number, text in enumerate(reversed(kept), 1) if text]
     return ["\n".join(("# What the user said, word for word", *numbered))] if numbered else []
+
+
+def _of_both_ends(sentences: list[str], budget: int) -> list[str]:
+    """As many as there is room for, and where some are missing a line that says so: around what they paste people write
+    before it and behind it."""
+    first, last, left = 0, len(sentences), budget
+    while first < last:
+        is_front = first <= len(sentences) - last
+        left -= text_tokens(sentences[first] if is_front else sentences[last - 1])
+        if left < 0:
+            missing = f"[{last - first} more sentences of this message are left out here]"
+            return [*sentences[:first], missing, *sentences[last:]]
+        first, last = (first + 1, last) if is_front else (first, last - 1)
+    return sentences
 
 
 def _sentences(text: str) -> list[str]:
@@ -122,7 +143,8 @@ def _todos(records: Sequence[TurnRecord]) -> list[str]:
     return latest
 
 
-def _answers(records: Sequence[TurnRecord]) -> Iterator[str]:
+def _answers(records: Sequence[TurnRecord]) -> Iterator[tuple[str, bool]]:
+    """Each with whether it holds the user's own words."""
     titles = {
         call.id: str((result.details if result else {}).get("title", call.name)) for call, result in _calls(records)
     }
@@ -132,12 +154,19 @@ def _answers(records: Sequence[TurnRecord]) -> Iterator[str]:
         if isinstance(answers, list) and isinstance(questions, list):
             for question, chosen in zip(questions, answers, strict=False):
                 if isinstance(question, dict) and isinstance(chosen, list):
-                    yield f"{question.get('question', '')} → {', '.join(map(str, chosen))}"
+                    yield f"{question.get('question', '')} → {', '.join(map(str, chosen))}", True
     for record in records:
         for approval in record.approvals:
             if approval.answer == "deny" and approval.answered_by not in ("policy", "interrupt"):
                 said = f": “{approval.message}”" if approval.message else ""
-                yield f"refused {titles.get(approval.call_id, 'a call')}{said}"
+                yield f"refused {titles.get(approval.call_id, 'a call')}{said}", bool(said)
+
+
+def _kept_answers(answers: list[tuple[str, bool]]) -> list[str]:
+    """The newest, and before them all that hold the user's own words: what was said to a refusal is said for good."""
+    first = len(answers) - _MAX_ANSWERS
+    kept = (answer for place, (answer, is_said) in enumerate(answers) if is_said or place >= first)
+    return list(dict.fromkeys(kept))
 
 
 def _files(records: Sequence[TurnRecord]) -> tuple[list[str], list[str]]:

@@ -316,10 +316,12 @@ def _read_usage(usage: Any) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     details = usage.get("prompt_tokens_details")
-    # ``prompt_tokens`` counts cached ones too; DeepSeek names its hits in its own field.
-    cached = read_count(details.get("cached_tokens")) if isinstance(details, dict) else 0
-    cached = cached or read_count(usage.get("prompt_cache_hit_tokens"))
-    return counted_usage(read_count(usage.get("prompt_tokens")) - cached, usage.get("completion_tokens"), cached)
+    # ``prompt_tokens`` counts all of it. DeepSeek names its hits in a field of its own.
+    details = details if isinstance(details, dict) else {}
+    cached = read_count(details.get("cached_tokens")) or read_count(usage.get("prompt_cache_hit_tokens"))
+    written = read_count(details.get("cache_write_tokens"))
+    sent = read_count(usage.get("prompt_tokens")) - cached - written
+    return counted_usage(sent, usage.get("completion_tokens"), cached, written)
 
 
 def _part_text(value: Any) -> str:

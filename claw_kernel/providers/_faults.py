@@ -33,6 +33,8 @@ from claw_kernel.providers.catalogue import ModelCard, describe_family
 from claw_kernel.providers.known import KnownProvider
 
 _LONGEST_MESSAGE = 300
+_LONGEST_JUDGED = 8_000
+"""Characters of what a server said: bounded, since some patterns look far ahead."""
 
 _OVERFLOW_PHRASES = (
     r"prompt is too long|prompt exceeds max",  # Anthropic; z.ai
@@ -135,11 +137,13 @@ def read_status(server: Server, model: str, status: int, headers: Mapping[str, s
             "Clear the session or choose a model with a larger context.",
             status=status,
         )
-    error = _classify(server, model, status, kind, server.clean(said))
+    error = _classify(server, model, status, kind, said)
+    # Whoever says so knows; the official clients obey it too. What is too long stays too long.
+    told = headers.get("x-should-retry")
+    if told in {"true", "false"} and not isinstance(error, ContextOverflowError):
+        error.is_retryable = told == "true"
     if status in {429, 503, 529} or error.is_retryable:
         error.retry_after_seconds = read_retry_after(headers)
-    if headers.get("x-should-retry") == "false":
-        error.is_retryable = False
     return error
 
 
@@ -152,17 +156,19 @@ def read_error_object(server: Server, model: str, value: Any) -> ProviderError:
     if not status:
         words = f"{kind} {code or ''}".lower()
         status = next((known for word, known in _STATUS_OF_WORD if word in words), 500)
-    return _classify(server, model, status, f"{kind} {code or ''}", server.clean(said))
+    return _classify(server, model, status, f"{kind} {code or ''}", said)
 
 
 _STATUS_OF_WORD = (
     ("overloaded", 529),
     ("rate_limit", 429),
     ("authentication", 401),
+    ("api_key", 401),
     ("permission", 403),
     ("not_found", 404),
     ("too_large", 413),
     ("context_length", 400),
+    ("content_filter", 400),
     ("invalid_request", 400),
     ("billing", 402),
     ("quota", 402),
@@ -170,9 +176,12 @@ _STATUS_OF_WORD = (
 
 
 def _classify(server: Server, model: str, status: int, kind: str, said: str) -> ProviderError:
-    name, both = server.name, f"{kind} {said}"
+    """Judged by all that was said, of which the person reads the beginning: gateways put long words before the provider's."""
+    name, both = server.name, " ".join(f"{kind} {said[:_LONGEST_JUDGED]}".split())
+    said = server.clean(said)
     tail = f": {said.rstrip('.')}" if said else ""
-    if re.search(_OVERFLOW, both) or (status == 413 and "rate" not in both):
+    # A rate may be called a limit of tokens, and what was too much for it is none the shorter for a summary.
+    if (re.search(_OVERFLOW, both) and status != 429) or (status == 413 and "rate" not in both):
         overflow = ContextOverflowError(
             f"The conversation is longer than {name}/{model} takes{tail}.",
             "Clear the session or choose a model with a larger context.",
@@ -357,6 +366,8 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _read_json(body: bytes) -> Any:
+    if body.startswith(b"data:"):  # gateways that write an error as a stream too
+        body = body.removeprefix(b"data:").partition(b"\n")[0]
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _LONGEST_ERROR_BYTES = 64 * 1024
 _BYTES_PER_TOKEN = 4
 """Of English and code; other text has more tokens, so a request that is too long by this is too long."""
+_UNWRITTEN = "(cut off before its arguments)"
 _LEAST_CUT_TOKENS = 2_048
 """The smallest window a server was ever seen to load a model with unless it was told to."""
 
@@ -157,8 +158,12 @@ class HttpProvider:
         return f"{self.name}/{model} is not known to be told how much to think, so effort {request.effort} changes nothing{hint}"
 
     def _mended(self, finished: MessageFinished, request: ModelRequest) -> MessageFinished:
-        """With calls that the server left in the text taken out of it, and without halves of characters."""
+        """With calls that the server left in the text taken out of it, without halves of characters, and without a call that
+        seems to be whole only because nothing of its arguments was written before the limit."""
         content = tuple([_whole(block) for block in finished.message.content])
+        last = content[-1] if content else None
+        if isinstance(last, ToolCall) and finished.stop in {"max_tokens", "context_overflow"} and last.input == {}:
+            content = (*content[:-1], replace(last, malformed=last.malformed or _UNWRITTEN))
         if finished.incomplete or not content or not isinstance(content[-1], TextBlock):
             return replace(finished, message=Message("assistant", content))
         last = content[-1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from claw_kernel.errors import OverloadedError, ProtocolError, ProviderError, RateLimitError, StreamError
@@ -14,8 +15,11 @@ from claw_kernel.messages import (
     MessageFinished,
     ProviderEvent,
     TextBlock,
+    TextDelta,
     ThinkingBlock,
+    ThinkingDelta,
     ToolCall,
+    ToolCallDelta,
     Usage,
     UsageCounted,
 )
@@ -35,6 +39,8 @@ _FIELDS = (b":", b"data", b"event", b"id", b"retry")
 """What a stream of events may begin with."""
 _NOTHING_YET = Usage()
 """Of an answer that has begun, by a server that counts at its end."""
+_STRANGE = (TypeError, AttributeError, KeyError, IndexError, ValueError)
+"""What reading a value of another kind than the format has there comes to."""
 
 
 async def read_answer(
@@ -103,7 +109,7 @@ async def read_answer(
     if problem is None:
         where = "in the middle" if has_frames else "before it began"
         problem = StreamError(f"{server.name} ended its answer {where}.", "Try again.")
-    if not decoder.has_completed_block:
+    if not _has_completed_block(decoder):
         raise problem
     yield _finish(decoder, server.name, in_few_words(problem, server.name))
 
@@ -127,10 +133,7 @@ def _decode(frames: list[tuple[bytes, bytes]], decoder: Decoder, name: str) -> l
         frames = [frame for frame in frames if frame[1].strip() and frame[1] != b"[DONE]"]
         values = [_read_frame(data, name) for _, data in frames]
     pairs = [(frame[0], value) for frame, value in zip(frames, values, strict=True) if value and type(value) is dict]
-    try:
-        events = decoder.feed(pairs)
-    except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
-        raise _strange(name, error) from error
+    events = _feed(pairs, decoder, name)
     if is_last:
         decoder.end()
     return events
@@ -146,29 +149,61 @@ def _decode_document(document: bytes, decoder: Decoder, name: str) -> list[Provi
         return []
     try:
         frames = decoder.unfold(answer)
-        events = decoder.feed(frames)
-    except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
+    except _STRANGE as error:
         raise _strange(name, error) from error
+    events = _feed(frames, decoder, name)
     if frames:
         decoder.end()
     return events
 
 
-def _finish(decoder: Decoder, name: str, incomplete: str = "") -> MessageFinished:
+def _feed(frames: list[tuple[bytes, dict[str, Any]]], decoder: Decoder, name: str) -> list[ProviderEvent]:
     try:
-        finished = decoder.finish(incomplete)
-        if wrong := next((text for text in _texts(finished.message) if not isinstance(text, str)), None):
-            raise TypeError(f"{type(wrong).__name__} in the place of text")
-        return finished
-    except (TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
+        events = decoder.feed(frames)
+        _check_texts(text for event in events for text in _texts_of_event(event))
+        return events
+    except _STRANGE as error:
         raise _strange(name, error) from error
 
 
-def _texts(message: Message) -> Iterator[object]:
+def _has_completed_block(decoder: Decoder) -> bool:
+    try:
+        return decoder.has_completed_block
+    except _STRANGE:
+        return False
+
+
+def _finish(decoder: Decoder, name: str, incomplete: str = "") -> MessageFinished:
+    try:
+        finished = decoder.finish(incomplete)
+        _check_texts(_texts_of_message(finished.message))
+    except _STRANGE as error:
+        raise _strange(name, error) from error
+    return finished if isinstance(finished.model, str) else replace(finished, model="")
+
+
+def _check_texts(values: Iterable[object]) -> None:
+    """Raises TypeError. JSON has more kinds of values than a format has places for, and types say nothing of a server."""
+    wrong = next((value for value in values if not isinstance(value, str)), "")
+    if not isinstance(wrong, str):
+        raise TypeError(f"{type(wrong).__name__} in the place of text")
+
+
+def _texts_of_event(event: ProviderEvent) -> Iterator[object]:
+    match event:
+        case TextDelta() | ThinkingDelta():
+            yield event.text
+        case ToolCallDelta():
+            yield from (event.call_id, event.name, event.arguments)
+
+
+def _texts_of_message(message: Message) -> Iterator[object]:
     for block in message.content:
         match block:
-            case TextBlock() | ThinkingBlock():
+            case TextBlock():
                 yield block.text
+            case ThinkingBlock():
+                yield from (block.text, block.signature, block.redacted)
             case ToolCall():
                 yield from (block.id, block.name)
 

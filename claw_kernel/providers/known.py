@@ -27,7 +27,7 @@ class Dialect:
     message directly. ``is_signed``: a call goes back with the thought signature it came with
     (https://ai.google.dev/gemini-api/docs/thought-signatures). ``names_results``: a tool message says the tool's name.
     ``effort``: see ``EffortForm``. ``extra``: sent with every request. ``cuts_silently``: what does not fit the context
-    is dropped without a word.
+    is dropped without a word. ``asks_cache``: the server caches a prompt for models with such names only where it is asked to.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -41,6 +41,7 @@ class Dialect:
     effort: EffortForm = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     cuts_silently: bool = False
+    asks_cache: tuple[str, ...] = ()
 
 
 COMMON = Dialect()
@@ -111,8 +112,8 @@ KNOWN: dict[str, KnownProvider] = {
             "openai-chat",
             "https://openrouter.ai/api/v1",
             ("OPENROUTER_API_KEY",),
-            # https://openrouter.ai/docs/use-cases/reasoning-tokens
-            dialect=Dialect(has_details=True, effort="reasoning"),
+            # https://openrouter.ai/docs/use-cases/reasoning-tokens, https://openrouter.ai/docs/features/prompt-caching
+            dialect=Dialect(has_details=True, effort="reasoning", asks_cache=("anthropic/",)),
             keys_url="https://openrouter.ai/settings/keys",
         ),
         KnownProvider(

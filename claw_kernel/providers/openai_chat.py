@@ -57,7 +57,8 @@ class OpenAIChat:
         ]
         if dialect.asks_usage:
             parts.append(b',"stream_options":{"include_usage":true}')
-        added = {**dialect.extra, **write_effort(self._server, request)}
+        cached = {"cache_control": {"type": "ephemeral"}} if request.model.startswith(dialect.asks_cache) else {}
+        added = {**dialect.extra, **cached, **write_effort(self._server, request)}
         if added:
             parts.append(b"," + dump(added)[1:-1])
         if request.tools:

@@ -362,10 +362,10 @@ class _Decoder:
     def _take_usage(self, response: dict[str, Any]) -> None:
         usage = response.get("usage")
         if isinstance(usage, dict):
-            cached = read_count((usage.get("input_tokens_details") or {}).get("cached_tokens"))
-            self.usage = counted_usage(
-                read_count(usage.get("input_tokens")) - cached, usage.get("output_tokens"), cached
-            )
+            details = usage.get("input_tokens_details") or {}
+            cached, written = read_count(details.get("cached_tokens")), read_count(details.get("cache_write_tokens"))
+            sent = read_count(usage.get("input_tokens")) - cached - written
+            self.usage = counted_usage(sent, usage.get("output_tokens"), cached, written)
 
     def _error(self, frame: dict[str, Any]) -> ProviderError:
         error = (frame.get("response") or {}).get("error") or frame.get("error") or frame

@@ -41,8 +41,6 @@ from claw_kernel.session.request_hash import RequestHasher, differing_message, d
 from claw_kernel.session.turn_messages import append_message, turn_messages
 
 DIFFERS = "the request differs from the recorded one:"
-_KEPT = "what had arrived is kept"
-"""Part of what the loop notes where a stream was lost and the model asked to go on."""
 _PIECE = re.compile(r".{1,120}(?:\s+|$)|\S{1,120}|\s+", re.DOTALL)
 """A line's worth of text: as much as a network read usually brings."""
 
@@ -126,14 +124,12 @@ class RecordedProvider:
             yield ProviderNotice(difference)
         for event in _events(self._in_place(step, record)):
             yield event
-        is_last = self._step == len(record.steps)
-        is_cut_off = not step.results and not is_last and any(_KEPT in notice for notice in record.notices)
         yield MessageFinished(
             Message("assistant", self._in_place(step, record)),
             step.usage,
             step.stop,
             request.model,
-            "the connection was lost here when this was recorded" if is_cut_off else "",
+            step.incomplete,
         )
 
     def _begin_by_itself(self, request: ModelRequest) -> None:

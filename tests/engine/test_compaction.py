@@ -16,8 +16,18 @@ from claw_kernel.messages import ContextCompacted, TextBlock, TurnRecord, Usage
 from claw_kernel.session import Session
 from claw_kernel.session.record import read_record, write_record
 from tests.engine.conftest import play
-from tests.engine.long_sessions import NOTES, Reader, is_for_notes, open_agent, serving
-from tests.model_server import FRAMES, JSON, ModelServer, Request, Response, anthropic_frames, text, tool_call
+from tests.engine.long_sessions import ASKS_FOR_NOTES, NOTES, Reader, is_for_notes, open_agent, serving
+from tests.model_server import (
+    FRAMES,
+    JSON,
+    ModelServer,
+    Request,
+    Response,
+    anthropic_frames,
+    chat_frames,
+    text,
+    tool_call,
+)
 
 PROHIBITION = "Never touch raw/data.csv, and don't rename any column."
 SMALL_WINDOW = 24_000
@@ -227,6 +237,31 @@ def test_a_window_that_refills_at_once_ends_the_turn(agents: Any, workspace: Pat
         assert record.error is not None
         assert "again as soon as" in record.error.message
         assert len(server.requests) < 20
+
+
+def test_a_server_that_takes_more_than_the_window_without_a_word_is_believed_in_its_count(
+    agents: Any, workspace: Path
+) -> None:
+    """z.ai counts more input than the model's window has, and says nothing else of it."""
+    (workspace / "part.txt").write_text("x")
+
+    def answer(request: Request) -> Response:
+        is_shortened = b"was shortened to save room" in request.body
+        asked = request.json["messages"][-1]
+        usage = {"prompt_tokens": 9_000 if is_shortened else SMALL_WINDOW + 1_000, "completion_tokens": 10}
+        if ASKS_FOR_NOTES in str(asked["content"]):
+            return Response(parts=chat_frames([text(NOTES)], usage=usage))
+        blocks = [text("Done.")] if is_shortened else [tool_call("c1", "Read", {"file_path": "part.txt"})]
+        return Response(parts=chat_frames(blocks, usage=usage))
+
+    with serving(answer) as server:
+        agent = agents(server, api="openai-chat", model="local/glm", context_window=SMALL_WINDOW, max_tokens=2_000)
+        play(agent.start(f"Look. {PROHIBITION}"))
+        record = agent.session.records[-1]
+        assert (record.stop_reason, len(record.steps), len(server.requests)) == ("end_turn", 2, 3)
+        [done] = compactions(record)
+        assert done.tokens_before > SMALL_WINDOW
+        assert PROHIBITION in done.summary
 
 
 def test_a_local_server_that_cuts_silently_is_noticed(agents: Any, workspace: Path) -> None:

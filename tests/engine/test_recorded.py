@@ -133,6 +133,37 @@ def test_a_record_that_ends_says_so(recorded, make_agent, tmp_path):
     assert "no turn with this request" in turn.record.error.message
 
 
+def test_what_broke_off_breaks_off_again(make_agent, workspace, tmp_path):
+    """A stream that was lost in the middle, and an answer that was stopped because it went round: the turn goes on after each, as
+    it did, to the same end and with the same requests."""
+    from tests.engine.long_sessions import open_agent
+    from tests.model_server import Drop, ModelServer, Response, anthropic_frames, text, tool_call
+
+    look = tool_call("c1", "Glob", {"pattern": "*"})
+    half = anthropic_frames([text("I look."), look])
+    with ModelServer() as server:
+        server.answer(
+            anthropic_frames([text("First. " + "I will now look at the file once more to be sure. " * 200)]),
+            Response(parts=[*half[:6], Drop()]),
+            anthropic_frames([look]),
+            anthropic_frames([text("Done.")]),
+        )
+        live = open_agent(tmp_path / "live", workspace, server)
+        try:
+            play(live.start("Go."))
+        finally:
+            live.close()
+    (record,) = live.session.records
+    assert [bool(step.incomplete) for step in record.steps] == [True, True, False, False]
+    agent = make_agent([], env={"CLAW_REPLAY": str(notebook_of([record], tmp_path / "nb.ipynb"))})
+    play(agent.start("Go."))
+    (played,) = agent.session.records
+    assert (played.stop_reason, len(played.steps)) == ("end_turn", 4)
+    assert [step.content for step in played.steps] == [step.content for step in record.steps]
+    parts = [[step.request_parts.messages for step in each.steps] for each in (record, played)]
+    assert parts[0] == parts[1]
+
+
 def edit_command(documents):
     documents[0]["steps"][1]["content"][0]["input"]["command"] = "touch gotcha"
 

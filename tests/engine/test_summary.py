@@ -64,6 +64,54 @@ def test_words_tasks_decisions_files_and_variables_are_kept() -> None:
     assert notes_in(summary) == "## Findings: 7 of 9"
 
 
+RULES = """\
+You mustn't delete the backups.
+You mustn\u2019t delete the logs.
+It shouldn't call the network.
+Refrain from editing main.py.
+Stay away from prod.
+Hands off the config.
+Use tabs instead of spaces.
+Make sure the index stays sorted.
+Deleting files is prohibited.
+I forbade pip.
+Nobody may write there.
+None of the columns may change.
+Nothing in raw/ may change.
+Touch it where you like, except raw/.
+Ask me first.
+Hold off on merging.
+Lösche nichts.
+Ne touche à rien.
+No toques nada.
+Не трогай файлы."""
+
+
+def test_rules_are_known_however_they_are_put() -> None:
+    prompt = "Here is how the file came about. " * 200 + "\n" + RULES
+    summary = summary_text((turn(1, prompt), turn(2, "Go on.")), "", window_tokens=8_000)
+    assert [rule for rule in RULES.splitlines() if rule not in summary] == []
+
+
+def test_a_log_that_was_pasted_neither_fills_the_window_nor_hides_a_rule() -> None:
+    log = "\n".join(f"{n}: the file does not exist" for n in range(20_000))
+    records = (turn(1, RULES), turn(2, f"{RULES}\n{log}\nNever restart it."), turn(3, "Go on."))
+    summary = summary_text(records, "", window_tokens=32_000)
+    assert len(summary) < 32_000
+    assert [rule for rule in RULES.splitlines() if summary.count(rule) != 2] == []
+    assert "Never restart it." in summary
+    assert "more sentences of this message are left out" in summary
+
+
+def test_what_was_said_to_a_refusal_stays() -> None:
+    calls = [("Bash", {"command": f"try {n}"}) for n in range(100)]
+    said = Approval("c1_0", "ask", "no rule", "", "deny", "widget", "never deploy")
+    others = (Approval(f"c1_{n}", "ask", "no rule", "", "deny", "widget", "") for n in range(1, 100))
+    summary = summary_text((turn(1, "Go.", *calls, approvals=(said, *others)),), "", window_tokens=8_000)
+    assert "- refused Bash: “never deploy”" in summary
+    assert len(summary) < 3_000
+
+
 def test_a_prompt_that_fits_is_kept_whole() -> None:
     assert BEGINNING in summary_text(RECORDS, "", window_tokens=200_000)
 

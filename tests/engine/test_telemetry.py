@@ -117,6 +117,22 @@ def test_nothing_that_was_said_unless_it_is_asked_for(make_agent, server, spans)
     assert not [word for word in ("quiet", "shy", "the prompt") if word in written]
 
 
+@pytest.mark.parametrize("has_content", [False, True])
+def test_a_server_that_quotes_what_was_said(make_agent, server, spans, *, has_content):
+    """In what is tried again, in what broke off, and in what ends the turn."""
+    quoting = b'{"error":{"type":"%s","message":"cannot read: shy words"}}'
+    begun = anthropic_frames([tool_call("c1", "Bash", {"command": "true"}), text("More.")])[:-4]
+    server.answer(
+        Response(500, {"content-type": "application/json"}, [quoting % b"api_error"]),
+        [*begun, b'event: error\ndata: {"type":"error",%s\n\n' % (quoting % b"api_error")[1:]],
+        Response(400, {"content-type": "application/json"}, [quoting % b"invalid_request_error"]),
+    )
+    record = play(agent_of(make_agent, server, telemetry_content=has_content).start("go"))[-1].record
+    assert "shy words" in record.error.message
+    assert [("shy words" in span.to_json()) for span in spans()] == [has_content, has_content, False, False]
+    assert [event.name for event in spans()[1].events] == ["claw.retry"]
+
+
 def test_content_is_redacted_and_capped(make_agent, server, spans):
     command = f"echo {SECRET}; printf %030000d 7"
     server.answer(anthropic_frames([tool_call("c1", "Bash", {"command": command})]), anthropic_frames([text("Done.")]))
@@ -146,7 +162,7 @@ def test_what_was_refused_failed_or_broken_off_says_so(make_agent, server, spans
     assert [event.name for event in chat.events] == ["claw.retry"]
     assert denied.attributes["error.type"] == "denied"
     assert failed.attributes["error.type"] == "invalid_request"
-    assert spans()[0].status.description == record.error.message
+    assert spans()[0].status.description is None
 
     server.answer(anthropic_frames([tool_call("c2", "Bash", {"command": "sleep 30"})]))
     turn = agent_of(make_agent, server).start("wait")

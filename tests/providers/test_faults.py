@@ -145,6 +145,20 @@ def test_overflow_of_each_provider_is_recognised(server, message):
     assert type(ask("openai-chat", server.base_url).error) is ContextOverflowError
 
 
+def test_an_overflow_is_recognised_behind_many_words(server):
+    """Gateways put their own before the provider's."""
+    said = "BadRequestError: " + "deployment of a gateway, " * 40 + "prompt is too long: 213462 tokens > 200000 maximum"
+    server.answer(refusal(400, said))
+    error = ask("openai-chat", server.base_url).error
+    assert type(error) is ContextOverflowError
+    assert len(error.message) < 400
+
+
+def test_a_limit_of_the_rate_is_no_overflow(server):
+    server.answer(*[refusal(429, "Token limit exceeded, try again later")] * 5)
+    assert type(ask("openai-chat", server.base_url).error) is RateLimitError
+
+
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_refusal_without_a_word_is_an_overflow(server, status):
     """Cerebras answers so; what else a server refuses, it gives a reason for."""
@@ -205,6 +219,23 @@ def test_retry_after_as_a_date(server, api):
 def test_a_senseless_retry_after_is_passed_over(server, api, value):
     server.answer(refusal(429, "slow", headers={"retry-after": value}), good(api))
     assert ask(api, server.base_url).content == (TextBlock("fine"),)
+
+
+@pytest.mark.parametrize(("status", "told", "requests"), [(400, "true", 2), (500, "false", 1)])
+def test_a_server_that_says_whether_to_try_again_knows(server, status, told, requests):
+    """As the official clients have it."""
+    refused = Response(status, {**JSON, "x-should-retry": told}, [b'{"error":{"message":"not now"}}'])
+    server.answer(refused, FRAMES["anthropic"]([text("hi")]))
+    exchange = ask("anthropic", server.base_url)
+    assert len(server.requests) == requests
+    assert (exchange.error is None) is (told == "true")
+
+
+def test_a_refusal_written_as_a_stream_is_read(server):
+    """LiteLLM's proxy answers so with status 500."""
+    body = b'data: {"error": {"message": "no such deployment", "type": "internal_server_error"}}\n\ndata: [DONE]\n\n'
+    server.answer(*[Response(500, JSON, [body])] * 5)
+    assert "failed (500): no such deployment;" in ask("openai-chat", server.base_url).error.message
 
 
 def test_a_long_retry_after_is_not_waited_for(server, api):

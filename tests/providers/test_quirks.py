@@ -165,6 +165,21 @@ def test_no_arguments_are_an_empty_object(server, arguments):
     assert chat(server, fragment("call_a", "Bash", arguments, 0)).content == (ToolCall("call_a", "Bash", {}),)
 
 
+@pytest.mark.parametrize("api", FRAMES)
+def test_a_call_cut_off_before_its_arguments_is_none_without_arguments(server, api):
+    """The limit of the answer was reached between the call's name and its arguments: it must not run with none."""
+    frames = FRAMES[api]([text("I look."), tool_call("c1", "Bash", {"command": "ls"})], **{
+        "anthropic": {"stop": "max_tokens"}, "openai-chat": {"stop": "length"}, "openai-responses": {"status": "incomplete"}
+    }[api])  # fmt: skip
+    unwritten = [frame.replace(b'{\\"command\\":\\"ls\\"}', b"") for frame in frames]
+    lost = (b"input_json_delta", b'[{"index":0,"function":{"arguments"', b"function_call_arguments")
+    server.answer([frame for frame in unwritten if not any(mark in frame for mark in lost)])
+    finished = ask(api, server.base_url).finished
+    call = finished.message.content[-1]
+    assert (call.name, call.input, finished.stop) == ("Bash", {}, "max_tokens")
+    assert call.malformed
+
+
 def test_no_end_mark(server):
     """The stream just ends after its finish reason."""
     server.answer([frame for frame in chat_frames(TWO) if frame != DONE])
@@ -197,6 +212,18 @@ def test_usage_with_deepseek_cache_hits(server):
     }
     server.answer(chat_frames([text("hi")], usage=usage))
     assert ask("openai-chat", server.base_url).finished.usage == Usage(10, 2, 90, 0)
+
+
+@pytest.mark.parametrize("api", ["openai-chat", "openai-responses"])
+def test_what_was_written_to_a_cache_is_counted_apart(server, api):
+    """OpenAI from GPT-5.6 on, and OpenRouter for Claude: writing costs more than reading anew."""
+    details = {"cached_tokens": 60, "cache_write_tokens": 30}
+    usage = {
+        "openai-chat": {"prompt_tokens": 100, "completion_tokens": 2, "prompt_tokens_details": details},
+        "openai-responses": {"input_tokens": 100, "output_tokens": 2, "input_tokens_details": details},
+    }[api]
+    server.answer(FRAMES[api]([text("hi")], usage=usage))
+    assert ask(api, server.base_url).finished.usage == Usage(10, 2, 60, 30)
 
 
 def test_usage_of_messages_is_cumulative(server):
@@ -459,6 +486,10 @@ STRANGE = {
     "an index that is an object": ("anthropic", [block({"type": "text"}, {"a": 1})]),
     "a text that is a number": ("anthropic", [block({"type": "text", "text": 5}), {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}]),
     "a name that is a number": ("anthropic", [block({"type": "tool_use", "id": "c", "name": 5}), {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}]),
+    "a text that is a number, of a block that is done": ("anthropic", [block({"type": "text", "text": 5}), {"type": "content_block_stop", "index": 0}]),
+    "an id that is a list": ("anthropic", [block({"type": "tool_use", "id": [1], "name": "Bash"})]),
+    "a signature that is a list": ("anthropic", [block({"type": "thinking", "signature": [1]}), {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}]),
+    "an item's name that is a list": ("openai-responses", [{"type": "response.output_item.added", "item": {"type": "function_call", "call_id": "c", "name": [1]}}]),
     "an item that is text": ("openai-responses", [{"type": "response.output_item.added", "item": "x"}]),
     "arguments that are a list": ("openai-responses", [{"type": "response.completed", "response": {"output": [{"type": "function_call", "name": "Bash", "arguments": [1]}]}}]),
 }  # fmt: skip
@@ -477,6 +508,14 @@ def test_what_no_api_knows_is_one_named_error_after_one_more_try(server, name):
 def test_frames_that_are_no_objects_are_passed_over(server, api):
     server.answer([*strange([1, 2], "x", 3), *FRAMES[api]([text("hi")])])
     assert ask(api, server.base_url).content == (TextBlock("hi"),)
+
+
+@pytest.mark.parametrize("api", FRAMES)
+def test_a_model_without_a_name_answers_all_the_same(server, api):
+    frames = [re.sub(rb'"model":"[^"]*"', b'"model":{"a":1}', frame) for frame in FRAMES[api]([text("hi")])]
+    server.answer(frames)
+    finished = ask(api, server.base_url).finished
+    assert (finished.message.content, finished.model) == ((TextBlock("hi"),), "")
 
 
 def test_an_id_that_is_a_number_is_one(server):

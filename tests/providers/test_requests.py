@@ -218,6 +218,13 @@ def test_a_request_holds_no_field_that_the_server_may_refuse(server, name):
     assert set(tool) == {"role", "tool_call_id", "content"} | ({"name"} if name == "mistral" else set())
 
 
+@pytest.mark.parametrize(("model", "is_asked"), [("anthropic/claude-sonnet-5", True), ("openai/gpt-5", False)])
+def test_openrouter_is_asked_to_cache_what_it_would_not(server, model, is_asked):
+    server.answer(FRAMES["openai-chat"]([text("ok")]))
+    ask(None, server.base_url, model=f"openrouter/{model}", env={"OPENROUTER_API_KEY": "k"})
+    assert ("cache_control" in server.requests[0].json) is is_asked
+
+
 def test_deepseek_gets_its_reasoning_back(server):
     thought = (ThinkingBlock("hmm"), ToolCall("c1", "Bash", {}))
     messages = (*HELLO, Message("assistant", thought), Message("user", (result("c1"),)))
