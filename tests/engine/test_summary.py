@@ -84,7 +84,7 @@ Hold off on merging.
 Lösche nichts.
 Ne touche à rien.
 No toques nada.
-Не трогай файлы."""
+\u041d\u0435 трогай файлы."""
 
 
 def test_rules_are_known_however_they_are_put() -> None:
