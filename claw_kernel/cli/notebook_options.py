@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ exit codes:
   4    a call was denied: the policy did not allow it and nobody could be asked
   5    drifted: a result is not the recorded one, or a recorded call was not reached
   6    the notebook failed: a cell raised an error or took too long, or the kernel died
-  130  interrupted (SIGINT); 143 terminated (SIGTERM): what is finished is saved
+  130  interrupted (SIGINT); 143 terminated (SIGTERM, SIGHUP): what is finished is saved
 Where several are true, the run's own end (6, 1, 3) comes before 4, and 4 before 5."""
 
 
@@ -74,12 +75,56 @@ def add_replay_options(parser: Parser) -> None:
     )
 
 
+def heed_signals() -> None:
+    """SIGTERM and SIGHUP before the kernel begins: the command ends as with SIGINT, and nothing temporary stays."""
+
+    def end(number: int, frame: object) -> None:  # noqa: ARG001
+        say("terminated.")
+        raise SystemExit(TERMINATED)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows lacks the second
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
+
+
 def notebook_path(options: Namespace) -> Path:
     """Raises UsageError."""
     path = Path(options.notebook)
     if not path.is_file():
         raise UsageError(f"there is no notebook {options.notebook!r}.")
     return path.resolve()
+
+
+def output_path(output: Path, notebook: Path) -> Path:
+    """``output``, where the notebook that ran may be put, said before anything runs: never in the place of ``notebook`` itself, of a
+    file that is no notebook, or of another notebook's session. Raises UsageError."""
+    from claw_kernel.errors import SessionError
+    from claw_kernel.headless.document import holds_another_session, open_notebook
+
+    said = f"--output {output}"
+    if output.suffix != ".ipynb":
+        raise UsageError(f"{said}: the output is a notebook; give a name that ends in .ipynb.")
+    if not output.resolve().parent.is_dir():
+        raise UsageError(f"{said}: there is no such directory.")
+    if not output.exists():
+        return output
+    if not output.is_file():
+        raise UsageError(f"{said} is not a file.")
+    if output.samefile(notebook):
+        raise UsageError(f"{said} is the notebook itself; name another file.")
+    if output.stat().st_size:
+        try:
+            is_another = holds_another_session(open_notebook(output), open_notebook(notebook))
+        except SessionError as error:
+            raise UsageError(
+                f"{said} is there and was kept: {error.message} Remove it, or name another file."
+            ) from None
+        if is_another:
+            raise UsageError(
+                f"{said} holds the session of another notebook, and was kept. Remove it, or name another file."
+            )
+    return output
 
 
 def settings_of(options: Namespace, path: Path) -> Settings:
@@ -161,6 +206,8 @@ def check_reports(wanted: Sequence[tuple[str, str]]) -> None:
             raise UsageError(f"--report takes json or junit and a file, not {kind!r}.")
         if not Path(name).resolve().parent.is_dir():
             raise UsageError(f"--report {kind} {name}: there is no such directory.")
+        if Path(name).is_dir() or Path(name).suffix == ".ipynb":
+            raise UsageError(f"--report {kind} {name}: give the name of a file for the report.")
 
 
 def end_code(end: RunEnd) -> int:

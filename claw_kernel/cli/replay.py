@@ -15,8 +15,10 @@ from claw_kernel.cli.notebook_options import (
     add_options,
     add_replay_options,
     check_reports,
+    heed_signals,
     notebook_path,
     number,
+    output_path,
     report_code,
     say,
     settings_of,
@@ -50,6 +52,7 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--update", action="store_true", help="make the new results the recorded ones, in the notebook")
     parser.add_argument("--output-format", choices=("text", "json", "stream-json"), default="text")
     options = parser.read(arguments)
+    heed_signals()
     from claw_kernel.cli.notebook_watch import open_watch
 
     watch = open_watch(options.output_format if options.output_format != "text" else "quiet")
@@ -62,12 +65,13 @@ def replay(options: Namespace, watch: Watch) -> int:
 
     check_reports(options.report)
     path = notebook_path(options)
+    output = output_path(Path(options.output), path) if options.output else None
     it = prepare(options, path, watch)
     report = it.execute()
     assert it.executed is not None
-    if options.output:
-        save_notebook(it.executed, Path(options.output))
-        report = replace(report, saved=options.output)
+    if output is not None:
+        save_notebook(it.executed, output)
+        report = replace(report, saved=str(output))
     write_reports(report, options.report)
     _show(report, options.output_format)
     if getattr(options, "update", False):

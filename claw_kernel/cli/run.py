@@ -16,8 +16,10 @@ from claw_kernel.cli.notebook_options import (
     add_options,
     add_replay_options,
     end_code,
+    heed_signals,
     notebook_path,
     number,
+    output_path,
     say,
     settings_of,
 )
@@ -34,7 +36,8 @@ workspace, no key, each result compared). A notebook without records is run live
 
 The output is a valid notebook with all records, saved whenever a cell has ended. When a run was stopped (a signal, a limit, an
 error), running it again with the same --output goes on: code cells run again, since the kernel is a new one; turns that are finished
-stay and are not sent again. --fresh begins anew.
+stay and are not sent again, as far as the cells before them are what they were. --fresh begins anew. A file that is no notebook, the
+notebook itself, and another notebook's session are never written over.
 
 {EXIT_CODES}
 
@@ -47,6 +50,7 @@ examples:
 def run(arguments: list[str]) -> int:
     """Raises UsageError and ClawError."""
     options = _parser().read(arguments)
+    heed_signals()
     from claw_kernel.cli.notebook_watch import open_watch
 
     if options.live and options.replay:
@@ -122,9 +126,7 @@ def _run_live(options: Namespace, path: Path) -> int:
     turns = number(options.max_turns, "--max-turns", is_whole=True)
     seconds = number(options.timeout, "--timeout", is_whole=True)
     budget = Budget(number(options.max_cost, "--max-cost"), int(turns) if turns else None)
-    output = Path(options.output) if options.output else path.with_name(f"{path.stem}.out.ipynb")
-    if not output.resolve().parent.is_dir():
-        raise UsageError(f"--output {options.output}: there is no such directory.")
+    output = output_path(Path(options.output) if options.output else path.with_name(f"{path.stem}.out.ipynb"), path)
     set_parameters(notebook, [_parameter(text) for text in options.set_parameter])
     finished = {} if options.fresh else _finished(notebook, output)
     empty(notebook)
@@ -132,7 +134,7 @@ def _run_live(options: Namespace, path: Path) -> int:
         notebook.cells[index] = cell
     if finished:
         say(
-            f"going on with {output}: {len(finished)} finished turn{'s' if len(finished) > 1 else ''} stay (--fresh: anew)."
+            f"going on with {output}: {len(finished)} finished turn{'s stay' if len(finished) > 1 else ' stays'} (--fresh: anew)."
         )
 
     def save() -> None:
@@ -167,32 +169,32 @@ def _run_live(options: Namespace, path: Path) -> int:
 
 
 def _finished(notebook: NotebookNode, output: Path) -> dict[int, NotebookNode]:
-    """Cells of an earlier run that stopped on the way, whose turns are done; none where it had reached its end."""
+    """Cells of an earlier run that stopped on the way, whose turns are done, as far as no code cell or request before them is
+    another one now; none where that run had reached its end."""
     from claw_kernel.errors import SessionError
     from claw_kernel.headless.document import kernel_of, open_notebook
-    from claw_kernel.headless.execution import CLAW_KERNEL, last_record
+    from claw_kernel.headless.execution import CLAW_KERNEL, has_run_to_its_end, last_record
     from claw_kernel.session.pieces import is_prompt
 
     try:
         earlier = open_notebook(output)
     except SessionError:
         return {}
+    if has_run_to_its_end(earlier):
+        return {}
     found: dict[int, NotebookNode] = {}
     is_claw_kernel = kernel_of(notebook) == CLAW_KERNEL
-    prompts = [
-        n
-        for n, cell in enumerate(notebook.cells)
-        if cell.cell_type == "code" and is_prompt(cell.source, is_claw_kernel=is_claw_kernel)
-    ]
-    for index in prompts:
-        cell = earlier.cells[index] if index < len(earlier.cells) else None
-        record = last_record(cell) if cell is not None else None
-        if cell is None or record is None or cell.source != notebook.cells[index].source:
+    for index, (cell, before) in enumerate(zip(notebook.cells, earlier.cells, strict=False)):
+        if cell.cell_type != "code":
+            continue
+        if cell.source != before.source:
             break
-        if record.stop_reason != "end_turn":
-            break
-        found[index] = cell
-    return found if len(found) < len(prompts) else {}
+        if is_prompt(cell.source, is_claw_kernel=is_claw_kernel):
+            record = last_record(before)
+            if record is None or record.stop_reason != "end_turn":
+                break
+            found[index] = before
+    return found
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -235,7 +237,7 @@ def _conclude(options: Namespace, notebook: NotebookNode, end: RunEnd, budget: B
     for line in denied:
         say(f"denied: {line}")
     if end.name != "done":
-        say(f"{end.message}; what is finished is in {output}, and running it again goes on.")
+        say(f"{end.message.rstrip('.')}; what is finished is in {output}, and running it again goes on.")
     return code
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel.errors import SessionError
+from claw_kernel.ids import new_id
 from claw_kernel.messages import TurnRecord
 from claw_kernel.session import Session
 from claw_kernel.session.notebook import METADATA_KEY, drawn_records, notebook_header, notebook_records, store
@@ -39,16 +38,18 @@ def save_notebook(notebook: NotebookNode, path: Path) -> None:
     """Put the notebook in its place in one step. Raises SessionError, and what was there stays."""
     import nbformat
 
+    target = path.resolve()  # a link stays one
+    draft = target.with_name(f".{target.name}.{new_id('w')}")
     try:
         text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
-        handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with draft.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text if text.endswith("\n") else text + "\n")
-            Path(draft).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-            Path(draft).replace(path)
+            if target.exists():
+                draft.chmod(target.stat().st_mode & 0o777)
+            draft.replace(target)
         except BaseException:
-            Path(draft).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise SessionError(f"{path} cannot be written: {error.strerror}.", "Give another --output.") from None
@@ -64,6 +65,14 @@ def session_of(notebook: NotebookNode) -> tuple[Session, list[str]]:
     session = Session()
     warnings = session.merge(notebook_records(notebook), notebook_header(notebook))
     return session, warnings
+
+
+def holds_another_session(notebook: NotebookNode, other: NotebookNode) -> bool:
+    """Whether ``notebook`` holds turns, and none of its cells is one of ``other``'s: by id, where both have ids, else by text."""
+    if not notebook_records(notebook) or not notebook.cells or not other.cells:
+        return False
+    key = "id" if all("id" in cell for cell in (*notebook.cells, *other.cells)) else "source"
+    return {cell[key] for cell in notebook.cells}.isdisjoint(cell[key] for cell in other.cells)
 
 
 def cell_of(notebook: NotebookNode, record: TurnRecord) -> int | None:

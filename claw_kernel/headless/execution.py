@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 EndName: TypeAlias = Literal["done", "limit", "provider", "notebook", "interrupted", "terminated"]
 """How a run ended: all cells ran · a limit was reached · a turn failed · a cell raised or the kernel died · by a signal."""
 CLAW_KERNEL = "claw"
-PATIENCE_SECONDS = 15.0
-"""How long an interrupted cell may take to end and to record what was done, before its kernel is stopped."""
+PATIENCE_SECONDS = 7.0
+"""How long an interrupted cell may take to end and to record what was done, before its kernel is stopped. Less than the 10 seconds
+that Docker, and GitHub Actions with two signals more, wait before they kill."""
 _LOOK_SECONDS = 0.1
 _REPLY_SECONDS = 4.0
 
@@ -138,21 +139,26 @@ class NotebookRun:
         from nbclient.exceptions import DeadKernelError
 
         signals = self._signals = _Signals(client)
+        self.watch_signals()
         try:
             async with client.async_setup_kernel(env=dict(self.environment), cwd=str(self.workspace)):
-                if self.handles_signals:
-                    signals.install()
+                signals.is_ready = True
                 return await self._run_cells(client, signals)
-        except (DeadKernelError, RuntimeError) as error:
-            if signals.received:
-                return signals.end()
-            return RunEnd("notebook", f"the kernel died: {_first_line(str(error))}")
         except Exception as error:
             from jupyter_client.kernelspec import NoSuchKernel
 
-            if not isinstance(error, NoSuchKernel):
+            if signals.received:
+                return signals.end()
+            if isinstance(error, NoSuchKernel):
+                return RunEnd("notebook", f"there is no kernel {self.kernel_name!r} here; name one with --kernel")
+            if not isinstance(error, DeadKernelError | RuntimeError):
                 raise
-            return RunEnd("notebook", f"there is no kernel {self.kernel_name!r} here; name one with --kernel.")
+            return RunEnd("notebook", f"the kernel died: {_first_line(str(error))}")
+
+    def watch_signals(self) -> None:
+        """Again once the kernel starts, where nbclient puts its own answer to them in the place of ours."""
+        if self.handles_signals and self._signals is not None:
+            self._signals.install()
 
     async def _run_cells(self, client: NotebookClient, signals: _Signals) -> RunEnd:
         from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -160,6 +166,8 @@ class NotebookRun:
         for index, cell in enumerate(self.notebook.cells):
             if cell.cell_type != "code" or not cell.source.strip() or index in self.finished:
                 continue
+            if signals.received:
+                return signals.end(index)
             if is_prompt(cell.source, is_claw_kernel=self.kernel_name == CLAW_KERNEL) and (
                 limit := self.budget.exhausted()
             ):
@@ -175,9 +183,11 @@ class NotebookRun:
             except CellExecutionError as error:
                 problem = f"{error.ename}: {_first_line(error.evalue)}"
             except CellTimeoutError:
+                cell.execution_count = None  # it was begun and did not end
                 problem = f"the cell took longer than {self.cell_seconds} s"
                 client.shutdown_kernel = "immediate"  # it would not listen
             except DeadKernelError:
+                cell.execution_count = None
                 problem, is_dead = "the kernel died", True
             record = last_record(cell)
             if record is not None:
@@ -242,6 +252,18 @@ def last_record(cell: Mapping[str, Any]) -> TurnRecord | None:
     return None
 
 
+def has_run_to_its_end(notebook: NotebookNode) -> bool:
+    """Whether a run of the notebook came to the end of its last cell of code."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if not cells or any(cell.execution_count is None for cell in cells):
+        return False
+    last = cells[-1]
+    if (record := last_record(last)) is not None:
+        return end_of_turn(record, 0) is None
+    is_expected = "raises-exception" in last.metadata.get("tags", ())
+    return is_expected or all(output.output_type != "error" for output in last.outputs)
+
+
 def end_of_turn(record: TurnRecord, index: int) -> RunEnd | None:
     """How a turn ends a run; None: it does not."""
     where = f"cell {index + 1}"
@@ -272,6 +294,10 @@ def _client(run: NotebookRun, sockets: str) -> NotebookClient:
                 manager.transport, manager.ip = "ipc", f"{sockets}/k"
             return manager
 
+        async def async_start_new_kernel(self, **kwargs: Any) -> None:
+            run.watch_signals()
+            await super().async_start_new_kernel(**kwargs)
+
         def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
             if msg["msg_type"] in ("display_data", "update_display_data"):
                 document = msg["content"]["data"].get(MIME_TYPE)
@@ -289,17 +315,22 @@ def _client(run: NotebookRun, sockets: str) -> NotebookClient:
 
 
 class _Signals:
-    """SIGINT and SIGTERM end the cell under way, which then records what was done; a kernel that does not obey is stopped."""
+    """SIGINT, SIGTERM and SIGHUP end the cell under way, which then records what was done; a kernel that does not obey is stopped."""
 
     def __init__(self, client: NotebookClient) -> None:
         self._client = client
         self.received: int = 0
+        self.is_ready = False
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def install(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+        if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # as nohup has it
+            numbers.append(hangup)
+        for number in numbers:
             with contextlib.suppress(RuntimeError, NotImplementedError, ValueError):  # no main thread, or no POSIX
                 loop.add_signal_handler(number, self._take, number)
 
@@ -308,8 +339,8 @@ class _Signals:
             self._loop.call_soon_threadsafe(self._take, signal.SIGINT)
 
     def end(self, cell: int | None = None) -> RunEnd:
-        is_terminated = self.received == signal.SIGTERM
-        return RunEnd("terminated" if is_terminated else "interrupted", "stopped by a signal", cell)
+        is_interrupted = self.received == signal.SIGINT
+        return RunEnd("interrupted" if is_interrupted else "terminated", "stopped by a signal", cell)
 
     def _take(self, number: int) -> None:
         is_first, self.received = not self.received, number
@@ -318,12 +349,12 @@ class _Signals:
 
     async def _stop(self, *, is_patient: bool) -> None:
         manager: Any = self._client.km
-        if manager is None:
-            return
-        if is_patient:
+        if manager is None or not manager.has_kernel:
+            return  # none yet, or none any more
+        if is_patient and self.is_ready:  # a kernel that only begins has nothing to record
             await _awaited(manager.interrupt_kernel())
             await asyncio.sleep(PATIENCE_SECONDS)
-        if self._client.km is not None:
+        if self._client.km is not None and manager.has_kernel:
             await _awaited(self._client.km.shutdown_kernel(now=True))
 
 

@@ -40,9 +40,9 @@ class Recorder(CommandLine):
 
     def record(self, name: str, *options: str) -> None:
         """Run the notebook live on its scripted model, and let the result take its place."""
-        done = self.run("run", name, "--output", f"{name}.out", *options, timeout=170)
+        done = self.run("run", name, "--output", f"out-{name}", *options, timeout=170)
         assert done.returncode == 0, done.stdout + done.stderr
-        (self.workspace / f"{name}.out").replace(self.workspace / name)
+        (self.workspace / f"out-{name}").replace(self.workspace / name)
 
     def replay(self, name: str, *options: str) -> tuple[int, dict, str]:
         """Exit code, JSON report, and what was said; without key and network."""

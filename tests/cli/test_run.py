@@ -99,7 +99,7 @@ def test_a_limit_counts_over_the_whole_notebook_and_the_run_can_go_on(claw):
 
     done = claw.run("run", "nb.ipynb", *options, "--max-turns", "10", timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "1 finished turn stay" in done.stderr
+    assert "1 finished turn stays" in done.stderr
     saved = nbformat.read(claw.workspace / "o.ipynb", as_version=4)
     assert saved.cells[1].metadata["claw"] == first
     session = Session()
@@ -136,10 +136,84 @@ def test_after_sigterm_what_is_finished_is_saved_and_running_again_goes_on(claw)
     (claw.workspace / "s.json").write_text(json.dumps({"turns": [script["turns"][0], {"replies": [{"text": "Two."}]}]}))
     done = claw.run("run", "nb.ipynb", "--output", "o.ipynb", timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "1 finished turn stay" in done.stderr
+    assert "1 finished turn stays" in done.stderr
     again = nbformat.read(claw.workspace / "o.ipynb", as_version=4)
     assert again.cells[1].metadata["claw"]["turn_id"] == records[0].turn_id
     assert again.cells[2].metadata["claw"]["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_kernel_starts_ends_the_run_in_good_order(claw, tmp_path, number):
+    put(claw, SCRIPT, "import time\ntime.sleep(60)")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    claw.environment["TMPDIR"] = str(scratch)
+    process = claw.start(
+        "run", "nb.ipynb", "--output", "o.ipynb", "--output-format", "json",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    give_up = time.monotonic() + 60
+    while not list(scratch.glob("claw-kernel-*/*")) and time.monotonic() < give_up:  # its sockets
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert json.loads(out)["end"]["name"] == "terminated"
+    assert said.startswith("claw: stopped by a signal")
+    assert list(scratch.iterdir()) == []
+
+
+def test_after_a_cell_that_failed_no_finished_turn_is_sent_again_unless_what_stands_before_it_changed(claw):
+    """Also where it was the last cell, behind all turns."""
+    one = {"turns": [{"when": "", "replies": [{"text": "One."}]}]}
+    first = ("%load_ext claw_magics\n%claw model scripted/s.json", "year = 2026", "%%claw\nfirst")
+
+    def go_on(last: str, *options: str, year: str = first[1]) -> tuple[int, str, str]:
+        put(claw, one, first[0], year, first[2], last)
+        done = claw.run("run", "nb.ipynb", *options, "--output", "o.ipynb", "--output-format", "json", timeout=120)
+        saved = nbformat.read(claw.workspace / "o.ipynb", as_version=4)
+        return done.returncode, done.stderr, saved.cells[2].metadata["claw"]["turn_id"]
+
+    code, said, turn = go_on("1 / 0")
+    assert (code, "running it again goes on" in said) == (6, True)
+    code, said, again = go_on("import time\ntime.sleep(30)", "--timeout", "2")
+    assert (code, again, "1 finished turn stays" in said) == (6, turn, True)
+    code, said, again = go_on("1")
+    assert (code, again, "1 finished turn stays" in said) == (0, turn, True)
+    code, _, again = go_on("1 / 0")  # that run had reached its end, so this one began anew
+    assert (code, again != turn) == (6, True)
+    code, said, other = go_on("1", year="year = 2027")
+    assert (code, other != again, said) == (0, True, "")
+
+
+def test_the_output_is_never_put_in_the_place_of_something_else(claw):
+    put(claw, SCRIPT, "1 + 1")
+    folder = claw.workspace
+    (folder / "link.ipynb").symlink_to("nb.ipynb")
+    (folder / "text.ipynb").write_text("no notebook\n")
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%%claw\nhi", id="mine")])
+    made.cells[0].metadata["claw"] = {"format": 2, "turn_id": "t_1", "steps": []}
+    nbformat.write(made, folder / "session.ipynb")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for name, said in {
+        "o.html": "ends in .ipynb",
+        "missing/o.ipynb": "no such directory",
+        "nb.ipynb": "is the notebook itself",
+        "link.ipynb": "is the notebook itself",
+        "text.ipynb": "is there and was kept",
+        "session.ipynb": "holds the session of another notebook",
+    }.items():
+        done = claw.run("run", "nb.ipynb", "--output", name)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+        done = claw.run("replay", "session.ipynb" if name == "session.ipynb" else "nb.ipynb", "--output", name)
+        assert done.returncode == 2
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    # What is empty, and where a link leads, may be written; the link stays.
+    (folder / "o.ipynb").touch()
+    (folder / "to.ipynb").symlink_to("o.ipynb")
+    assert claw.run("run", "nb.ipynb", "--output", "to.ipynb").returncode == 0
+    assert (folder / "to.ipynb").is_symlink()
+    assert nbformat.read(folder / "o.ipynb", as_version=4).cells[0].outputs[0].data["text/plain"] == "2"
 
 
 @pytest.mark.parametrize(
