@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claw_kernel.errors import SettingsError
 from claw_kernel.late_dataclass import dataclass
@@ -38,6 +38,9 @@ from claw_kernel.settings_fields import (
 )
 from claw_kernel.settings_file import read_file, read_permissions, validated
 from claw_kernel.tool_settings import LanguageServerSettings, SearchSettings, read_tool_settings
+
+if TYPE_CHECKING:
+    from claw_kernel.providers.settings import ProviderSettings
 
 __all__ = [
     "SETTABLE",
@@ -149,6 +152,23 @@ class Settings:
         named = [value for name, value in self.env.items() if any(part in name.upper() for part in _SECRET_NAME_PARTS)]
         key = self.search.key if self.search else None
         return tuple(value for value in (*named, key or "") if len(value) >= 8)
+
+    def for_providers(self, when_key_read: Callable[[str], object] | None = None) -> ProviderSettings:
+        """What providers need to know of them."""
+        from claw_kernel.providers.settings import ProviderSettings
+
+        return ProviderSettings(
+            env=self.env,
+            base_url=self.base_url,
+            api=self.api,
+            cwd=self.cwd,
+            aliases=self.aliases,
+            models=self.models,
+            home=self.home,
+            ca_file=self.ca_file or "",
+            when_key_read=when_key_read,
+            is_accepting_edits=self.accept_edits,
+        )
 
     def policy(self) -> str:
         """The JSON that ``Core.set_policy`` takes."""

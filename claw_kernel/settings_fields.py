@@ -60,7 +60,7 @@ def checked(name: str, value: Any, source: str) -> Any:
         import difflib
 
         near = difflib.get_close_matches(str(value), choices, 1) if choices else []
-        hint = f"; did you mean {near[0]}?" if near else "" if choices else "."
+        hint = f"; did you mean {near[0]}?" if near else "."
         raise SettingsError(f"{name} cannot be {value!r} ({source}){hint}", f"{one.wanted}.") from None
 
 

@@ -27,6 +27,7 @@ def choose_model(host: Host, rest: str) -> CommandOutput:
         if agent.settings.replay is not None:
             report.line(f"No model is asked while answers are played from {agent.settings.replay}.")
         return report.output()
+    from claw_kernel.settings import without_login
     from claw_magics.models import find_models, ways_to_a_model
 
     agent.take_keys()
@@ -37,6 +38,10 @@ def choose_model(host: Host, rest: str) -> CommandOutput:
     if found:
         report.table(("Found", "Where"), found)
         report.line("%claw model NAME switches to one of these, or to any other.")
+    elif agent.settings.base_url:
+        report.line(
+            f"{without_login(agent.settings.base_url)} lists no models: choose one by name, %claw model local/NAME."
+        )
     else:
         report.line("No key is set, and no model server answers on this machine. Any of these gives you one:")
         report.table(("A model from", "How"), ways_to_a_model())

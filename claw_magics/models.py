@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from claw_kernel.providers import ProviderSettings
     from claw_kernel.settings import Settings
 
 SEARCH_SECONDS = 2.0
@@ -14,24 +13,26 @@ SEARCH_SECONDS = 2.0
 
 
 def find_models(settings: Settings) -> list[tuple[str, str]]:
-    """``(name, where)``: what local servers list now, and the hosted providers whose key is set or stored."""
+    """``(name, where)``: what local servers list now, and the hosted providers whose key is set or stored; where one server is
+    named (``base_url``), what that one lists. Raises SettingsError."""
     from claw_kernel.agent.engine import engine_loop
     from claw_kernel.providers import find_keys
     from claw_kernel.providers.known import DEFAULT_MODELS
     from claw_kernel.providers.local import find_local_models
+    from claw_kernel.settings import without_login
 
+    given = settings.for_providers()
     defaults = dict(DEFAULT_MODELS)
-    found = [
-        (f"{provider}/{defaults.get(provider, '…')}", f"key in {place}")
-        for provider, place in find_keys(_provider_settings(settings)).items()
-    ]
-    search = asyncio.run_coroutine_threadsafe(find_local_models(_provider_settings(settings)), engine_loop())
+    keys = {} if settings.base_url else find_keys(given)
+    found = [(f"{provider}/{defaults.get(provider, '…')}", f"key in {place}") for provider, place in keys.items()]
+    search = asyncio.run_coroutine_threadsafe(find_local_models(given), engine_loop())
     try:
-        local = search.result(timeout=SEARCH_SECONDS)
+        served = search.result(timeout=SEARCH_SECONDS)
     except TimeoutError:
         search.cancel()
-        local = []
-    return found + [(name, "answers on this machine") for name in local]
+        served = []
+    where = f"served by {without_login(settings.base_url)}" if settings.base_url else "answers on this machine"
+    return found + [(name, where) for name in served]
 
 
 def ways_to_a_model() -> list[tuple[str, str]]:
@@ -53,7 +54,7 @@ def check_model(name: str, settings: Settings) -> None:
     from claw_kernel.agent.engine import engine_loop
     from claw_kernel.providers import open_provider
 
-    provider, _ = open_provider(name, _provider_settings(settings))
+    provider, _ = open_provider(name, settings.for_providers())
     asyncio.run_coroutine_threadsafe(provider.aclose(), engine_loop()).result(timeout=SEARCH_SECONDS)
 
 
@@ -63,13 +64,13 @@ def known_names(settings: Settings) -> list[str]:
 
     chosen = [settings.model] if settings.model else []
     return list(
-        dict.fromkeys([*chosen, *(f"{p}/{m}" for p, m in DEFAULT_MODELS), *(f"{p}/" for p in KNOWN), "scripted/hello"])
-    )
-
-
-def _provider_settings(settings: Settings) -> ProviderSettings:
-    from claw_kernel.providers import ProviderSettings
-
-    return ProviderSettings(
-        env=settings.env, base_url=settings.base_url, api=settings.api, cwd=settings.cwd, home=settings.home
+        dict.fromkeys(
+            [
+                *chosen,
+                *settings.aliases,
+                *(f"{p}/{m}" for p, m in DEFAULT_MODELS),
+                *(f"{p}/" for p in KNOWN),
+                "scripted/hello",
+            ]
+        )
     )

@@ -336,19 +336,7 @@ class Agent(Controls):
         return self._providers[name]
 
     def _provider_settings(self) -> ProviderSettings:
-        settings = self.settings
-        return ProviderSettings(
-            env=settings.env,
-            base_url=settings.base_url,
-            api=settings.api,
-            cwd=settings.cwd,
-            aliases=settings.aliases,
-            models=settings.models,
-            home=settings.home,
-            ca_file=settings.ca_file or "",
-            when_key_read=self.gate.core.add_secret,
-            is_accepting_edits=settings.accept_edits,
-        )
+        return self.settings.for_providers(self.gate.core.add_secret)
 
     def _python_tools(self, namespace: Namespace | None) -> list[PythonTool | AskingTool | DeferredTool]:
         """In the order the model sees them."""

@@ -31,15 +31,19 @@ COMMANDS = {
 IN_NOTEBOOKS = (
     "status",
     "model",
-    "cost",
     "config",
+    "plan",
+    "clear",
+    "sessions",
     "history",
+    "fork",
+    "todos",
+    "memory",
+    "cost",
+    "budget",
     "context",
     "compact",
-    "memory",
-    "clear",
     "resume",
-    "plan",
 )
 """Commands of ``%claw`` alone, which somebody may look for here."""
 
@@ -83,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     match arguments:
-        case [] | ["help" | "-h" | "--help"]:
+        case [] | ["help" | "-h" | "--help"] | ["help", "help" | "-h" | "--help"]:
             print(help_page())
             return DONE
         case ["help", name, *_]:
@@ -179,7 +183,8 @@ def _known(name: str) -> str:
     kind = "option" if name.startswith("-") else "command"
     if " " in name.strip():
         raise UsageError(f"unknown command {name!r}; to send it to a model write: claw prompt {name!r}")
-    raise UsageError(f"unknown {kind} {name!r}{nearest(name, [*COMMANDS, '--help', '--version'])} See claw --help.")
+    near = nearest(name, [*COMMANDS, *IN_NOTEBOOKS, "--help", "--version"])
+    raise UsageError(f"unknown {kind} {name!r}{near} See claw --help.")
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -43,5 +43,5 @@ class Parser(argparse.ArgumentParser):
             if name.startswith("-"):
                 hint = nearest(name, list(self._option_string_actions))
                 raise UsageError(f"unknown option {name!r}{hint} See {self.prog} --help.")
-            raise UsageError(f"unexpected argument {rest[0]!r}; put a text of several words in quotes.")
+            raise UsageError(f"unexpected argument {rest[0]!r}. See {self.prog} --help.")
         return options

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
+import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 from claw_kernel.cli.finding import Finding
 
 if TYPE_CHECKING:
+    from claw_kernel.providers import ProviderSettings
     from claw_kernel.settings import Settings
 
 _PROBE_SECONDS = 0.5
@@ -51,79 +57,75 @@ def state_directory(found: Settings) -> Iterator[Finding]:
 
 
 def providers(found: Settings) -> Iterator[Finding]:
-    """Which keys are set (by name), which servers on this machine answer, and which model would be used."""
+    """Where keys come from (never the keys), which servers on this machine answer, and whether there is a model to use."""
+    from claw_kernel.errors import ClawError
+    from claw_kernel.providers import find_keys, server_address
     from claw_kernel.providers.known import KNOWN
 
-    keys = [
-        f"{known.name} ({variable})"
-        for known in KNOWN.values()
-        for variable in [next((name for name in known.key_variables if found.env.get(name)), "")]
-        if variable and not known.is_local
-    ]
-    stored = _stored_keys(found)
-    if keys or stored:
-        yield Finding("model", "ok", f"keys set: {', '.join([*keys, *stored])}")
-    servers = [
-        f"{known.name} on port {known.port} ({', '.join(models[:3]) or 'no model loaded'})"
-        for known in KNOWN.values()
-        if known.is_local and (models := _local_models(known.port)) is not None
-    ]
-    if servers:
-        yield Finding("model", "ok", f"servers on this machine: {', '.join(servers)}")
-    if found.model is not None:
-        yield _chosen_model(found)
-    elif not keys and not stored and not servers:
-        local = [
-            f"a server on this machine, {known.name}: {known.start_hint}" for known in KNOWN.values() if known.is_local
-        ]
-        yield Finding(
-            "model",
-            "warn",
-            "no key is set and no server on this machine answers; only scripted models work.",
-            "\n".join(
-                [
-                    "Any one of these:",
-                    "a key, typed in once: claw login anthropic (or openai, gemini, openrouter …)",
-                    "a key in the environment: ANTHROPIC_API_KEY, OPENAI_API_KEY …",
-                    *local,
-                    "any other server: --base-url http://HOST:PORT/v1 --model local/NAME (in settings: base_url, model)",
-                ]
-            ),
-        )
-
-
-def _stored_keys(found: Settings) -> list[str]:
-    """Providers whose key ``claw login`` stored and no variable comes before, with where it is. Raises SettingsError."""
-    from claw_kernel.credentials import find_key
-    from claw_kernel.providers.known import KNOWN
-
-    unset = [known for known in KNOWN.values() if not any(found.env.get(name) for name in known.key_variables)]
-    keys = [(known.name, find_key(known.name, found.home)) for known in unset]
-    return [f"{name} ({key.place})" for name, key in keys if key is not None]
-
-
-def _chosen_model(found: Settings) -> Finding:
-    from claw_kernel.providers.known import KNOWN
-
-    source = found.sources.get("model", "default")
-    if found.base_url:
-        return Finding("model", "ok", f"{found.model} at {found.base_url} is chosen ({source})")
-    known = KNOWN.get(str(found.model).partition("/")[0])
-    is_set = known is not None and (
-        any(found.env.get(name) for name in known.key_variables)
-        or any(stored.startswith(f"{known.name} (") for stored in _stored_keys(found))
-    )
-    if known is not None and not known.is_local and not is_set:
-        remedy = f"Run `claw login {known.name}` or set {known.key_variables[0]}; keys are made at {known.keys_url}"
-        return Finding("model", "warn", f"{found.model} is chosen ({source}), but no key for it is set.", remedy)
-    return Finding("model", "ok", f"{found.model} is chosen ({source})")
-
-
-def _local_models(port: int) -> list[str] | None:
-    """The models a server on this machine offers; None where none of that kind listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PROBE_SECONDS)
+    given = found.for_providers()
+    keys = find_keys(given)
+    if keys:
+        yield Finding("model", "ok", f"keys set: {', '.join(f'{name} ({place})' for name, place in keys.items())}")
+    local = [known for known in KNOWN.values() if known.is_local]
+    addresses = {known.name: server_address(known, replace(given, base_url=None)) for known in local}
+    served = {name: models for name, at in addresses.items() if (models := _served_models(at)) is not None}
+    if served:
+        shown = [f"{name} at {addresses[name]} ({', '.join(served[name][:3]) or 'no model loaded'})" for name in served]
+        yield Finding("model", "ok", f"servers on this machine: {', '.join(shown)}")
+    if not (found.model or found.base_url or keys or served):
+        message = "no key is set and no server on this machine answers; only scripted models work."
+        ways = [f"a server on this machine, {known.name}: {known.start_hint}" for known in local]
+        yield Finding("model", "warn", message, "\n".join([*_KEYS, *ways, _ANY_SERVER]))
+        return
+    chosen = f"{found.model} is chosen ({found.sources.get('model', 'default')})" if found.model else ""
     try:
-        connection.request("GET", "/v1/models")
+        yield _model(found, given, chosen)
+    except ClawError as error:
+        yield Finding("model", "warn", f"{chosen}: {error.message}" if chosen else error.message, error.remedy)
+
+
+_KEYS = (
+    "Any one of these:",
+    "a key, typed in once: claw login anthropic (or openai, gemini, openrouter …)",
+    "a key in the environment: ANTHROPIC_API_KEY, OPENAI_API_KEY …",
+)
+_ANY_SERVER = "any other server: --base-url http://HOST:PORT/v1 --model local/NAME (in settings: base_url, model)"
+
+
+def _model(found: Settings, given: ProviderSettings, chosen: str) -> Finding:
+    """The model that would be used; it is sent nothing. Raises ClawError where it cannot be used."""
+    from claw_kernel.errors import ClawError
+    from claw_kernel.providers import default_model, find_server, open_provider
+    from claw_kernel.providers._transport import is_loopback
+
+    model = found.model or asyncio.run(default_model(given))
+    provider, _ = open_provider(model, given)
+    asyncio.run(provider.aclose())
+    if not chosen:
+        return Finding("model", "ok", f"{model} is used where nobody chooses another")
+    with suppress(ClawError):  # what plays a script or a record has no server
+        server, _ = find_server(model, given)
+        parts = urlsplit(server.base_url)
+        if is_loopback(parts.hostname) and not _listens(parts):
+            remedy = f"Start the server{f' ({server.known.start_hint})' if server.known.start_hint else ''}, or mend its address."
+            return Finding("model", "warn", f"{chosen}, but nothing answers at {server.shown}.", remedy)
+    return Finding("model", "ok", chosen)
+
+
+def _listens(parts: SplitResult) -> bool:
+    try:
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=_PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _served_models(base_url: str) -> list[str] | None:
+    """The models that a server lists there; None where none of that kind answers."""
+    parts = urlsplit(base_url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", f"{parts.path}/models")
         response = connection.getresponse()
         document = json.loads(response.read(1_000_000))
         return [str(model["id"]) for model in document["data"]] if response.status == 200 else None

@@ -8,7 +8,6 @@ Nothing here imports an HTTP library before the first request is sent.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -141,8 +140,11 @@ def server_address(known: KnownProvider, settings: ProviderSettings) -> str:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
+        from claw_kernel.settings import without_login
+
         raise SettingsError(
-            f"The base URL {given!r} is no web address.", "Write it as http://host:port or https://host/path."
+            f"The base URL {without_login(given)!r} is no web address.",
+            "Write it as http://host:port or https://host/path.",
         )
     if parts.hostname == "0.0.0.0":  # noqa: S104 - where a server listens, which is no place to connect to
         parts = parts._replace(netloc=f"127.0.0.1:{parts.port}" if parts.port else "127.0.0.1")
@@ -157,20 +159,13 @@ async def default_model(settings: ProviderSettings) -> str:
     """``provider/model`` to use where nobody chose one: of the first provider whose key is set, else the first model that a
     server on this machine (or at ``settings.base_url``) lists. Takes at most 0.3 s. Raises AuthError where there is none.
     """
-    from claw_kernel.providers.local import find_local_models, list_models
+    from claw_kernel.providers.local import find_local_models
 
-    if settings.base_url:
-        models = await list_models(server_address(LOCAL, replace(settings, api=settings.api or "openai-chat")))
-        if models:
-            return f"local/{models[0]}"
-        raise AuthError(
-            f"No model was chosen, and {settings.base_url} lists none.", "Name one with --model or `%claw model`."
-        )
-    for provider, model in DEFAULT_MODELS:
-        if _find_key(KNOWN[provider], settings)[1]:
-            return f"{provider}/{model}"
-    found = await find_local_models(settings)
-    if found:
+    if not settings.base_url:
+        for provider, model in DEFAULT_MODELS:
+            if _find_key(KNOWN[provider], settings)[1]:
+                return f"{provider}/{model}"
+    if found := await find_local_models(settings):
         return found[0]
     raise _nothing_found(settings)
 
@@ -183,6 +178,13 @@ def find_keys(settings: ProviderSettings) -> dict[str, str]:
 
 
 def _nothing_found(settings: ProviderSettings) -> AuthError:
+    if settings.base_url:
+        from claw_kernel.settings import without_login
+
+        return AuthError(
+            f"No model was chosen, and {without_login(settings.base_url)} lists none.",
+            "Name one with --model or `%claw model`.",
+        )
     if given := list(find_keys(settings)):
         return AuthError(
             f"No model was chosen; keys are set for {', '.join(given)}.",

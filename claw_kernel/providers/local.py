@@ -6,10 +6,11 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from claw_kernel.providers.known import KNOWN, KnownProvider
+from claw_kernel.providers.known import KNOWN, LOCAL, KnownProvider
 from claw_kernel.providers.settings import ProviderSettings
 
 PROBE_SECONDS = 0.3
@@ -20,9 +21,13 @@ _LONGEST_ANSWER_BYTES = 1024 * 1024
 
 async def find_local_models(settings: ProviderSettings, servers: Iterable[KnownProvider] | None = None) -> list[str]:
     """``provider/model`` names of what is served now, in the order of the known providers (Ollama, llama.cpp, vLLM, LM
-    Studio). Takes at most ``PROBE_SECONDS`` and raises nothing. Models for embeddings are left out."""
+    Studio); where the person named one server (``base_url``), of that one alone. Takes at most ``PROBE_SECONDS``. Raises
+    SettingsError for a base URL that is none. Models for embeddings are left out."""
     from claw_kernel.providers import server_address
 
+    if settings.base_url:
+        address = server_address(LOCAL, replace(settings, api=settings.api or "openai-chat"))
+        return [f"{LOCAL.name}/{model}" for model in await list_models(address)]
     asked = list(servers) if servers is not None else [known for known in KNOWN.values() if known.is_local]
     answers = await asyncio.gather(*(list_models(server_address(known, settings)) for known in asked))
     return [f"{known.name}/{model}" for known, models in zip(asked, answers, strict=True) for model in models]

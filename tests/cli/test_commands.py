@@ -32,6 +32,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
         (["docter"], "did you mean 'doctor'"),
         (["--verison"], "did you mean '--version'"),
         (["help", "lap"], "did you mean 'lab'"),
+        (["modle"], "did you mean 'model'"),
         (["prompt", "hello", "--modle", "m"], "did you mean '--model'"),
         (["prompt", "hello", "--model"], "--model"),
         (["prompt", "hello", "--permission-mode", "paln"], "did you mean plan"),
@@ -42,7 +43,9 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
         (["prompt", "hello", "--cwd", "nowhere"], "nowhere is not a directory"),
         (["prompt", "hello", "--allow", "Bash(git"], "--allow"),
         (["prompt", ""], "prompt is empty"),
+        (["prompt", "hello", "--permission-mode", "xyz"], "'xyz' (--permission-mode). Use one of default, "),
         (["doctor", "--jsno"], "did you mean '--json'"),
+        (["doctor", "now"], "unexpected argument 'now'. See claw doctor --help"),
         (["version", "now"], "no arguments"),
     ],
 )
@@ -71,6 +74,10 @@ def test_help_names_every_command(claw):
         page = claw.run(name, "--help")
         assert (page.returncode, page.stderr) == (0, "")
         assert page.stdout.startswith(f"usage: claw {name}")
+
+
+def test_help_of_help(claw):
+    assert claw.run("help", "help").stdout == claw.run("help", "--help").stdout == claw.run("--help").stdout
 
 
 def test_version(claw):
@@ -102,6 +109,22 @@ def test_doctor_names_keys_without_showing_them(claw):
     done = claw.run("doctor", ANTHROPIC_API_KEY="sk-very-secret-value")
     assert "ANTHROPIC_API_KEY" in done.stdout
     assert "very-secret" not in done.stdout + done.stderr
+
+
+def test_doctor_says_whether_the_chosen_model_can_be_used(claw):
+    def said(**environment: str) -> str:
+        report = json.loads(claw.run("doctor", "--json", **environment).stdout)
+        return "\n".join(f"{it['state']}: {it['message']}" for it in report["findings"] if it["topic"] == "model")
+
+    assert "warn: foo is chosen (CLAW_MODEL): The model 'foo' has no provider." in said(CLAW_MODEL="foo")
+    assert "warn: opus is chosen (CLAW_MODEL): No key for anthropic" in said(CLAW_MODEL="opus")
+    assert "ok: opus is chosen (CLAW_MODEL)" in said(CLAW_MODEL="opus", ANTHROPIC_API_KEY="k")
+    with ModelServer(models=["qwen3"]) as server:
+        address = f"{server.base_url}/v1"
+        assert "ok: local/qwen3 is used where nobody chooses another" in said(CLAW_BASE_URL=address)
+        assert "ok: local/m is chosen (CLAW_MODEL)" in said(CLAW_BASE_URL=address, CLAW_MODEL="local/m")
+    gone = said(CLAW_BASE_URL=address, CLAW_MODEL="local/m")
+    assert f"warn: local/m is chosen (CLAW_MODEL), but nothing answers at {address}." in gone
 
 
 def test_doctor_says_what_is_wrong_with_the_settings_and_goes_on(claw):
@@ -224,7 +247,7 @@ def test_a_command_of_notebooks_is_pointed_to(claw) -> None:
     from claw_kernel.cli import COMMANDS, IN_NOTEBOOKS
     from claw_magics.commands import COMMANDS as LINE_COMMANDS
 
-    assert set(IN_NOTEBOOKS) <= set(LINE_COMMANDS) - set(COMMANDS)
+    assert set(IN_NOTEBOOKS) == set(LINE_COMMANDS) - set(COMMANDS)
     done = claw.run("model")
     assert done.returncode == 2
     assert done.stderr == "claw: model is a command of notebooks: write %claw model in a cell. See claw --help.\n"

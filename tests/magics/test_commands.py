@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from claw_kernel.session import write_record
 from claw_kernel.session.record import MIME_TYPE
 from claw_magics.commands import COMMANDS, commands_markdown, inspect_command, run_command
 from claw_magics.report import CommandOutput
+from tests.model_server import ModelServer
 
 SECRET = "sk-test-0123456789abcdef"
 
@@ -121,6 +123,24 @@ def test_model_switches_only_to_what_can_be_used(shell: Shell) -> None:
     }.items():
         assert said in shell.error(line)
     assert shell.host.agent.model == "scripted/hello"
+
+
+def test_model_knows_ones_own_short_names(shell: Shell) -> None:
+    home = Path(os.environ["CLAW_HOME"])
+    home.mkdir()
+    (home / "settings.json").write_text('{"aliases": {"mine": "scripted/hello"}}')
+    assert "Model from the next turn on: mine" in shell.plain("model mine")
+    assert "mine" in COMMANDS["model"].complete(shell.host, ())
+
+
+def test_model_lists_what_the_one_named_server_has(shell: Shell) -> None:
+    with ModelServer(models=["qwen3"]) as server:
+        shell.plain(f"config set base_url {server.base_url}/v1")
+        text = shell.plain("model")
+    assert [line.split()[0] for line in text.split("\n") if "served by" in line] == ["local/qwen3"]
+    gone = shell.plain("model")
+    assert f"{server.base_url}/v1 lists no models" in gone
+    assert "claw login" not in gone
 
 
 def test_permissions_change_for_the_session(shell: Shell) -> None:

@@ -222,7 +222,15 @@ def test_a_key_without_a_default_model_is_not_called_missing():
 def test_the_model_of_a_given_server():
     with ModelServer(models=["foo"]) as server:
         assert asyncio.run(default_model(settings(server.base_url))) == "local/foo"
+        assert asyncio.run(find_local_models(settings(server.base_url))) == ["local/foo"]
         assert open_provider("local/foo", settings(server.base_url, "openai-chat"))[1] == "foo"
+
+
+@pytest.mark.parametrize("address", ["http://me:its-password@127.0.0.1:1/v1", "ftp://me:its-password@host"])
+def test_no_message_shows_the_login_of_an_address(address):
+    with pytest.raises(ClawError) as caught:
+        asyncio.run(default_model(settings(address)))
+    assert "its-password" not in str(caught.value)
 
 
 # --- what is imported -------------------------------------------------------------------------------------------------
