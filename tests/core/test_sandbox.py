@@ -124,6 +124,18 @@ def test_secrets_cannot_be_read(tmp_path_factory, bench, home, name):
         shutil.rmtree(base)
 
 
+def test_a_secret_in_a_workspace_below_a_hidden_place_is_hidden_too(tmp_path):
+    """Where that place is one that commands have of their own, the workspace is shown in it all the same."""
+    hidden = [str(tmp_path), str(tmp_path / "work/.env")]
+    bench = Bench(tmp_path, hidden=hidden)
+    bench.write(".env", "a-secret")
+    bench.write("plain", "plain")
+    result = bench.call("Bash", command="cat plain .env")
+    bench.core.close()
+    assert "plain" in result.text
+    assert "a-secret" not in result.text
+
+
 def test_file_tools_obey_the_same_list(tmp_path):
     bench = Bench(tmp_path, home=str(tmp_path / "work"))
     bench.core.close()

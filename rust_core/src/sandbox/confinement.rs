@@ -54,6 +54,6 @@ impl Enclosure {
 
     /// What lies deeper comes later.
     fn sort(&mut self) {
-        self.ground.places.sort_by_key(|place| (place.path.components().count(), place.treatment));
+        self.ground.places.sort_by_cached_key(|place| (place.path.components().count(), place.treatment));
     }
 }

@@ -122,14 +122,7 @@ pub fn of_machine() -> Vec<PathBuf> {
 
 fn existing(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
     let mut folders = Folders::default();
-    let mut found: Vec<PathBuf> = paths.filter_map(|path| folders.follow(&path)).collect();
-    found.sort_unstable();
-    found.dedup();
-    // What lies below another is hidden with it.
-    let all = found.clone();
-    found
-        .retain(|path| !path.ancestors().skip(1).any(|above| all.binary_search_by(|p| p.as_path().cmp(above)).is_ok()));
-    found
+    paths.filter_map(|path| folders.follow(&path)).collect()
 }
 
 /// Where folders lead that places lie in; `None`: they are not there. Places are looked for before every command, and most

@@ -211,22 +211,21 @@ impl Sandbox {
         }
         let mut hidden = self.secrets();
         hidden.extend(secret_places::of_machine());
-        hidden.sort_unstable();
-        hidden.dedup();
         // In a folder of which the command has one of its own there is nothing to hide but in what it is shown all the same.
         // Servers make their sockets there all the time, and each would ask for another keeper.
-        let is_replaced = |path: &Path| {
-            let mut above = places.iter().filter(|place| path.starts_with(&place.path) && path != place.path);
-            above.clone().any(|place| place.path != place.source) && !above.any(|place| place.path == place.source)
+        let (own, shown): (Vec<&Place>, Vec<&Place>) = places.iter().partition(|place| place.path != place.source);
+        let is_below = |path: &Path, places: &[&Place]| {
+            places.iter().any(|place| path.starts_with(&place.path) && path != place.path)
         };
-        hidden.retain(|path| !is_replaced(path));
-        let outer = |path: &PathBuf| hidden.iter().any(|other| other != path && path.starts_with(other));
-        places.extend(hidden.iter().filter(|path| !outer(path)).map(|path| Place {
+        hidden.retain(|path| !is_below(path, &own) || is_below(path, &shown));
+        hidden.sort_unstable(); // by component: what lies below a place follows it, and is hidden with it
+        hidden.dedup_by(|path, above| path.starts_with(above));
+        places.extend(hidden.iter().map(|path| Place {
             treatment: Treatment::Hide,
             path: path.clone(),
             source: path.clone(),
         }));
-        places.sort_by_key(|place| (place.path.components().count(), place.treatment));
+        places.sort_by_cached_key(|place| (place.path.components().count(), place.treatment));
         let readable = if layers.namespaces || is_seatbelt { Vec::new() } else { all_but(&hidden) };
         let temporary = if layers.namespaces { PathBuf::from("/tmp") } else { self.temporary.join("tmp") };
         let mut variables: Vec<(OsString, OsString)> = vec![("TMPDIR".into(), temporary.into())];
