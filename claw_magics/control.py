@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from claw_kernel.messages import AnsweredBy, AnswerName
 from claw_kernel.session.record import write_value
+from claw_magics.busy import BusyStatus
 from claw_magics.frontend import Frontend
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Control:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._busy: BusyStatus | None = None
         self._operations: dict[str, Callable[[Mapping[str, Any], str], dict[str, Any]]] = {
             "hello": self._hello,
             "sync": self._sync,
@@ -52,9 +54,13 @@ class Control:
         if handlers is None:
             return False
 
+        busy = self._busy = BusyStatus(kernel)
+        busy.install()
+
         async def handle(stream: Any, ident: Any, parent: Mapping[str, Any]) -> None:
             reply = self.answer(parent.get("content"), str(parent.get("header", {}).get("session", "")))
             kernel.session.send(stream, "claw_reply", reply, parent, ident=ident)
+            busy.say_soon()
 
         handlers[MESSAGE_TYPE] = handle
         return True
@@ -64,6 +70,8 @@ class Control:
         handlers = getattr(kernel, "control_handlers", None)
         if handlers is not None:
             handlers.pop(MESSAGE_TYPE, None)
+        if self._busy is not None:
+            self._busy.uninstall()
 
     def answer(self, content: Any, connection: str) -> dict[str, Any]:
         """The reply's content. ``connection`` is the session id of the front end's connection."""

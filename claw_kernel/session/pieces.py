@@ -173,7 +173,7 @@ def _outputs(result: ToolResult) -> Iterable[dict[str, Any]]:
             yield {"output_type": "display_data", "data": {block.media_type: block.data}, "metadata": {}}
     for shown in result.details.get("outputs", ()):
         # Its text is in the result's already.
-        yield {"output_type": "display_data", "data": shown.get("data", {}), "metadata": {}, "is_told": False}
+        yield {"output_type": "display_data", "data": shown, "metadata": {}, "is_told": False}
 
 
 def _is_cut(result: ToolResult) -> bool:

@@ -94,7 +94,7 @@ def _to_output(result: CodeResult) -> ToolOutput:
                 texts.append(text if not kinds else f"[figure: {text}]")
             rich = {kind: value for kind, value in data.items() if kind not in _IMAGE_TYPES and kind != "text/plain"}
             if rich:
-                shown.append({"data": {**rich, "text/plain": data.get("text/plain", "")}})
+                shown.append({**rich, "text/plain": data.get("text/plain", "")})
     text = "\n".join(part.rstrip("\n") for part in texts if part.strip())
     if result.is_interrupted:
         text = f"{text}\nInterrupted by the user.".strip()

@@ -90,6 +90,9 @@ export class CallView {
       this.card.ask(facts.request, liveness);
     } else {
       this.card?.settle(facts.approval, answersOf(facts.result?.details?.answers));
+      if (!facts.live) {
+        this.card?.release(); // its step has ended
+      }
     }
   }
 
@@ -162,16 +165,14 @@ export class CallView {
 
   /** Figures and tables of the call: they are results, so they are seen without opening the row. */
   private drawOutputs(bundles: MimeBundle[], trusted: boolean): void {
-    const rich = bundles.filter(isRich);
-    const images = rich.length === 0 ? imagesOf(this.facts?.result ?? null) : [];
-    const shown = [...rich, ...images];
+    const shown = [...imagesOf(this.facts?.result ?? null), ...bundles.filter(isRich)];
     if (shown.length === this.outputCount) {
       return;
     }
     for (const bundle of shown.slice(this.outputCount)) {
       const model = new MimeModel({ data: bundle as never, trusted });
       const mimeType = this.around.rendermime.preferredMimeType(model.data, trusted ? 'any' : 'ensure');
-      if (mimeType) {
+      if (mimeType && mimeType !== 'text/plain') {
         const renderer = this.around.rendermime.createRenderer(mimeType);
         const host = el('div', 'claw-Call-output');
         this.outputs.append(host);
@@ -247,7 +248,7 @@ function titleOf({ call, live, request, result }: CallFacts): string {
   return subject === undefined ? name : `${name} ${textOf(subject).split('\n', 1)[0] ?? ''}`;
 }
 
-/** The last line of a running call's output, or the first of a failure: what a closed row says of its inside. */
+/** The last line of a running call's output or of a failure: what a closed row says of its inside. */
 function glimpseOf({ live, result, approval }: CallFacts, state: IconName): string {
   if (state === 'running') {
     return lastLine(plainText(textOf(live?.output).slice(-2000)));
@@ -259,7 +260,8 @@ function glimpseOf({ live, result, approval }: CallFacts, state: IconName): stri
   if (answers.length > 0) {
     return answers.map(chosen => chosen.join(', ')).join(' · ');
   }
-  return state === 'failed' ? lastLine(resultText(result)) : '';
+  // The exit code stands at the end of the row.
+  return state === 'failed' ? lastLine(resultText(result).replace(/\n?\[exit code \d+\]\s*$/, '')) : '';
 }
 
 function metaOf({ call, live, request, result }: CallFacts, state: IconName): string {
@@ -364,11 +366,11 @@ function resultText(result: ToolResult | null): string {
 }
 
 function outputOf({ live, result, approval }: CallFacts): string {
-  if (result && SAID.has(approval?.answer ?? '')) {
+  if (result && (SAID.has(approval?.answer ?? '') || approval?.decision === 'deny')) {
     return ''; // the card or the line of the approval says it
   }
   let text = plainText(result ? resultText(result) : textOf(live?.output)).trimEnd();
-  if (result?.details?.outputs?.some(isRich)) {
+  if (imagesOf(result).length > 0 || result?.details?.outputs?.some(isRich)) {
     text = text.replace(/^\[figure: .*\]\n?/gm, '').trimEnd(); // the figure itself is below
   }
   return text;

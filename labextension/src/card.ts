@@ -36,7 +36,7 @@ export interface Reply {
 
 /**
  * A question of one tool call and its answer: a heading, and a row that holds the controls first and the answer
- * afterwards, of the same height, so that nothing below moves. What it is about is drawn between the two. The kinds of
+ * afterwards, of the same height until its step has ended, so that nothing below moves. What it is about is drawn between the two. The kinds of
  * question differ in their words and controls (`approval.ts`, `plan.ts`, `questions.ts`).
  */
 export abstract class Card {
@@ -95,6 +95,11 @@ export abstract class Card {
     const reply = { answer: approval.answer, message: textOf(approval.message), selections };
     this.close(this.said(reply, way));
     this.show(reply);
+  }
+
+  /** What is below has moved on: the room that the buttons left is given back. */
+  release(): void {
+    this.actions.style.minHeight = '';
   }
 
   /** What is asked, after "Claw asks: ". */

@@ -139,7 +139,8 @@ export function previewBlock(preview: Preview): HTMLElement | null {
       return codeBlock(textOf(preview.code), textOf(preview.visible), 'Code');
     case 'diff': {
       const path = el('div', 'claw-Where', preview.is_new ? 'new file ' : '', el('code', '', textOf(preview.path)));
-      return el('div', '', path, diffBlock(textOf(preview.diff)));
+      // The path stands above: the diff's own heading would say it twice more.
+      return el('div', '', path, diffBlock(textOf(preview.diff).replace(/^--- .*\n\+\+\+ .*\n(?=@@)/, '')));
     }
     case 'path':
       return codeBlock(textOf(preview.path), '', 'Path');

@@ -13,7 +13,13 @@ from tests.ui.lab import TURN_MIME
 pytestmark = pytest.mark.ui
 
 COMMAND = "date +%s.%N > started.txt; echo hello-$((40 + 2)); sleep 0.5; echo bye"
-PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.title('mass')\nplt.show()\nx = 41"
+PLOT = """import matplotlib.pyplot as plt
+from IPython.display import HTML
+plt.plot([1, 3, 2])
+plt.title('mass')
+plt.show()
+x = 41
+HTML('<table><tr><td>in a table</td></tr></table>')"""
 SCRIPT = {
     "turns": [
         {"when": "second words", "replies": [{"text": "I remember."}]},
@@ -165,6 +171,35 @@ def test_a_cell_that_blocks_the_kernel_can_be_answered(server, open_page) -> Non
     page.wait_text("It said:")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_kernel_at_work_is_shown_busy(start_server, open_page, version) -> None:
+    """On the screen and at the server, which may end idle kernels: in a cell of the person's own, and while a turn waits."""
+    server = prepare(start_server(version))
+    server.write("busy.ipynb", [LOAD, "import time; time.sleep(3)", ask("greet me"), "1"])
+    page = open_page(server, "busy.ipynb")
+
+    def states() -> tuple[str, str]:
+        shown = page.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.kernelDisplayStatus")
+        name = next(
+            session["kernel"]["id"] for session in server.request("/api/sessions") if session["path"] == "busy.ipynb"
+        )
+        return shown, server.request(f"/api/kernels/{name}")["execution_state"]
+
+    page.run_cell(0)
+    page.start_cell(1)
+    page.page.wait_for_timeout(1_000)
+    assert states() == ("busy", "busy")
+    page.wait_cell(1)
+    page.start_cell(2)
+    page.button("Deny").wait_for()
+    page.page.wait_for_timeout(500)
+    assert states() == ("busy", "busy")
+    page.button("Deny").click()
+    page.wait_cell(2)
+    page.page.wait_for_timeout(500)
+    assert states() == ("idle", "idle")
+
+
 def test_the_command_interrupts_a_running_tool(server, open_page) -> None:
     server.write("interrupt.ipynb", [LOAD, ask("sleep"), "print(40 + 2)"])
     page = open_page(server, "interrupt.ipynb")
@@ -197,7 +232,7 @@ def test_the_kernel_is_interrupted_during_an_approval(server, open_page) -> None
     assert page.cell_text(2).strip() == "42"
 
 
-def test_a_figure_is_drawn_in_the_turn(server, open_page) -> None:
+def test_a_figure_and_a_table_are_drawn_in_the_turn(server, open_page) -> None:
     server.write("plot.ipynb", [LOAD, ask("plot"), "print(x)"])
     page = open_page(server, "plot.ipynb")
     page.run_cell(0)
@@ -207,6 +242,7 @@ def test_a_figure_is_drawn_in_the_turn(server, open_page) -> None:
     page.wait_text("the highest")
     assert page.page.locator(".claw-Call-output img").count() == 1
     assert page.page.locator(".jp-Cell-outputArea img").count() == 1
+    assert page.page.locator(".claw-Call-output td").inner_text() == "in a table"
     page.shoot("claw-plot")
     page.run_cell(2)
     assert page.cell_text(2).strip() == "41"
