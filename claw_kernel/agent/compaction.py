@@ -25,7 +25,8 @@ from claw_kernel.session.turn_messages import append_message, turn_messages
 from claw_kernel.token_estimate import content_tokens, message_tokens
 
 PROTECTED_PERCENT = 20
-"""Of the room: so much of the newest outputs is never cleared. 40,000 tokens of a window of 200,000, as opencode protects."""
+"""Of the room: so much of the newest outputs is never cleared, and no output that the model has not seen yet. 40,000 tokens of a
+window of 200,000, as opencode protects."""
 WORTHWHILE_PERCENT = 10
 """Of the room: for less nothing is cleared, since the provider's cache is lost from there on (opencode: 20,000 tokens)."""
 TAIL_PERCENT = 10
@@ -176,11 +177,12 @@ class Compactor:
         records = (*self._before, record)
         outputs = clearable(sent_records(records))
         protected = window.room * protected_percent // 100
+        unseen = _unseen(record)
         kept = 0
         cleared: list[str] = []
         gain = 0
         for call_id, size in reversed(outputs):
-            if kept + size <= protected and not cleared:
+            if call_id in unseen or (kept + size <= protected and not cleared):
                 kept += size
             else:
                 cleared.append(call_id)
@@ -208,13 +210,18 @@ class Compactor:
         before = self.meter.tokens
         notes, usage, model = await self._notes(records, ask, window, instructions)
         summary = summary_text(records, notes, window_tokens=window.tokens)
-        tail_tokens = min(MAX_TAIL_TOKENS, window.room * TAIL_PERCENT // 100)
-        for tail in (tail_tokens, 0):
-            turn_id, steps = _cut(records, tail)
-            compaction = Compaction(turn_id, steps, summary, (), reason, before, 0, model, usage)
+        tail = min(MAX_TAIL_TOKENS, window.room * TAIL_PERCENT // 100)
+        ways: list[tuple[int, tuple[str, ...], int]] = [(tail, (), window.clear_at), (0, (), window.clear_at)]
+        if (newest := _newest_tokens(records)) > tail:
+            # The model has asked for these outputs and would ask again, so they go last.
+            long = tuple(call_id for call_id, _ in clearable(sent_records(records)) if call_id in _unseen(record))
+            ways[:1] = [(newest, (), window.compact_at), (newest, long, window.clear_at)]
+        for kept_tokens, cleared, limit in ways:
+            turn_id, steps = _cut(records, kept_tokens)
+            compaction = Compaction(turn_id, steps, summary, cleared, reason, before, 0, model, usage)
             messages = _transcript(records, self._model, compaction)
             after = self._fixed_tokens + message_tokens(messages)
-            if after < window.clear_at:
+            if after < limit:
                 break
         else:
             raise ContextOverflowError(
@@ -289,6 +296,21 @@ def _transcript(records: Sequence[TurnRecord], model: str, latest: Compaction | 
     if not sent[-1].steps:
         messages.pop()  # "not answered" is said of turns that are over
     return with_own_ids(messages)
+
+
+def _unseen(record: TurnRecord) -> tuple[str, ...]:
+    """The calls whose outputs no request has held yet: those of the newest step of the turn under way."""
+    return tuple(result.call_id for result in record.steps[-1].results) if record.steps else ()
+
+
+def _newest_tokens(records: Sequence[TurnRecord]) -> int:
+    """What the newest step of the turn under way takes as it is sent, and what comes before its first step where it is that one."""
+    record = sent_records(records)[-1]
+    if not record.steps:
+        return 0
+    newest = record.steps[-1]
+    before = content_tokens(record.content) if len(record.steps) == 1 else 0
+    return content_tokens(newest.content) + content_tokens(newest.results) + before
 
 
 def _cut(records: Sequence[TurnRecord], tail_tokens: int) -> tuple[str, int]:

@@ -114,8 +114,7 @@ class TurnLoop:
         """All steps of the turn. Raises ClawError for what ends it, ``InterruptedTurnError`` where it was cancelled."""
         self._start_clock()
         while True:
-            elapsed_seconds = self._cancellation.elapsed_seconds
-            if (reason := await self._spending.limit_reached(len(self._steps), elapsed_seconds)) is not None:
+            if (reason := await self._limit_reached()) is not None:
                 return reason
             if self._played is not None:
                 if (played := self._played.compaction()) is not None:
@@ -123,6 +122,9 @@ class TurnLoop:
                     self._take_room(self._compactor.played(self._record, played))
             elif not self._compactor.is_at_ease:
                 await self._make_room()
+                # The notes of a summary are a request too, and no small one.
+                if self._compaction is not None and (reason := await self._limit_reached()) is not None:
+                    return reason
             index = len(self._steps)
             self.turn.emit(StepStarted(index))
             try:
@@ -197,6 +199,9 @@ class TurnLoop:
         times = [limit - spent for limit, spent in scopes if limit is not None]
         if times:
             self._cancellation.expire_after(max(min(times), 0.0))
+
+    async def _limit_reached(self) -> StopReason | None:
+        return await self._spending.limit_reached(len(self._steps), self._cancellation.elapsed_seconds)
 
     @property
     def interrupted_by(self) -> StopReason:

@@ -98,5 +98,5 @@ def _cleared_result(result: ToolResult, name: str) -> ToolResult:
     images = sum(isinstance(block, ImageBlock) for block in result.content)
     characters = sum(whole_characters(block) for block in result.content if isinstance(block, TextBlock))
     what = f"{characters:,} characters" + (f" and {images} image{'s' if images > 1 else ''}" if images else "")
-    line = f"[{what} of output of {name} were removed here to save room. Call it again if you need them.]"
+    line = f"[{what} of output of {name} were removed here to save room. If you need them, ask for them again, a part at a time.]"
     return replace(result, content=(TextBlock(line),))

@@ -343,6 +343,60 @@ def test_a_count_that_leaves_out_what_was_cached_is_not_believed() -> None:
     assert meter.tokens >= 6_000
 
 
+class Pages:
+    """Reads pages of ``tokens`` each until it has seen page ``last``; a page it does not find in the request is read again."""
+
+    def __init__(self, workspace: Path, tokens: int, last: int) -> None:
+        self.last = last
+        for page in range(1, last + 1):
+            lines = [f"page {page} of {last}: {'x' * 80}" for _ in range(tokens * 4 // 100)]
+            (workspace / f"page{page}.txt").write_text("\n".join(lines))
+        self.asked: list[int] = []
+
+    def __call__(self, request: Request) -> Response:
+        usage = {"input_tokens": len(request.body) // 4}
+        if is_for_notes(request):
+            return Response(parts=anthropic_frames([text("## Next\nthe next page")], usage=usage))
+        body = request.body.decode()
+        page = next((n for n in range(self.last, 0, -1) if f"page {n} of {self.last}" in body), 0) + 1
+        if page > self.last:
+            return Response(parts=anthropic_frames([text("Read them all.")], usage=usage))
+        self.asked.append(page)
+        call = tool_call(f"c{len(self.asked)}", "Read", {"file_path": f"page{page}.txt"})
+        return Response(parts=anthropic_frames([call], usage=usage))
+
+
+@pytest.mark.parametrize("tokens", [3_000, 5_000, 8_000])
+def test_what_the_model_has_not_seen_yet_is_not_taken_away(agents: Any, workspace: Path, tokens: int) -> None:
+    """However long an output is beside the window: the model asked for it, and would ask again."""
+    pages = Pages(workspace, tokens, last=6)
+    with serving(pages) as server:
+        agent = agents(server, context_window=SMALL_WINDOW, max_tokens=2_000)
+        play(agent.start(f"Read all pages. {PROHIBITION}"))
+        record = agent.session.records[-1]
+        assert (record.stop_reason, pages.asked) == ("end_turn", [1, 2, 3, 4, 5, 6])
+        assert compactions(record)
+        assert all(len(request.body) // 4 < SMALL_WINDOW for request in server.requests)
+
+
+def test_outputs_that_no_window_holds_are_asked_for_in_parts(agents: Any, workspace: Path) -> None:
+    pages = Pages(workspace, 8_000, last=3)
+
+    def answer(request: Request) -> Response:
+        if len(request.json["messages"]) > 1:
+            return pages(request) if is_for_notes(request) else Response(parts=anthropic_frames([text("I see.")]))
+        calls = [tool_call(f"c{page}", "Read", {"file_path": f"page{page}.txt"}) for page in (1, 2, 3)]
+        return Response(parts=anthropic_frames(calls))
+
+    with serving(answer) as server:
+        agent = agents(server, context_window=SMALL_WINDOW, max_tokens=2_000)
+        play(agent.start(f"Read all pages. {PROHIBITION}"))
+        assert agent.session.records[-1].stop_reason == "end_turn"
+        last = sent(server.requests[-1])
+        assert PROHIBITION in last
+        assert last.count("ask for them again, a part at a time") == 3
+
+
 def test_images_count_by_their_size() -> None:
     from base64 import b64encode
 

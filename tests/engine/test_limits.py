@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from claw_kernel.agent import Agent
 from claw_kernel.agent.guards import FAILED_STEPS, LoopGuard, PassageGuard, without_repeats
-from claw_kernel.messages import TextBlock, ToolCall, ToolResult, TurnRecord
+from claw_kernel.limits import total_tokens
+from claw_kernel.messages import TextBlock, ToolCall, ToolResult, TurnRecord, Usage
 from tests.engine.conftest import call, play
-from tests.engine.long_sessions import Reader, last_text, open_agent, serving
+from tests.engine.long_sessions import Reader, is_for_notes, last_text, open_agent, serving
 from tests.model_server import ModelServer, anthropic_frames, text, tool_call
 
 PRICES = {"anthropic/m": {"input": 1_000_000.0, "output": 0.0}}
@@ -86,6 +88,30 @@ def test_what_was_paid_stays_paid(agents: Any, workspace: Path) -> None:
         play(agent.start("Read."))
         play(agent.start("Read."))
         assert last(agent).stop_reason == "max_notebook_tokens"
+
+
+def test_what_a_summary_costs_counts_before_the_next_request(agents: Any, workspace: Path) -> None:
+    """And the session goes on with that summary when the limit is raised."""
+    options = {"context_window": 24_000, "max_tokens": 2_000}
+    with serving(Reader(workspace, steps=40)) as server:
+        free = agents(server, **options)
+        play(free.start("Read."))
+        steps = last(free).steps
+    place = next(place for place, step in enumerate(steps) if step.compaction and step.compaction.summary)
+    spent = total_tokens(sum((step.usage for step in steps[:place]), Usage()))
+    with serving(Reader(workspace, steps=40)) as server:
+        agent = agents(server, **options, max_turn_tokens=spent + 1)
+        play(agent.start("Read."))
+        record = last(agent)
+        assert (record.stop_reason, len(record.steps)) == ("max_turn_tokens", place + 1)
+        assert is_for_notes(server.requests[-1])
+        kept = record.steps[-1].compaction
+        assert kept is not None
+        agent.settings = agent.settings.with_options("test", max_turn_tokens=10**9)
+        play(agent.start("Go on."))
+        assert last(agent).stop_reason == "end_turn"
+        after = next(n for n, request in enumerate(server.requests) if is_for_notes(request)) + 1
+        assert "was shortened to save room" in json.dumps(server.requests[after].json["messages"])
 
 
 def test_the_requests_of_a_notebook_add_up(agents: Any, workspace: Path) -> None:
