@@ -248,7 +248,7 @@ class HttpProvider:
                     )
             decoder = self._wire.decoder(request)
             async with aclosing(
-                read_answer(response, decoder, self._server, request.model, first_byte, self._timeouts.idle_seconds)
+                read_answer(response, decoder, self._server, request.model, first_byte, self._timeouts)
             ) as events:
                 async for event in events:
                     yield event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +29,7 @@ from claw_kernel.providers._connection import Response
 from claw_kernel.providers._faults import Server
 from claw_kernel.providers._sse import LONGEST_FRAME_BYTES, SseParser
 from claw_kernel.providers._wire import Decoder
+from claw_kernel.providers.settings import Timeouts
 
 _AFTER_WHOLE_SECONDS = 3.0
 """How long usage and the end mark are waited for once the message itself is whole: some servers send neither."""
@@ -44,7 +46,7 @@ _STRANGE = (TypeError, AttributeError, KeyError, IndexError, ValueError)
 
 
 async def read_answer(
-    response: Response, decoder: Decoder, server: Server, model: str, first_byte_seconds: float, idle_seconds: float
+    response: Response, decoder: Decoder, server: Server, model: str, first_byte_seconds: float, timeouts: Timeouts
 ) -> AsyncGenerator[ProviderEvent, None]:
     """Decode the stream. Where it breaks after a completed block, that much is the message; before, the ``ProviderError`` is raised."""
     parser = SseParser()
@@ -55,11 +57,12 @@ async def read_answer(
     head = b""
     document: bytearray | None = None
     has_frames = False
+    heard_at = time.monotonic()
     while not decoder.is_ended:
         try:
             async with asyncio.timeout(_AFTER_WHOLE_SECONDS if decoder.is_whole else limit):
                 part = await anext(parts, b"")
-            limit = idle_seconds
+            limit = timeouts.idle_seconds
             if not has_frames and document is None:
                 head = (head + part).lstrip(_BLANK)[:_LONGEST_HEAD_BYTES]  # blanks only keep it open
                 document = bytearray() if head.startswith((b"{", b"[")) else None
@@ -93,6 +96,14 @@ async def read_answer(
         for event in events:
             yield event
         if not part:
+            break
+        if events:
+            heard_at = time.monotonic()
+        elif time.monotonic() - heard_at > timeouts.silent_seconds:
+            problem = StreamError(
+                f"{server.name} kept the connection open for {in_seconds(timeouts.silent_seconds)} and said nothing.",
+                "Try again, or choose another model.",
+            )
             break
     if decoder.is_ended:
         # The last bytes are usually here already; reading them keeps the connection for the next request.

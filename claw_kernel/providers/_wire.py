@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -202,6 +203,16 @@ def read_citation(value: Any) -> Citation | None:
 
     url, title = text("url", "source"), text("title", "document_title", "filename")
     return Citation(url, title, text("cited_text", "quote", "content")) if url or title else None
+
+
+_NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
+LONGEST_NAME = 64
+"""Characters of a tool's name that every server takes (OpenAI's bound; Anthropic's is 128)."""
+
+
+def fit_name(name: str) -> str:
+    """The name of a called tool as any server takes it: models make up names, and the call stays in the conversation."""
+    return _NO_NAME.sub("_", name)[:LONGEST_NAME] or "unnamed"
 
 
 def fit_id(call_id: str, *, longest: int = 64, is_short: bool = False) -> str:

@@ -21,6 +21,7 @@ from claw_kernel.providers._wire import (
     arguments_of,
     dump,
     fit_id,
+    fit_name,
 )
 from claw_kernel.providers.catalogue import THINKING_TOKENS, effort_level
 from claw_kernel.providers.settings import Api
@@ -160,7 +161,12 @@ def _write_message(message: Message) -> bytes:
                 blocks.append(_write_image(block))
             case ToolCall():
                 blocks.append(
-                    {"type": "tool_use", "id": fit_id(block.id), "name": block.name, "input": arguments_of(block)}
+                    {
+                        "type": "tool_use",
+                        "id": fit_id(block.id),
+                        "name": fit_name(block.name),
+                        "input": arguments_of(block),
+                    }
                 )
             case ToolResult():
                 result, images = _write_result(block)

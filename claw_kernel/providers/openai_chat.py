@@ -20,7 +20,7 @@ from claw_kernel.messages import (
 )
 from claw_kernel.providers._chat_stream import ChatDecoder
 from claw_kernel.providers._faults import Server
-from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id
+from claw_kernel.providers._wire import KeptBytes, KeptValue, arguments_of, dump, fit_id, fit_name
 from claw_kernel.providers.catalogue import THINKING_TOKENS, ModelCard, effort_level, is_told_effort
 from claw_kernel.providers.known import LOCAL, EffortForm
 from claw_kernel.providers.settings import Api
@@ -110,13 +110,13 @@ class OpenAIChat:
 
     def _write_call(self, call: ToolCall, place: int) -> dict[str, Any]:
         dialect = self._dialect
-        call_id = self._fit_id(call.id)
+        call_id, name = self._fit_id(call.id), fit_name(call.name)
         if dialect.names_results:
-            self._names[call_id] = call.name
+            self._names[call_id] = name
         written: dict[str, Any] = {
             "id": call_id,
             "type": "function",
-            "function": {"name": call.name, "arguments": dump(arguments_of(call)).decode()},
+            "function": {"name": name, "arguments": dump(arguments_of(call)).decode()},
         }
         if dialect.is_signed:
             signature = call.signature

@@ -37,6 +37,7 @@ from claw_kernel.providers._wire import (
     dump,
     final_usage,
     fit_id,
+    fit_name,
     read_citation,
     read_count,
     read_tool_call,
@@ -127,7 +128,7 @@ def _write_message(message: Message, numbers: Iterator[int]) -> bytes:
                     {
                         "type": "function_call",
                         "call_id": fit_id(block.id),
-                        "name": block.name,
+                        "name": fit_name(block.name),
                         "arguments": dump(arguments_of(block)).decode(),
                     }
                 )

@@ -14,13 +14,14 @@ Api: TypeAlias = Literal["anthropic", "openai-chat", "openai-responses"]
 @dataclass(frozen=True)
 class Timeouts:
     """Seconds. 120 s of silence is what the slowest large models need between two frames; hosted providers send
-    keep-alives well before. A server on this machine gets ``local_first_byte_seconds``: it may be reading a long prompt
+    keep-alives well before. Keep-alives alone are listened to for ``silent_seconds``. A server on this machine gets ``local_first_byte_seconds``: it may be reading a long prompt
     on a CPU, and 600 s is the request limit of the official clients of hosted models."""
 
     connect_seconds: float = 10.0
     first_byte_seconds: float = 120.0
     idle_seconds: float = 120.0
     local_first_byte_seconds: float = 600.0
+    silent_seconds: float = 600.0
 
 
 @dataclass(frozen=True)

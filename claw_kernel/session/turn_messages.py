@@ -10,7 +10,7 @@ from claw_kernel.session.packing import unpacked_result
 
 def turn_messages(record: TurnRecord, model: str) -> list[Message]:
     """The messages one turn adds to a transcript for ``model`` (``provider/model``)."""
-    messages = [Message("user", record.content)]
+    messages = [Message("user", _asked(record))]
     for step in record.steps:
         keep_thinking = (step.model or record.model) == model
         spoken: tuple[AssistantBlock, ...] = tuple(
@@ -29,6 +29,12 @@ def turn_messages(record: TurnRecord, model: str) -> list[Message]:
         reason = "interrupted" if record.stop_reason in ("interrupted", "incomplete", None) else "an error"
         messages.append(Message("assistant", (TextBlock(f"[This request was not answered: {reason}.]"),)))
     return messages
+
+
+def _asked(record: TurnRecord) -> tuple[ContentBlock, ...]:
+    """What was asked. A record that somebody emptied still needs a question before its answer."""
+    is_empty = all(isinstance(block, TextBlock) and not block.text.strip() for block in record.content)
+    return (TextBlock("[The text of this request is not there any more.]"),) if is_empty else record.content
 
 
 def _unsigned(block: AssistantBlock) -> AssistantBlock:

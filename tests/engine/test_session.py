@@ -128,6 +128,15 @@ def test_a_call_whose_result_was_lost_gets_one():
     assert [(r.call_id, r.is_error) for r in results] == [("c1", True)]
 
 
+@pytest.mark.parametrize("content", [(), (TextBlock(" "),)])
+def test_a_request_that_somebody_emptied_still_stands_before_its_answer(content):
+    session = Session()
+    session.add(record(1, content=content, prompt=""))
+    first = session.transcript("scripted/x")[0]
+    assert first.role == "user"
+    assert "not there any more" in first.content[0].text
+
+
 def test_reasoning_goes_back_only_to_the_model_that_gave_it():
     session = Session()
     session.merge([write_record(record())])

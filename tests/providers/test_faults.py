@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -379,6 +380,15 @@ def test_pings_keep_a_stream_alive(server, api):
 
 
 # --- no server --------------------------------------------------------------------------------------------------------
+
+
+def test_pings_alone_do_not_keep_it_alive_for_ever(server, api):
+    ping = b'event: ping\ndata: {"type":"ping"}\n\n' if api == "anthropic" else b": still here\n\n"
+    server.answer(*[Response(parts=[ping, 0.05] * 200)] * 2)
+    timeouts = Timeouts(silent_seconds=0.3)
+    error = ask(api, server.base_url, timeouts=timeouts, retries=replace(QUICK, limit=1)).error
+    assert (error.kind, len(server.requests)) == ("stream", 2)
+    assert "kept the connection open for 0.3 s and said nothing" in error.message
 
 
 def test_connection_refused(api):

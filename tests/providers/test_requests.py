@@ -178,6 +178,14 @@ def test_ids_another_provider_gave_fit_this_one(server, api, call_id):
     assert used[0].replace("_", "").replace("-", "").isalnum()
 
 
+@pytest.mark.parametrize("name", ["functions.Bash", "my tool!", "x" * 100, "книга", ""])
+def test_names_that_a_model_made_up_fit_every_server(server, api, name):
+    """The call was answered with an error and stays in the conversation; the test server refuses such names as real ones do."""
+    messages = (*HELLO, Message("assistant", (ToolCall("c1", name, {}),)), Message("user", (result("c1"),)))
+    server.answer(FRAMES[api]([text("ok")]))
+    assert ask(api, server.base_url, messages).content == (TextBlock("ok"),)
+
+
 def test_mistral_ids_and_order(server):
     """Exactly nine letters and digits, and no user message straight after a tool's."""
     messages = [
