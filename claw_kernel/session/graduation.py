@@ -37,13 +37,13 @@ class Graduation:
 
 
 def graduate(document: Mapping[str, Any], *, keep_all: bool = False) -> Graduation:
-    """The plain notebook of ``document``. A result is what a person's cell shows, a figure of the agent's, and the last thing that its
-    code showed in a turn; everything these need is kept, with whatever cannot be read. Raises SessionError where
+    """The plain notebook of ``document``. A result is what a person's cell shows, a figure of the agent's, the last thing that its
+    code showed in a turn, and a file that code writes; everything these need is kept, with whatever cannot be read. Raises SessionError where
     there is no code."""
     from nbformat import v4
 
     new_cell: Any = v4.new_code_cell
-    pieces = read_pieces(document)
+    pieces = read_pieces(document, with_failed=True)
     kept = set(range(len(pieces))) if keep_all else _needed(pieces)
     if not kept:
         raise SessionError("There is no code in this notebook that shows a result.", "Keep everything with --all.")
@@ -58,7 +58,10 @@ def graduate(document: Mapping[str, Any], *, keep_all: bool = False) -> Graduati
         for position, piece in enumerate(pieces[at] for at in sorted(kept) if pieces[at].cell == number):
             identity = str(cell.get("id") or f"cell-{number}")[:56] + (f"-{position}" if position else "")
             made[len(cells)] = piece
-            cells.append(new_cell(piece.source.rstrip("\n"), id=identity, metadata=metadata if not position else {}))
+            own = dict(metadata if not position else {})
+            if piece.is_failed:  # Jupyter goes on behind such a cell
+                own["tags"] = list(dict.fromkeys([*own.get("tags", ()), "raises-exception"]))
+            cells.append(new_cell(piece.source.rstrip("\n"), id=identity, metadata=own))
     return Graduation(_notebook(document, cells), made, len(pieces) - len(kept))
 
 
@@ -66,7 +69,7 @@ def compare(found: Graduation, normal: Callable[[str], str]) -> list[Difference]
     """The outputs of the plain notebook, which has run, with those that were recorded, each text as ``normal`` makes it."""
     differences: list[Difference] = []
     for at, piece in found.pieces.items():
-        if piece.by == "answer" or piece.is_cut:
+        if piece.by == "answer" or piece.is_cut or (piece.is_failed and piece.by == "agent"):
             continue
         # Of the agent's code the record keeps one text, in the order in which it came, and the pictures.
         view = shown if piece.by == "person" else told
@@ -92,6 +95,10 @@ def _needed(pieces: Sequence[Piece]) -> set[int]:
 
 
 def _is_result(piece: Piece) -> bool:
+    if piece.is_failed and piece.by == "agent":
+        return False
+    if piece.code.is_writing:
+        return True
     if piece.by == "person":
         return any(output.get("output_type") != "error" for output in piece.outputs)
     has_figure = any(kind in IMAGES for output in piece.outputs for kind in output.get("data", {}))

@@ -34,6 +34,7 @@ _PATTERNS: dict[str, tuple[str, ...]] = {
         r"\b[tsajc]_[0-9a-f]{16}\b",
         r"(?<=/state/outputs/)[0-9a-f]{16,}(?=\.txt)",  # where the whole of a long output is kept
     ),
+    "new or overwritten (%%writefile)": (r"(?m)^(?:Overw|W)riting (?=\S+$)",),
 }
 _MAX_PATTERN = 1_000
 

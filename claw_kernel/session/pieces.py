@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from claw_kernel.errors import SessionError
@@ -40,6 +40,7 @@ class Piece:
     call_id: str = ""
     is_last_of_turn: bool = False
     is_cut: bool = False
+    is_failed: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,8 +75,9 @@ def plain_source(source: str, *, is_claw_kernel: bool) -> str:
     return _CLAW_LINE.sub("", source)
 
 
-def read_pieces(document: Mapping[str, Any]) -> list[Piece]:
-    """In the order of the notebook, which is the session's."""
+def read_pieces(document: Mapping[str, Any], *, with_failed: bool = False) -> list[Piece]:
+    """In the order of the notebook, which is the session's. ``with_failed``: also code of the agent that raised an error, and may have
+    done something before it did."""
     is_claw_kernel = is_claw_notebook(document)
     pieces: list[Piece] = []
     for number, cell in enumerate(document.get("cells", ()), start=1):
@@ -85,12 +87,15 @@ def read_pieces(document: Mapping[str, Any]) -> list[Piece]:
         if is_prompt(source, is_claw_kernel=is_claw_kernel):
             record = cell_record(cell)
             if record is not None:
-                pieces += _of_turn(number, source, record)
+                pieces += [piece for piece in _of_turn(number, source, record) if with_failed or not piece.is_failed]
             continue
         text = plain_source(source, is_claw_kernel=is_claw_kernel)
         if text.strip():
+            outputs = own_outputs(cell)
+            is_failed = any(output.get("output_type") == "error" for output in outputs)
+            code = _code(text, is_failed=is_failed)
             pieces.append(
-                Piece(number, "person", text, read_code(text), own_outputs(cell), metadata=cell.get("metadata", {}))
+                Piece(number, "person", text, code, outputs, is_failed=is_failed, metadata=cell.get("metadata", {}))
             )
     return pieces
 
@@ -130,16 +135,18 @@ def _of_turn(number: int, source: str, record: TurnRecord) -> list[Piece]:
     ran = [
         (call, result)
         for call, result in calls_of(record)
-        if call.name == PYTHON_TOOL and isinstance(call.input.get("code"), str) and result and not result.is_error
+        if call.name == PYTHON_TOOL and isinstance(call.input.get("code"), str) and result and _has_run(result)
     ]
+    last = next((call for call, result in reversed(ran) if not result.is_error), None)
     pieces = [
         Piece(
-            number, "agent", code, read_code(code), tuple(_outputs(result)), record.turn_id, call.id,
-            is_last_of_turn=call is ran[-1][0], is_cut=_is_cut(result),
+            number, "agent", code, _code(code, is_failed=result.is_error), tuple(_outputs(result)), record.turn_id, call.id,
+            is_last_of_turn=call is last, is_cut=_is_cut(result), is_failed=result.is_error,
         )
         for call, result in ran
         for code in [call.input["code"]]
     ]  # fmt: skip
+    pieces = [piece for piece in pieces if piece.code.is_readable or not piece.is_failed]  # no line of it has run
     if (
         (name := _bound_name(source))
         and record.stop_reason == "end_turn"
@@ -148,6 +155,16 @@ def _of_turn(number: int, source: str, record: TurnRecord) -> list[Piece]:
         text = f"{name} = {answer_text(record)!r}"
         pieces.append(Piece(number, "answer", text, Code(binds=frozenset({name})), turn_id=record.turn_id))
     return pieces
+
+
+def _has_run(result: ToolResult) -> bool:
+    return not result.is_error or result.details.get("status") == "error"
+
+
+def _code(source: str, *, is_failed: bool) -> Code:
+    """Code that failed may have bound what it binds, or not."""
+    code = read_code(source)
+    return replace(code, binds=frozenset(), changes=code.changes | code.binds) if is_failed else code
 
 
 def _bound_name(source: str) -> str:

@@ -8,6 +8,7 @@ what the name stands for; code that changes the process for all that follows is 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field
@@ -43,13 +44,22 @@ _CHANGING_METHODS = {
     "fit", "partial_fit", "fit_transform", "append", "extend", "update", "pop", "popitem", "add", "discard", "remove", "insert",
     "sort", "reverse", "clear", "setdefault", "load_state_dict", "execute", "write", "put", "push", "seed", "shuffle",
 }  # fmt: skip
+_WRITING_METHODS = {
+    "to_csv", "to_excel", "to_feather", "to_hdf", "to_netcdf", "to_parquet", "to_pickle", "to_sql", "to_stata", "to_zarr",
+    "write_bytes", "write_csv", "write_html", "write_image", "write_parquet", "write_text", "dump", "extractall", "imsave",
+    "imwrite", "makedirs", "mkdir", "save", "savefig", "save_pretrained", "savetxt", "savez", "savez_compressed", "tofile",
+    "urlretrieve",
+}  # fmt: skip
+"""Of pandas, polars, numpy, matplotlib, pathlib, pickle and the like: they put something into a file."""
+_MODE = re.compile(r"[rbt]*[wax+][rbt+]*")
+_WRITING_MAGICS = ("%%writefile", "%%file")
 
 
 @dataclass(frozen=True)
 class Code:
     """What a piece of code does to names. ``binds``: gives them a value anew; ``changes``: what they stand for, perhaps; ``uses``:
     needs them when it runs; ``later``: when a function that it defines is called. ``is_shell``: it starts programs or is in
-    another language; ``is_readable``: it is Python. ``awaits``: at its top level."""
+    another language; ``is_writing``: it puts something into a file; ``is_readable``: it is Python. ``awaits``: at its top level."""
 
     binds: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
@@ -57,6 +67,7 @@ class Code:
     later: frozenset[str] = frozenset()
     is_ambient: bool = False
     is_shell: bool = False
+    is_writing: bool = False
     is_readable: bool = True
     awaits: bool = False
 
@@ -66,7 +77,7 @@ def read_code(source: str) -> Code:
     first, _, rest = source.strip().partition("\n")
     if first.startswith("%%"):
         if not first.startswith(_PYTHON_MAGICS):
-            return Code(is_shell=True, is_readable=False)
+            return Code(is_shell=True, is_writing=first.startswith(_WRITING_MAGICS), is_readable=False)
         source = rest
     try:
         tree = ast.parse(source)
@@ -123,6 +134,7 @@ class _Reader(ast.NodeVisitor):
     branches: int = 0
     is_ambient: bool = False
     is_shell: bool = False
+    is_writing: bool = False
     awaits: bool = False
 
     def code(self) -> Code:
@@ -133,6 +145,7 @@ class _Reader(ast.NodeVisitor):
             frozenset(self.later - self.binds),
             is_ambient=self.is_ambient,
             is_shell=self.is_shell,
+            is_writing=self.is_writing,
             awaits=self.awaits,
         )
 
@@ -192,6 +205,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         self._mark(_dotted(node.func))
+        self.is_writing = self.is_writing or _is_writing(node)
         in_place = any(
             keyword.arg == "inplace" and getattr(keyword.value, "value", None) is True for keyword in node.keywords
         )
@@ -332,6 +346,18 @@ class _Reader(ast.NodeVisitor):
                         self.bind(name)
                 for statement in (*([case.guard] if case.guard else []), *case.body):
                     self.visit(statement)
+
+
+def _is_writing(call: ast.Call) -> bool:
+    """Whether the call puts something into a file, by its name; of ``open`` by its mode."""
+    is_method = isinstance(call.func, ast.Attribute)
+    name = _dotted(call.func).rpartition(".")[2]
+    if name != "open":
+        return is_method and (name in _WRITING_METHODS or _dotted(call.func).startswith("shutil."))
+    # The first argument of a method may be the mode: Path(…).open("w").
+    places = [*call.args[0 if is_method else 1 : 2], *(key.value for key in call.keywords if key.arg == "mode")]
+    modes = [place.value for place in places if isinstance(place, ast.Constant) and isinstance(place.value, str)]
+    return any(_MODE.fullmatch(mode) for mode in modes)
 
 
 def _free_names(node: ast.AST) -> set[str]:

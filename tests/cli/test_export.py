@@ -26,7 +26,9 @@ HOSTILE = (
 
 def python(call_id: str, code: str, text: str, *, is_error: bool = False) -> Step:
     call = ToolCall(call_id, "Python", {"code": code})
-    return Step((call,), (ToolResult(call_id, (TextBlock(text),), is_error=is_error),), stop="tool_use")
+    details = {"status": "error"} if is_error else {}
+    result = ToolResult(call_id, (TextBlock(text),), is_error=is_error, details=details)
+    return Step((call,), (result,), stop="tool_use")
 
 
 def record(number: int, prompt: str, *steps: Step) -> dict:
@@ -89,7 +91,7 @@ def test_a_plain_notebook_holds_what_the_results_need_and_is_proven(claw, notebo
     done = claw.run("export", str(notebook), "--to", "notebook", "-o", "plain.ipynb")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all outputs equal" in done.stdout
-    assert "2 left out" in done.stdout
+    assert "3 left out" in done.stdout
     text = (claw.workspace / "plain.ipynb").read_text()
     assert "claw" not in text.lower()
     plain = nbformat.reads(text, 4)
@@ -106,6 +108,43 @@ def test_a_plain_notebook_holds_what_the_results_need_and_is_proven(claw, notebo
     again = claw.run("export", str(notebook), "-o", "plain.ipynb")
     assert again.returncode == 2
     assert "exists already" in again.stderr
+
+
+def test_code_that_failed_on_its_way_and_code_that_writes_a_file_are_kept(claw):
+    new = nbformat.v4
+    turn = record(
+        2,
+        "Try",
+        python("c_1", "limit = 10\n1 / 0", "ZeroDivisionError", is_error=True),
+        python("c_2", "other = 10\n1 / 0", "ZeroDivisionError", is_error=True),
+        python("c_3", "limit = = 1", "SyntaxError", is_error=True),
+        python("c_4", "limit + 1", "11"),
+        Step((TextBlock("Done."),)),
+    )
+    failure = new.new_output("error", ename="KeyError", evalue="'a'", traceback=[])
+    shown = [new.new_output("execute_result", {"text/plain": "'11'"}, execution_count=5)]
+    cells = [
+        new.new_code_cell("%%claw\nTry", id="cell2", metadata={"claw": turn}),
+        new.new_code_cell("with open('out.txt', 'w') as file:\n    file.write(str(limit + 1))", id="cell3"),
+        new.new_code_cell("found = {}\nfound['a']", id="cell4", outputs=[failure]),
+        new.new_code_cell("found['b'] = open('out.txt').read()\nfound['b']", id="cell5", outputs=shown),
+        new.new_code_cell(
+            "%%writefile notes.txt\nfirst", id="cell6", outputs=[new.new_output("stream", text="Writing notes.txt\n")]
+        ),
+    ]
+    (claw.workspace / "notes.txt").write_text("first\n")  # as the session left it: now it is overwritten
+    nbformat.write(new.new_notebook(cells=cells), claw.workspace / "session.ipynb")
+    done = claw.run("export", "session.ipynb", "-o", "plain/plain.ipynb")
+    assert done.returncode == 0, done.stdout + done.stderr
+    plain = nbformat.read(claw.workspace / "plain/plain.ipynb", 4)
+    assert [(cell.source.split("\n")[0], cell.metadata.get("tags", [])) for cell in plain.cells] == [
+        ("limit = 10", ["raises-exception"]),
+        ("limit + 1", []),
+        ("with open('out.txt', 'w') as file:", []),
+        ("found = {}", ["raises-exception"]),
+        ("found['b'] = open('out.txt').read()", []),
+        ("%%writefile notes.txt", []),
+    ]
 
 
 def test_an_output_that_differs_is_named_and_a_failing_cell_too(claw, notebook):

@@ -57,6 +57,26 @@ def test_what_is_ambient_a_shell_or_no_python():
     assert not read_code("x = " + "(" * 5000 + ")" * 5000).is_readable
 
 
+@pytest.mark.parametrize(
+    ("source", "is_writing"),
+    [
+        ("with open('a.txt', 'w') as file:\n    file.write('x')", True),
+        ("open('w')", False),
+        ("open('a', mode='rb')", False),
+        ("Path('a').open('a+')", True),
+        ("gzip.open('a', 'wt')", True),
+        ("df.to_csv('a.csv')", True),
+        ("pd.read_csv('a.csv').head()", False),
+        ("plt.gcf().savefig('a.png')", True),
+        ("shutil.copy(a, b)", True),
+        ("%%writefile a.py\nx = 1", True),
+        ("text.replace('w', 'x').save", False),
+    ],
+)
+def test_what_puts_something_into_a_file(source, is_writing):
+    assert read_code(source).is_writing is is_writing
+
+
 def slices(cells: list[str], *names: str) -> list[int]:
     return slice_back([read_code(cell) for cell in cells], set(names))
 
