@@ -58,6 +58,7 @@ def _notebook(options: Any, output: Path) -> int:
     import nbformat
 
     from claw_kernel._core import Secrets
+    from claw_kernel.headless.execution import redactor
     from claw_kernel.headless.proof import prove
     from claw_kernel.session import Session
     from claw_kernel.session.file_changes import command_changes, file_changes
@@ -75,10 +76,10 @@ def _notebook(options: Any, output: Path) -> int:
     session = Session()
     session.merge(notebook_records(document), notebook_header(document))
     changes = file_changes(session.records, workspace)
+    secrets = list(load_settings().secrets())
     proof = None
     if not options.no_run:
-        proof = prove(found, workspace, changes, env=os.environ, cell_seconds=options.timeout)
-    secrets = list(load_settings().secrets())
+        proof = prove(found, workspace, changes, env=os.environ, cell_seconds=options.timeout, redact=redactor(secrets))
     text, hidden = scrub_text(nbformat.writes(found.notebook) + "\n", secrets)  # type: ignore[no-untyped-call]
     _write(output, text)
     count = len(found.pieces)

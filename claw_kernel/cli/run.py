@@ -114,7 +114,7 @@ def _run_live(options: Namespace, path: Path) -> int:
         set_parameters,
         store_turns,
     )
-    from claw_kernel.headless.execution import Budget, NotebookRun
+    from claw_kernel.headless.execution import Budget, NotebookRun, redactor
     from claw_kernel.headless.replay import kernel_environment, policy_document
     from claw_kernel.session.notebook import notebook_header
     from claw_kernel.settings import tightened_by
@@ -162,6 +162,7 @@ def _run_live(options: Namespace, path: Path) -> int:
             finished=set(finished),
             save=save,
             answers=terminal_answers(),
+            redact=redactor(settings.secrets()),
         )
         end = it.execute()
     save()

@@ -113,29 +113,29 @@ def _scrub(arguments: list[str]) -> int:
         "the form of a known kind of token. Every other byte stays. Signed turns that change have to be signed again.",
         "Exit codes: 0 nothing (more) to find, 1 with --check: something was found.",
     )
-    parser.add_argument("notebook", metavar="NOTEBOOK")
+    parser.add_argument("notebooks", metavar="NOTEBOOK", nargs="+")
     parser.add_argument("--check", action="store_true", help="only say what is there")
     parser.add_argument(
         "--backup", action="store_true", help="keep the file as it was beside it (NOTEBOOK.before-scrub)"
     )
     parser.add_argument("--values", metavar="FILE", help="more secrets, one a line; - reads them from standard input")
     options = parser.read(arguments)
-    notebook = NotebookFile(options.notebook)
+    notebooks = [NotebookFile(name) for name in options.notebooks]
     values = [*load_settings().secrets(), *(_lines(options.values) if options.values else ())]
-    cleaned, found = scrub_text(notebook.text, values)
-    for finding in found:
-        print(f"{options.notebook}:{finding.line}: {finding.kind}")
-    if options.check:
-        print(f"{len(found) or 'nothing'} found.")
-        return FAILED if found else DONE
-    if found:
-        json.loads(cleaned)  # whatever happens, a notebook stays one
-        backup = notebook.path.with_name(notebook.path.name + ".before-scrub") if options.backup else None
-        notebook.write(cleaned, backup)
-        if backup is not None:
-            print(f"The file as it was, secrets included: {backup}")
-    print(f"{len(found) or 'nothing'} removed.")
-    return DONE
+    count = 0
+    for name, notebook in zip(options.notebooks, notebooks, strict=True):
+        cleaned, found = scrub_text(notebook.text, values)
+        count += len(found)
+        for finding in found:
+            print(f"{name}:{finding.line}: {finding.kind}")
+        if found and not options.check:
+            json.loads(cleaned)  # whatever happens, a notebook stays one
+            backup = notebook.path.with_name(notebook.path.name + ".before-scrub") if options.backup else None
+            notebook.write(cleaned, backup)
+            if backup is not None:
+                print(f"The file as it was, secrets included: {backup}")
+        print(f"{name}: {len(found) or 'nothing'} {'found' if options.check else 'removed'}.")
+    return FAILED if count and options.check else DONE
 
 
 def _lines(path: str) -> list[str]:

@@ -70,7 +70,12 @@ class CellComparison:
 
 
 def compare_cell(
-    index: int, recorded: Mapping[str, Any], played: Mapping[str, Any], normaliser: Normaliser, *, is_claw_kernel: bool
+    index: int,
+    recorded: Mapping[str, Any],
+    played: Mapping[str, Any],
+    normalise: Callable[[str], str],
+    *,
+    is_claw_kernel: bool,
 ) -> CellComparison | None:
     """None where there is nothing to compare: a request, a line command of Claw, or a cell without outputs that were kept."""
     source = cell_text(recorded)
@@ -83,11 +88,11 @@ def compare_cell(
     if played.get("execution_count") is None:
         return CellComparison(index, title, "missing", "it was not run")
     before, now = (dict(shown(own_outputs(cell))) for cell in (recorded, played))
-    found = list(compare_outputs(before, now, normaliser))
+    found = list(compare_outputs(before, now, normalise))
     if not found:
         return CellComparison(index, title, "same")
     diffs = [
-        f"{one.what}:\n{_diff(normaliser(one.before).split(chr(10)), normaliser(one.now).split(chr(10)))[0]}"
+        f"{one.what}:\n{_diff(normalise(one.before).split(chr(10)), normalise(one.now).split(chr(10)))[0]}"
         for one in found
     ]
     named = ", ".join(one.what for one in found)

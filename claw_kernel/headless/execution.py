@@ -9,7 +9,7 @@ import os
 import queue
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -19,8 +19,8 @@ from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import TurnRecord
 from claw_kernel.session import read_record
 from claw_kernel.session.notebook import drawn_records
-from claw_kernel.session.pieces import is_prompt
-from claw_kernel.session.record import MIME_TYPE
+from claw_kernel.session.pieces import is_prompt, is_record
+from claw_kernel.session.record import MIME_TYPE, scrub
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -101,7 +101,8 @@ class Answers(Protocol):
 @dataclass()
 class NotebookRun:
     """``environment``: the kernel's, whole. ``finished``: cells that are left as they are. ``is_stopping_at_turns``: a turn that
-    did not end as asked ends the run. ``save`` is called whenever a cell has ended."""
+    did not end as asked ends the run. ``save`` is called whenever a cell has ended. ``redact`` takes secrets out of what code shows, which no gate
+    has seen."""
 
     notebook: NotebookNode
     workspace: Path
@@ -115,6 +116,7 @@ class NotebookRun:
     save: Callable[[], None] = lambda: None
     answers: Answers | None = None
     handles_signals: bool = True
+    redact: Callable[[str], str] = str
     _signals: _Signals | None = None
     _pending: list[dict[str, Any]] = field(default_factory=list)
 
@@ -192,6 +194,10 @@ class NotebookRun:
             record = last_record(cell)
             if record is not None:
                 self.budget.take(record)
+            problem = self.redact(problem)
+            for output in cell.outputs:
+                if not is_record(output):
+                    output.update(scrub(output, self.redact))
             self.watch.cell_finished(index, cell, problem)
             self.save()
             if signals.received:
@@ -201,6 +207,8 @@ class NotebookRun:
             if record is not None and self.is_stopping_at_turns and (end := end_of_turn(record, index)) is not None:
                 return end
         client.set_widgets_metadata()
+        if widgets := self.notebook.metadata.get("widgets"):
+            self.notebook.metadata["widgets"] = scrub(widgets, self.redact)
         return RunEnd("done")
 
     @contextlib.asynccontextmanager
@@ -242,6 +250,18 @@ class NotebookRun:
         assert client.kc is not None
         asked: Any = client.kc.execute(code, silent=True, store_history=False)
         await client.async_wait_for_reply(await asked if asyncio.iscoroutine(asked) else asked)
+
+
+def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Takes ``secrets`` out of a text, in every usual spelling. Halves of surrogate pairs, which no file can hold, become ``?``."""
+    from claw_kernel._core import Secrets
+
+    redact = Secrets(list(secrets)).redact
+
+    def clean(text: str) -> str:
+        return redact(text.encode("utf-8", "replace").decode())
+
+    return clean
 
 
 def last_record(cell: Mapping[str, Any]) -> TurnRecord | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,17 +52,23 @@ def prove(
     *,
     env: Mapping[str, str],
     cell_seconds: int,
+    redact: Callable[[str], str] = str,
 ) -> Proof:
     """Run the plain notebook in a fresh kernel with ``env`` in a copy of ``workspace``, keep its outputs, and compare them with those that
     were recorded: with the files as they are today, and where that proves nothing, with those of ``changes`` as the session left them.
-    Raises SettingsError where the workspace cannot be copied."""
-    proof = _proof(found, workspace, (), env, cell_seconds)
+    ``redact``: takes secrets out of both, since a record may be without them. Raises SettingsError where the workspace cannot be copied."""
+    proof = _proof(found, workspace, (), env, cell_seconds, redact)
     known = tuple(change for change in changes if change.state == "known")
-    return proof if proof.is_proven or not known else _proof(found, workspace, known, env, cell_seconds)
+    return proof if proof.is_proven or not known else _proof(found, workspace, known, env, cell_seconds, redact)
 
 
 def _proof(
-    found: Graduation, workspace: Path, changes: tuple[FileChange, ...], env: Mapping[str, str], cell_seconds: int
+    found: Graduation,
+    workspace: Path,
+    changes: tuple[FileChange, ...],
+    env: Mapping[str, str],
+    cell_seconds: int,
+    redact: Callable[[str], str],
 ) -> Proof:
     with tempfile.TemporaryDirectory(prefix="claw-export-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch).resolve() / workspace.name
@@ -78,4 +84,4 @@ def _proof(
         raise KeyboardInterrupt
     if end.name != "done":
         return Proof((), f"The plain notebook fails at {sentence(end.message)}", normal.kinds, changes)
-    return Proof(tuple(compare(found, normal)), "", normal.kinds, changes)
+    return Proof(tuple(compare(found, lambda text: normal(redact(text)))), "", normal.kinds, changes)

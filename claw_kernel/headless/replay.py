@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from claw_kernel.errors import SessionError
 from claw_kernel.headless.comparison import CellComparison, TurnComparison, compare_cell, compare_turn
 from claw_kernel.headless.document import cell_of, empty, open_notebook, session_of, store_turns
-from claw_kernel.headless.execution import CLAW_KERNEL, Budget, NotebookRun, Watch, last_record
+from claw_kernel.headless.execution import CLAW_KERNEL, Budget, NotebookRun, Watch, last_record, redactor
 from claw_kernel.headless.report import Report
 from claw_kernel.headless.workspace_copy import copy_workspace
 from claw_kernel.late_dataclass import dataclass
@@ -102,6 +102,7 @@ class Replay:
                 is_stopping_at_turns=False,
                 answers=self.answers,
                 handles_signals=self.handles_signals,
+                redact=redactor(self.settings.secrets()),
             )
             end = run.execute()
             store_turns(self.executed)
@@ -131,15 +132,15 @@ class Replay:
         return compare_turn(number, cell, record, played, normaliser)
 
     def _compared_cells(self, notebook: NotebookNode, normaliser: Normaliser) -> Iterator[CellComparison]:
-        from claw_kernel._core import Secrets
-
         assert self.executed is not None
         is_claw_kernel = self.kernel_name == CLAW_KERNEL
-        redact = Secrets(list(self.settings.secrets())).redact  # what a person's code shows passed no gate
+        redact = redactor(self.settings.secrets())  # what was recorded may be of before Claw, or of a page
         for index, (recorded, played) in enumerate(zip(notebook.cells, self.executed.cells, strict=True)):
-            found = compare_cell(index, recorded, played, normaliser, is_claw_kernel=is_claw_kernel)
+            found = compare_cell(
+                index, recorded, played, lambda text: normaliser(redact(text)), is_claw_kernel=is_claw_kernel
+            )
             if found is not None:
-                yield replace(found, title=redact(found.title), diff=redact(found.diff))
+                yield replace(found, title=redact(found.title))
 
     def _judge(
         self, notebook: NotebookNode, records: tuple[TurnRecord, ...], warnings: list[str]

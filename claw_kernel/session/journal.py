@@ -112,7 +112,8 @@ class Lost:
 
 
 def find_lost(state_dir: str, session_id: str, notebook: str, known: Mapping[str, TurnRecord]) -> list[Lost]:
-    """Turns of this conversation or notebook that a kernel which is gone has not brought into the notebook, oldest first. Journals of turns
+    """Turns of this notebook that a kernel which is gone has not brought into it, oldest first; of this conversation, where their notebook was
+    moved. (A copy of a notebook has its conversation too, and a stranger's may say so: neither is where they belong.) Journals of turns
     that are ``known`` as they ended are removed."""
     found: list[Lost] = []
     for path in _journals(state_dir):
@@ -125,7 +126,9 @@ def find_lost(state_dir: str, session_id: str, notebook: str, known: Mapping[str
         stored = known.get(lost.record.turn_id)
         if stored is not None and stored.stop_reason is not None and len(stored.steps) >= len(lost.record.steps):
             path.unlink(missing_ok=True)
-        elif lost.record.session_id == session_id or (notebook and lost.notebook == notebook):
+        elif (notebook and lost.notebook == notebook) or (
+            lost.record.session_id == session_id and not Path(lost.notebook).is_file()
+        ):
             found.append(lost)
     return sorted(found, key=lambda lost: lost.record.started_at)
 

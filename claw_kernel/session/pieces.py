@@ -102,7 +102,7 @@ def read_pieces(document: Mapping[str, Any], *, with_failed: bool = False) -> li
 
 def own_outputs(cell: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """A cell's outputs without records of turns."""
-    return tuple(output for output in cell.get("outputs", ()) if not _is_record(output))
+    return tuple(output for output in cell.get("outputs", ()) if not is_record(output))
 
 
 def cell_text(cell: Mapping[str, Any]) -> str:
@@ -199,5 +199,6 @@ def _is_cut(result: ToolResult) -> bool:
     return bool(result.details.get("spill_path")) or any("[secret]" in text for text in texts)
 
 
-def _is_record(output: Mapping[str, Any]) -> bool:
+def is_record(output: Mapping[str, Any]) -> bool:
+    """Whether an output is the record of a turn, drawn."""
     return any("vnd.claw" in kind for kind in output.get("data", {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
@@ -184,6 +185,28 @@ def test_after_a_cell_that_failed_no_finished_turn_is_sent_again_unless_what_sta
     assert (code, again != turn) == (6, True)
     code, said, other = go_on("1", year="year = 2027")
     assert (code, other != again, said) == (0, True, "")
+
+
+def test_what_code_cells_show_holds_no_secret_wherever_it_is_written(claw):
+    token = "canary-value-1234567890"
+    shows = "import base64, os, sys\ntoken = os.environ['SERVICE_TOKEN']\nprint(token[:5], end='', flush=True)\nprint(token[5:])"
+    put(
+        claw,
+        SCRIPT,
+        shows,
+        "print(base64.b64encode(token.encode()).decode(), file=sys.stderr)\n{'a': [token]}",
+        "raise ValueError(token)",
+    )
+    done = claw.run("run", "nb.ipynb", "--output-format", "stream-json", SERVICE_TOKEN=token, timeout=120)
+    assert done.returncode == 6
+    saved = (claw.workspace / "nb.out.ipynb").read_text()
+    assert saved.count("[secret]") >= 4
+    assert "ValueError: [secret]" in done.stderr
+    for text in (saved, done.stdout, done.stderr):
+        assert token not in text
+        assert base64.b64encode(token.encode()).decode()[:24] not in text
+    checked = claw.run("session", "scrub", "--check", "nb.out.ipynb", "nb.ipynb", SERVICE_TOKEN=token)
+    assert (checked.returncode, checked.stdout) == (0, "nb.out.ipynb: nothing found.\nnb.ipynb: nothing found.\n")
 
 
 def test_the_output_is_never_put_in_the_place_of_something_else(claw):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 
@@ -102,8 +104,6 @@ time.sleep(60)
 
 
 def test_after_kill_9_the_turn_is_found_and_its_command_runs_once(tmp_path, workspace):
-    import json
-
     command = "echo once >> ran.txt; sleep 30"
     replies = [{"text": "I run it.", "tool_calls": [call("Bash", command=command)]}, {"text": "Done."}]
     script = tmp_path / "script.json"
@@ -146,6 +146,22 @@ def test_a_journal_goes_when_the_notebook_has_its_turn(played, tmp_path):
 
     assert find_lost(state, record.session_id, "", {record.turn_id: record}) == []
     assert not path.exists()
+
+
+def test_a_turn_goes_back_into_its_own_notebook_and_into_no_copy_of_it(played, tmp_path):
+    """Also into one that only says it was this conversation."""
+    path, record = played
+    state, notebook = str(tmp_path / "state"), tmp_path / "n.ipynb"
+    begin = json.loads(path.read_bytes().split(b"\n")[0].partition(b" ")[2])
+    begin["begin"]["notebook"] = str(notebook)
+    line = json.dumps(begin).encode()
+    path.write_bytes(b"%08x %b\n" % (zlib.crc32(line), line))
+    notebook.touch()
+
+    assert find_lost(state, record.session_id, str(tmp_path / "copy.ipynb"), {}) == []
+    assert len(find_lost(state, "s_other", str(notebook), {})) == 1
+    notebook.rename(tmp_path / "moved.ipynb")
+    assert len(find_lost(state, record.session_id, str(tmp_path / "moved.ipynb"), {})) == 1
 
 
 def test_a_saved_turns_journal_is_removed(played, tmp_path):
