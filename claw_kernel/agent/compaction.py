@@ -137,7 +137,7 @@ class Compactor:
             record, window, PROTECTED_PERCENT, f"{tokens * 100 // window.room} % of the context in use"
         )
         if tokens < window.compact_at or (cleared and cleared.compaction.tokens_after < window.clear_at):
-            return cleared
+            return self._measured(cleared)
         return await self._summarise(record, ask, window, f"{tokens * 100 // window.room} % of the context in use")
 
     async def after_overflow(self, record: TurnRecord, error: ContextOverflowError, ask: Ask) -> Room | None:
@@ -153,7 +153,7 @@ class Compactor:
             return None
         cleared = self._clear(record, window, PROTECTED_PERCENT // 4, "the model refused the request as too long")
         if cleared and cleared.compaction.tokens_after < window.clear_at:
-            return cleared
+            return self._measured(cleared)
         return await self._summarise(record, ask, window, "the model refused the request as too long")
 
     def played(self, record: TurnRecord, compaction: Compaction) -> Room:
@@ -195,9 +195,12 @@ class Compactor:
             tokens_before=self.meter.tokens,
             tokens_after=max(self.meter.tokens - gain, 0),
         )
-        room = Room(compaction, _transcript(records, self._model, compaction))
-        # What stays was counted by the provider; the outputs that go were estimated when they came.
-        self.meter.reset(compaction.tokens_after)
+        return Room(compaction, _transcript(records, self._model, compaction))
+
+    def _measured(self, room: Room | None) -> Room | None:
+        """``room``, which is taken. What stays was counted by the provider; the outputs that go were estimated when they came."""
+        if room is not None:
+            self.meter.reset(room.compaction.tokens_after)
         return room
 
     # --- the summary ---

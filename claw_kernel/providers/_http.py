@@ -161,6 +161,8 @@ class HttpProvider:
         """With calls that the server left in the text taken out of it, without halves of characters, and without a call that
         seems to be whole only because nothing of its arguments was written before the limit."""
         content = tuple([_whole(block) for block in finished.message.content])
+        if finished.stop == "refusal":  # what a filter has stopped is not to be acted on
+            content = tuple([block for block in content if not isinstance(block, ToolCall)])
         last = content[-1] if content else None
         if isinstance(last, ToolCall) and finished.stop in {"max_tokens", "context_overflow"} and last.input == {}:
             content = (*content[:-1], replace(last, malformed=last.malformed or _UNWRITTEN))

@@ -10,6 +10,7 @@ from typing import cast
 
 from claw_kernel.errors import (
     ClawError,
+    ContextOverflowError,
     ModelNotFoundError,
     NetworkError,
     OverloadedError,
@@ -72,11 +73,12 @@ class FallbackProvider:
                 await candidate.provider.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ProviderEvent]:
-        """See ``Provider.stream``. Raises the first error where none can be had."""
+        """See ``Provider.stream``. Where none can be had, raises an overflow of a fallback, else the first error."""
         if self._first is not self._primary and time.monotonic() > self._stay_until:
             self._first = self._primary
         waiting = [self._first, *(one for one in self._candidates if one is not self._first)]
         first_error: ProviderError | None = None
+        overflow: ContextOverflowError | None = None
         for place, candidate in enumerate(waiting):
             has_deltas = False
             try:
@@ -92,13 +94,16 @@ class FallbackProvider:
             except ClawError as error:
                 if candidate is self._primary:
                     raise
+                if isinstance(error, ContextOverflowError):
+                    overflow = error
                 reason = f"{candidate.name} cannot be used: {error.message.rstrip('.')}"
             if has_deltas:
                 yield StreamRestarted(reason)
             if place + 1 < len(waiting):
                 yield ProviderNotice(f"{reason}; {waiting[place + 1].name} is asked instead")
         assert first_error is not None
-        raise first_error
+        # What is too long can be shortened, and then the model that can be had answers.
+        raise overflow or first_error
 
     def _opened(self, candidate: _Candidate) -> Provider:
         """Raises ClawError where the model cannot be used at all."""

@@ -26,6 +26,8 @@ class Backend(KeyringBackend):
     def _all(self):
         return json.loads(self.path.read_text()) if self.path.exists() else {}
     def get_password(self, service, username):
+        if username and "TEST_KEYRING_LOCKED" in os.environ:
+            raise RuntimeError("it is locked")
         return self._all().get(service + "/" + username)
     def set_password(self, service, username, password):
         self.path.write_text(json.dumps(self._all() | {service + "/" + username: password}))
@@ -129,6 +131,9 @@ def test_a_keyring_where_there_is_one(claw, tmp_path):
         asked = claw("prompt", "x", "--model", "openai/m", OPENAI_BASE_URL=server.base_url, **ring)
     assert asked.stdout.strip() == "ok"
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    locked = claw("prompt", "x", "--model", "openai/m", TEST_KEYRING_LOCKED="1", **ring)
+    assert "keyring did not give the key of openai: it is locked. Unlock it" in locked.stderr
+    assert "Traceback" not in locked.stderr
     assert claw("logout", "openai", **ring).returncode == 0
 
 

@@ -343,6 +343,23 @@ def test_a_count_that_leaves_out_what_was_cached_is_not_believed() -> None:
     assert meter.tokens >= 6_000
 
 
+def test_a_smaller_model_in_the_middle_of_a_session_writes_its_notes_too(agents: Any, workspace: Path) -> None:
+    """What it is sent for them fits its window, though the conversation does not, and what is said of it is so."""
+    with serving(Reader(workspace, steps=40, talk=1_000)) as server:
+        large = agents(server, context_window=400_000, max_tokens=2_000)
+        play(large.start(f"Read. {PROHIBITION}"))
+        whole = len(server.requests[-1].body) // 4
+        del server.requests[:]
+        small = agents(server, large.session, context_window=SMALL_WINDOW, max_tokens=2_000, model="anthropic/small")
+        play(small.start("Go on."))
+        [done] = compactions(small.session.records[-1])
+        assert is_for_notes(server.requests[0])
+        assert all(len(request.body) // 4 < SMALL_WINDOW for request in server.requests)
+        assert done.tokens_before > whole * 3 // 4
+        assert PROHIBITION in done.summary
+        assert NOTES in done.summary
+
+
 class Pages:
     """Reads pages of ``tokens`` each until it has seen page ``last``; a page it does not find in the request is read again."""
 

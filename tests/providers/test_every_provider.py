@@ -173,6 +173,15 @@ def test_a_refusal_is_named(subject, server):
     assert exchange.notices[-1].endswith("by its policy: cyber" if api == "anthropic" else "stopped the answer")
 
 
+def test_calls_of_a_refused_answer_are_none(subject, server):
+    api = api_of(subject)
+    stop = {"anthropic": {"stop": "refusal"}, "openai-chat": {"stop": "content_filter"}}
+    stopped = stop.get(api, {"status": "incomplete", "reason": "content_filter"})
+    server.answer(frames(subject, text("I"), tool_call("c1", "Bash", {"command": "ls"}), **stopped))
+    finished = ask(subject, server).finished
+    assert (finished.stop, finished.message.content) == ("refusal", (TextBlock("I"),))
+
+
 def test_citations_come_along(subject, server):
     api, url, title = api_of(subject), "https://example.org/a", "A page"
     said = frames(subject, text("It is so."))

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from claw_kernel.errors import AuthError, OverloadedError
+from claw_kernel.errors import AuthError, ContextOverflowError, OverloadedError
 from claw_kernel.messages import (
     Message,
     ModelRequest,
@@ -75,6 +75,15 @@ def test_none_can_be_had(server):
     server.answer(OVERLOADED, UNKNOWN, OVERLOADED)
     (exchange,) = converse(server, [HELLO])
     assert isinstance(exchange.error, OverloadedError)
+    assert asked(server) == ["first", "second", "third"]
+
+
+def test_a_fallback_for_which_it_is_too_long_says_so(server):
+    """So that the conversation is shortened, and not given up because the first model cannot be had."""
+    long = Response(400, JSON, [b'{"error":{"message":"prompt is too long: 30000 tokens > 16000 maximum"}}'])
+    server.answer(UNKNOWN, long, OVERLOADED)
+    (exchange,) = converse(server, [HELLO])
+    assert type(exchange.error) is ContextOverflowError
     assert asked(server) == ["first", "second", "third"]
 
 
