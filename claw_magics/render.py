@@ -270,7 +270,7 @@ def _markdown_live(live: Document, approvals: Mapping[str, Mapping[str, Any]]) -
     for call in live.get("calls", ()):
         yield _markdown_call(call, approvals.get(call["call_id"]))
     for pending in live.get("pending", ()):
-        # What would be done, and why it is asked, stands where it is answered: widget, prompt, the extension's card.
+        # Why it is asked stands where it is answered, too.
         yield f"**? {_inline(pending['tool'])} waits for your answer.**"
 
 
@@ -369,7 +369,9 @@ def _call_output(call: Document) -> tuple[str, str]:
     result = call.get("result")
     if result is None:
         preview = call.get("preview") or {}
-        return (preview["diff"] if preview.get("kind") == "diff" else ""), call.get("output", "")
+        # While it waits, the diff stands where it is answered: widget, prompt, the extension's card.
+        is_shown = preview.get("kind") == "diff" and call["state"] != "waiting"
+        return (preview["diff"] if is_shown else ""), call.get("output", "")
     details = result.get("details", {})
     if diff := details.get("diff"):
         return diff, ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -200,7 +201,7 @@ def card_html(request: ApprovalRequest) -> str:
     if cwd := preview.get("cwd"):
         parts.append(f"<div>in <code>{_escape(visible(str(cwd)))}</code></div>")
     if request.reason:
-        parts.append(f"<div>{_escape(request.reason)}</div>")
+        parts.append(f"<div>{_sentence(request.reason)}</div>")
     if request.suggested_rules:
         rules = " ".join(f"<code>{_escape(visible(rule))}</code>" for rule in request.suggested_rules)
         parts.append(f"<div>Allow always adds the rule {rules} to this session.</div>")
@@ -232,6 +233,11 @@ def _diff_html(diff: str) -> str:
         style = _NOTE if is_note else _ADDED if line.startswith("+") else _REMOVED if line.startswith("-") else ""
         rows.append(f'<div style="{style}">{_escape(visible(line)) or "&nbsp;"}</div>')
     return "".join(rows)
+
+
+def _sentence(text: str) -> str:
+    """What stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _escape(visible(text)))
 
 
 def _escape(text: str) -> str:

@@ -139,7 +139,8 @@ def _header_problems(header: Mapping[str, Any] | None, records: Mapping[str, Tur
     mine = {turn_id for turn_id, record in records.items() if record.session_id == session_id}
     if records and not mine:
         yield Problem("header", "", f"The header's session {session_id} has no turn.")
-    for turn_id in [*header.get("turns", ()), *header.get("off_path", ())]:
+    # Not so of ``off_path``: a turn whose cell was deleted stands there for good.
+    for turn_id in header.get("turns", ()):
         if turn_id not in records:
             yield Problem("header", turn_id, "The header lists it, but its record is not there.")
     for name in ("instructions_hash", "policy_hash"):

@@ -140,7 +140,8 @@ export class Storage {
       const cell = findCell(this.client.context.model, record.cell_id ?? '', record.turn_id);
       const stored = cell && storedRecord(cell);
       if (cell && (!stored || (stored.started_at ?? '') < (record.started_at ?? ''))) {
-        this.write(record, header);
+        // This page may have run cells since: its own header is the newer one.
+        this.write(record, this.client.header ?? header);
       }
     }
     this.heard.clear();

@@ -63,6 +63,15 @@ def test_a_whole_session_passes_on_the_command_line(tmp_path, capsys):
     assert sorted(found["turns"]) == ["t_1", "t_2", "t_3"]
 
 
+def test_a_turn_whose_cell_was_deleted_is_no_damage(tmp_path, capsys):
+    """It left the path with its cell, and the header remembers that."""
+    document = whole_notebook()
+    document["metadata"]["claw"].setdefault("off_path", []).append("t_deleted")
+    assert check(tmp_path, document, capsys)[0] == 0
+    document["metadata"]["claw"]["turns"].append("t_lost")
+    assert check(tmp_path, document, capsys)[0] == 1
+
+
 def test_a_long_output_that_was_stored_before_outputs_were_packed_is_whole(tmp_path, capsys):
     """In one carrier or in both; the other may hold it packed."""
     document = whole_notebook()

@@ -158,7 +158,7 @@ def test_a_notebook_reloaded_from_disk_gets_its_turns_back(server, open_page, wh
 
 def test_two_tabs_keep_each_others_turns(server, open_page) -> None:
     """The second tab was opened before the turn and is saved after it: the file still has the turn, once."""
-    server.write("tabs.ipynb", [LOAD, ask("alpha"), "y = 2"])
+    server.write("tabs.ipynb", [LOAD, ask("alpha"), "y = 2", ask("beta")])
     one = open_page(server, "tabs.ipynb")
     one.run_cell(0)
     two = open_page(server, "tabs.ipynb", is_kernel_busy=True)
@@ -171,8 +171,10 @@ def test_two_tabs_keep_each_others_turns(server, open_page) -> None:
     two.page.evaluate(
         "() => { jupyterapp.shell.currentWidget.content.model.cells.get(2).sharedModel.setSource('y = 3'); }"
     )
+    two.run_cell(3)
+    own = two.wait_metadata(3)
     two.save()
     saved = server.read("tabs.ipynb")
     assert saved.cells[1].metadata.claw == stored
     assert saved.cells[2].source == "y = 3"
-    assert saved.metadata.claw["turns"] == [stored["turn_id"]]
+    assert saved.metadata.claw["turns"] == [stored["turn_id"], own["turn_id"]]
