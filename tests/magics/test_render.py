@@ -130,7 +130,9 @@ def test_diff_of_an_edit() -> None:
 def test_an_edits_diff_stands_once_while_it_is_asked_about(state: str, is_shown: bool) -> None:
     preview = {"kind": "diff", "path": "a.py", "diff": "-old\n+new"}
     call = {"call_id": "c1", "tool": "Edit", "title": "Edit a.py", "state": state, "preview": preview}
-    asked = [{"request_id": "a1", "call_id": "c1", "tool": "Edit", "title": "Edit a.py", "reason": "", "preview": preview}]
+    asked = [
+        {"request_id": "a1", "call_id": "c1", "tool": "Edit", "title": "Edit a.py", "reason": "", "preview": preview}
+    ]
     live = {"calls": [call], **({} if is_shown else {"pending": asked})}
     for shown in (render_markdown(document(live=live)), render_plain(document(live=live))):
         assert ("+new" in shown) == is_shown
