@@ -19,6 +19,14 @@ from claw_kernel.session.turn_messages import turn_messages
 _CODE = re.compile(r"(^(`{3,}|~{3,}).*?(?:^\2`*[ \t]*$|\Z)|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
 _HARMLESS_LINK = re.compile(r"(?:https?://|mailto:|#)", re.IGNORECASE)
+_ANSWERS = {
+    "allow": "allowed",
+    "allow_once": "allowed once",
+    "allow_always": "allowed always",
+    "deny": "denied",
+    "approve": "approved",
+    "accept_edits": "approved, edits accepted",
+}
 _DIFF_CLASSES = {"+": "added", "-": "gone", "@": "place"}
 _LINES_OPEN = 30
 """Longer results are folded in the HTML page."""
@@ -44,7 +52,8 @@ def write_markdown(records: Sequence[TurnRecord], title: str, redact: Callable[[
     """Prompts as quotes, calls and results as code, answers as they were written."""
     parts = [f"# {_plain(title)}"]
     for number, record in enumerate(records, start=1):
-        facts = [record.model, record.started_at, record.stop_reason or "running"]
+        facts = [record.model, f"{record.started_at[:10]} {record.started_at[11:16]} UTC"]
+        facts += [] if record.stop_reason == "end_turn" else [(record.stop_reason or "running").replace("_", " ")]
         facts += [f"${record.cost_usd:.4f}"] if record.cost_usd else []
         parts.append(f"## {number}. {_plain(_first_line(redact(record.prompt)))}")
         parts.append(_quoted(harmless(redact(record.prompt))))
@@ -133,13 +142,17 @@ def _step(step: Step, record: TurnRecord, redact: Callable[[str], str]) -> Itera
 
 def _call(call: ToolCall, result: ToolResult | None, record: TurnRecord, redact: Callable[[str], str]) -> Iterator[str]:
     approval = next((found for found in record.approvals if found.call_id == call.id), None)
-    answer = f" · {approval.answer or approval.decision}" if approval else ""
+    said = (approval.answer or approval.decision) if approval else ""
+    answer = f" · {_ANSWERS.get(said, said)}" if said else ""
     by = f" by {approval.answered_by}" if approval and approval.answered_by else ""
     failed = " · failed" if result is not None and result.is_error else ""
     yield f"**{_plain(call.name)}**{_plain(answer + by + failed)}"
     code = call.input.get("code") if call.name == "Python" else call.input.get("command")
     diff = result.details.get("diff") if result is not None else None
-    if isinstance(code, str):
+    plan = call.input.get("plan") if call.name == "ExitPlanMode" else None
+    if isinstance(plan, str):
+        yield _quoted(harmless(redact(plan)))
+    elif isinstance(code, str):
         yield _fenced(redact(code), "python" if call.name == "Python" else "sh")
     elif isinstance(diff, str) and diff:
         yield _fenced(redact(diff), "diff")
