@@ -44,6 +44,7 @@ def run(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="claw-demo-") as scratch:
         workspace = Path(scratch) / "notebooks"
         shutil.copytree(source, workspace, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".claw"))
+        begin_anew(workspace)
         _make_private(Path(scratch))
         conversation = Conversation()
         notebook, problem = _execute(workspace, conversation)
@@ -62,6 +63,33 @@ def _notebooks() -> Path:
         if (place / _NOTEBOOK).is_file():
             return place
     raise UsageError(f"there is no notebooks/{_NOTEBOOK} here; run claw demo in a clone of the project.")
+
+
+def begin_anew(workspace: Path) -> None:
+    """As if nobody had run the notebook in JupyterLab before: no outputs, no conversation, and what the tour edits as it came.
+    Raises UsageError."""
+    import nbformat
+
+    from claw_kernel.providers.scripted import load_script
+
+    path = workspace / _NOTEBOOK
+    try:
+        notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    except Exception as error:  # nbformat lets through whatever the JSON makes it raise
+        raise UsageError(f"{_NOTEBOOK} cannot be read: {str(error).split(chr(10))[0]}") from None
+    notebook.metadata.pop("claw", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("claw", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+    replies = [reply for turn in load_script("quickstart", str(workspace)).turns for reply in turn.replies]
+    edits = [given for reply in replies for name, given in reply.tool_calls if name == "Edit"]
+    for file, before, after in [(edit["file_path"], edit["old_string"], edit["new_string"]) for edit in edits]:
+        text = (workspace / file).read_text("utf-8")
+        if before not in text:
+            (workspace / file).write_text(text.replace(after, before), "utf-8")
 
 
 def _make_private(scratch: Path) -> None:

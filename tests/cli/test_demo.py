@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,24 @@ def test_the_saved_notebook_becomes_a_plain_one_that_is_proven(demo, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     fixed = (claw.workspace / "result" / "penguin_stats.py").read_bytes()
     assert (place / "penguin_stats.py").read_bytes() == fixed != (ROOT / "notebooks/penguin_stats.py").read_bytes()
+
+
+def test_it_begins_anew_after_the_notebook_was_run(demo, tmp_path):
+    """The folder as the tour leaves it, which is how JupyterLab leaves the one in a clone."""
+    import json
+
+    from claw_kernel.cli.demo import begin_anew
+
+    claw, _ = demo
+    folder = shutil.copytree(claw.workspace / "result", tmp_path / "notebooks")
+    used, shipped = folder / "quickstart.ipynb", ROOT / "notebooks"
+    notebook = json.loads(used.read_text("utf-8"))
+    notebook["metadata"]["claw"] = {"format": 2}
+    used.write_text(json.dumps(notebook), "utf-8")
+    module = folder / "penguin_stats.py"
+    assert module.read_bytes() != (shipped / "penguin_stats.py").read_bytes()
+    begin_anew(folder)
+    assert module.read_bytes() == (shipped / "penguin_stats.py").read_bytes()
+    found = json.loads(used.read_text("utf-8"))
+    assert found["cells"] == json.loads((shipped / "quickstart.ipynb").read_text("utf-8"))["cells"]
+    assert "claw" not in found["metadata"]
