@@ -78,3 +78,26 @@ def test_the_guides_contents_name_every_section():
     contents, _, body = text.partition("\n## ")
     sections = re.findall(r"(?m)^###? (.+)$", re.sub(r"(?ms)^```.*?^```", "", "## " + body))
     assert re.findall(r"\[([^\]]+)\]\(#[^)]+\)", contents) == sections
+
+
+def test_the_guide_names_every_variable_of_the_environment():
+    from claw_kernel.settings_fields import ENVIRONMENT
+
+    text = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    assert [name for name in (*ENVIRONMENT, "CLAW_API_KEY", "CLAW_HOME") if f"`{name}`" not in text] == []
+
+
+def test_every_place_that_the_design_names_is_there():
+    text = (ROOT / "docs" / "design.md").read_text("utf-8")
+    names = re.findall(r"`((?:claw_kernel|claw_magics|rust_core|labextension|tests|docs)/[\w./-]*)`", text)
+    assert len(names) > 80
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_the_tables_of_the_design_have_no_hole():
+    """An empty line would end the table there, and every row after it would be drawn as text."""
+    lines = (ROOT / "docs" / "design.md").read_text("utf-8").split("\n")
+    starts = [
+        number for number, line in enumerate(lines) if line.startswith("|") and not lines[number - 1].startswith("|")
+    ]
+    assert [lines[number] for number in starts if not lines[number + 1].startswith("| ---")] == []
