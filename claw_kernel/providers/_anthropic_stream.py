@@ -33,6 +33,7 @@ _STOPS: dict[str, ModelStop] = {
     "stop_sequence": "stop_sequence",
     "refusal": "refusal",
 }
+_PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 class _Open:
@@ -179,11 +180,14 @@ class AnthropicDecoder:
         return _faults.read_error_object(self._server, self._asked, frame)
 
     def _take_usage(self, usage: Any) -> None:
-        """Counters are cumulative: the last of each is the total."""
+        """Counters are cumulative: the last of each is the total. A prompt of no tokens is none: gateways fill in zeros."""
         if not isinstance(usage, dict):
             return
         counts = self._counts
-        counts.update({name: count for name, count in usage.items() if count is not None})
+        has_prompt = any(usage.get(name) for name in _PROMPT_COUNTS)
+        counts.update(
+            {n: count for n, count in usage.items() if count is not None and (has_prompt or n not in _PROMPT_COUNTS)}
+        )
         self.usage = counted_usage(
             counts.get("input_tokens"),
             counts.get("output_tokens"),

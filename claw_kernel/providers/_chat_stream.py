@@ -320,8 +320,11 @@ def _read_usage(usage: Any) -> Usage | None:
     details = details if isinstance(details, dict) else {}
     cached = read_count(details.get("cached_tokens")) or read_count(usage.get("prompt_cache_hit_tokens"))
     written = read_count(details.get("cache_write_tokens"))
-    sent = read_count(usage.get("prompt_tokens")) - cached - written
-    return counted_usage(sent, usage.get("completion_tokens"), cached, written)
+    sent = read_count(usage.get("prompt_tokens"))
+    # xAI and Gemini leave reasoning out of ``completion_tokens``, and bill it: there the total is more than the two.
+    beside = read_count(usage.get("total_tokens")) - sent if sent else 0
+    answered = max(read_count(usage.get("completion_tokens")), beside)
+    return counted_usage(sent - cached - written, answered, cached, written)
 
 
 def _part_text(value: Any) -> str:

@@ -214,6 +214,20 @@ def test_usage_with_deepseek_cache_hits(server):
     assert ask("openai-chat", server.base_url).finished.usage == Usage(10, 2, 90, 0)
 
 
+def test_reasoning_that_is_counted_beside_the_answer(server):
+    """xAI and Gemini: the total says it."""
+    usage = {"prompt_tokens": 279, "completion_tokens": 6, "total_tokens": 374}
+    server.answer(chat_frames([text("hi")], usage=usage))
+    assert ask("openai-chat", server.base_url).finished.usage == Usage(279, 95)
+
+
+def test_a_prompt_of_no_tokens_at_the_end_of_a_message_is_no_count(server):
+    zeros = b'"usage":{"output_tokens":20,"input_tokens":0,"cache_read_input_tokens":0,"cache_creation_input_tokens":0}'
+    frames = [f.replace(b'"usage":{"output_tokens":20}', zeros) for f in anthropic_frames([text("hi")])]
+    server.answer(frames)
+    assert ask("anthropic", server.base_url).finished.usage == Usage(10, 20, 5, 3)
+
+
 @pytest.mark.parametrize("api", ["openai-chat", "openai-responses"])
 def test_what_was_written_to_a_cache_is_counted_apart(server, api):
     """OpenAI from GPT-5.6 on, and OpenRouter for Claude: writing costs more than reading anew."""
