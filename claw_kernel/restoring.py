@@ -59,8 +59,20 @@ def conflict_text(plan: Mapping[str, Any], line: str) -> str:
     return f"Nothing was changed: {files} been edited since by someone else. {line} --force overwrites them."
 
 
+def show_nothing(report: Report, plan: Mapping[str, Any], target: Mapping[str, Any], program: str) -> None:
+    """Instead of a restore that would do nothing. ``target``: what it was asked for; ``program``: ``%claw`` or ``claw``."""
+    if not any(call["gap"] or call["git"] for call in plan["calls"]):
+        report.line("Nothing to do: the files are as they were.")
+    elif target["kind"] == "undo":
+        more = (target["count"] or 1) + 1
+        report.line(f"Nothing of that can be put back; {program} undo {more} takes back the turn before it, too.")
+    else:
+        report.line("Nothing of that can be put back.")
+
+
 def show_plan(report: Report, plan: Mapping[str, Any], numbers: Mapping[str, int]) -> None:
-    """What a restore would do. ``plan``: from ``Core.preview_restore``; ``numbers``: of turns, by id."""
+    """What a restore would do. ``plan``: from ``Core.preview_restore``; ``numbers``: of turns, by id, where a notebook
+    tells them."""
     calls = plan["calls"]
     turns = list(dict.fromkeys(_turn_of(call, numbers) for call in calls if call["restored_to"] is None))
     if plan["is_redo"] and len(calls) == 1:
@@ -71,6 +83,9 @@ def show_plan(report: Report, plan: Mapping[str, Any], numbers: Mapping[str, int
         report.line(
             f"Takes back what {'1 call' if count == 1 else f'{count} calls'}{named} changed, from {calls[0]['id']} on."
         )
+    if numbers and (unknown := [call["id"] for call in calls if call["turn_id"] and call["turn_id"] not in numbers]):
+        named = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
+        report.line(f"Of turns that this notebook does not hold (deleted here, or those of a copy): {named}.")
     files = plan["files"]
     if files:
         report.table(("File", "What happens", "Lines", ""), [_row(file) for file in files[:ROWS]])
@@ -136,6 +151,8 @@ def _git_text(call: Mapping[str, Any]) -> str:
 def _changed(item: Mapping[str, Any]) -> str:
     paths = [printable(path) for path in item["paths"]]
     named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    if not paths and item["gap"]:
+        named = "not known"
     unsaved = (
         f" (not saved: {', '.join(printable(file['path']) for file in item['not_saved'][:3])})"
         if item["not_saved"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from claw_kernel import restoring
 from claw_kernel.question import printable
-from claw_kernel.restoring import conflict_text, show_done, show_plan, target_of
+from claw_kernel.restoring import conflict_text, show_done, show_nothing, show_plan, target_of
 from claw_magics.history import find_turn, turn_numbers
 from claw_magics.report import CommandOutput, Report, UsageError, take_nothing, unknown
 
@@ -113,7 +113,7 @@ def _restore(host: Host, target: Mapping[str, Any], line: str, chosen: set[str])
         report = Report()
         show_plan(report, plan, turn_numbers(host))
         if not plan["files"]:
-            report.line("Nothing to do: the files are as they were.")
+            show_nothing(report, plan, target, "%claw")
             return report.output(), True
         if plan["conflicts"] and not is_forced:
             host.show(report.output())

@@ -182,7 +182,7 @@ def _show_checkpoints(core: Core, session_id: str, turn_ids: list[str]) -> int:
 def _restore(core: Core, target: Mapping[str, Any], turn_ids: list[str], line: str, options: argparse.Namespace) -> int:
     from claw_kernel._core import RestoreError
     from claw_kernel.report import Report
-    from claw_kernel.restoring import conflict_text, show_done, show_plan
+    from claw_kernel.restoring import conflict_text, show_done, show_nothing, show_plan
 
     if core.is_session_shared():
         raise UsageError(
@@ -195,10 +195,11 @@ def _restore(core: Core, target: Mapping[str, Any], turn_ids: list[str], line: s
         plan = json.loads(core.preview_restore(json.dumps(target)))
         report = Report()
         show_plan(report, plan, _numbers(turn_ids))
-        print(report.output().plain, flush=True)
         if not plan["files"]:
-            print("Nothing to do: the files are as they were.")
+            show_nothing(report, plan, target, "claw")
+            print(report.output().plain)
             return DONE
+        print(report.output().plain, flush=True)
         if plan["conflicts"] and not options.force:
             print(conflict_text(plan, line))
             return FAILED

@@ -81,7 +81,7 @@ def read_url(url: str, private_hosts: Collection[str] = ()) -> httpx.URL:
             raise DownloadError("A URL with a user name or password in it is not fetched.")
         host = check_host(parsed.raw_host.decode("ascii"), private_hosts)
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise DownloadError(f"{url!r} is not a URL: {error}.") from None
+        raise DownloadError(f"{url!r} is not a URL: {str(error).rstrip('.')}.") from None
     except AddressRefusedError as error:
         raise DownloadError(str(error)) from None
     parsed = parsed.copy_with(host=host.strip("[]"), fragment=None)

@@ -192,6 +192,13 @@ class ToolSet:
             )
         call = replace(call, name=canonical_tool_name(call.name))
         arguments = json.dumps(call.input, ensure_ascii=False)
+        try:
+            arguments.encode()
+        except UnicodeEncodeError:
+            raise ToolInputError(
+                "The arguments of this call hold half of a character, which no file or program takes, so nothing was run. "
+                "Call the tool again."
+            ) from None
         found = self._python.get(call.name)
         if found is None:
             is_offered = any(one.name == call.name for one in self._all)

@@ -8,12 +8,12 @@ import select
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import bash
 from tests.model_server import ModelServer, Response, anthropic_frames, chat_frames, responses_frames, text, tool_call
+from tests.processes import wait_until, with_arguments
 
 FRAMES = {"anthropic": anthropic_frames, "openai-chat": chat_frames, "openai-responses": responses_frames}
 JSON = {"content-type": "application/json"}
@@ -195,7 +195,7 @@ def test_a_signal_ends_the_turn_and_its_processes(claw, number, code):
     running = claw.start(
         "prompt", "go", *options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    wait_for(lambda: (claw.workspace / "started").exists() and sleepers(duration))
+    wait_until(lambda: (claw.workspace / "started").exists() and with_arguments("sleep", duration))
     sent = time.monotonic()
     running.send_signal(number)
     stdout, stderr = running.communicate(timeout=10)
@@ -203,23 +203,7 @@ def test_a_signal_ends_the_turn_and_its_processes(claw, number, code):
     assert running.returncode == code
     assert json.loads(stdout)["stop_reason"] == "interrupted"
     assert "Traceback" not in stderr
-    wait_for(lambda: not sleepers(duration), seconds=2)
-
-
-def sleepers(duration):
-    """Processes that sleep so long, wherever they live."""
-    return [
-        entry
-        for entry in Path("/proc").glob("[0-9]*/cmdline")
-        if entry.exists() and _content(entry) == f"sleep\0{duration}\0".encode()
-    ]
-
-
-def _content(path):
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+    wait_until(lambda: not with_arguments("sleep", duration), seconds=2)
 
 
 def test_a_reader_that_goes_away_ends_the_turn_quietly(claw):
@@ -370,10 +354,3 @@ def converse(claw, arguments, typed, prompt="type why not: ", then=""):
     finally:
         os.close(master)
     return screen.decode("utf-8", "replace"), os.waitstatus_to_exitcode(status)
-
-
-def wait_for(is_so, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -119,7 +119,7 @@ def test_a_notebook_names_its_session_and_its_turns(worked):
     state = next(worked.home.parent.rglob("checkpoints")).parent
     core = Core(str(worked.workspace), state_dir=str(state), session_id="s_notebook")
     core.set_policy(json.dumps({"mode": "bypassPermissions"}))
-    for number in (1, 2):
+    for number in (1, 2, 3):
         core.begin_turn("s_notebook", f"t_{number}")
         call = core.prepare("Write", json.dumps({"file_path": f"n{number}", "content": "x"}))
         core.finish(call, core.run(call, CancelToken(), None, f"call{number}"))
@@ -138,6 +138,10 @@ def test_a_notebook_names_its_session_and_its_turns(worked):
     ]
     document = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     (worked.workspace / "x.ipynb").write_text(json.dumps(document))
+    # What lies under a session's id is offered, and named where the notebook has no such turn: its record may be forged.
+    strange = "Of turns that this notebook does not hold (deleted here, or those of a copy): c3."
+    assert strange in worked.run("undo", "--session", "x.ipynb").stdout
+    assert strange not in worked.run("undo").stdout
     done = worked.run("rewind", "2", "--session", "x.ipynb", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (worked.workspace / "n1").exists()

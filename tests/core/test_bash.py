@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,24 +10,7 @@ from pathlib import Path
 import pytest
 
 from claw_kernel._core import CancelToken, ToolInputError
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"
-
-
-def read_pids(folder: Path, count: int) -> list[int]:
-    """Pids that a script has written to files, once there are so many."""
-    for _ in range(200):
-        pids = [int(text) for path in folder.glob("pid*") if (text := path.read_text().strip())]
-        if len(pids) >= count:
-            return pids
-        time.sleep(0.02)
-    raise AssertionError("the script did not start its processes")
+from tests.processes import is_alive, read_pids
 
 
 def test_both_streams_in_order_and_the_exit_code(bench):
@@ -201,28 +183,7 @@ def test_eight_commands_run_at_the_same_time(bench):
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: bench.call("Bash", command="sleep 0.5"), range(8)))
     assert [result.status for result in results] == ["ok"] * 8
-    assert time.monotonic() - start < 1.5
-
-
-def test_many_calls_leave_no_process_and_no_descriptor(bench):
-    bench.call("Bash", command="true")
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(50):
-        bench.call("Bash", command="true")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-    zombies = [
-        stat
-        for entry in Path("/proc").glob("[0-9]*/stat")
-        if (stat := _read(entry)) and stat[1] == str(os.getpid()) and stat[0] == "Z"
-    ]
-    assert zombies == []
-
-
-def _read(path: Path) -> list[str] | None:
-    try:
-        return path.read_text().rsplit(") ", 1)[1].split()[:2]
-    except OSError:
-        return None
+    assert time.monotonic() - start < 3  # one after the other they take 4
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def test_what_is_no_text_file_is_refused_without_a_hang(bench):
             result = bench.call("Read", file_path=name)
             assert result.status == "error", name
             assert says in result.text, name
-        assert bench.call("Read", file_path="socket").status == "error"
+        for tool, arguments in (("Read", {}), ("Write", {"content": "x"})):
+            assert "is a socket" in bench.call(tool, file_path="socket", **arguments).text
+        assert bench.call("Read", file_path="a\0b").text.endswith("a\\u{0}b is no path: it holds a NUL character.")
         assert "folder" in bench.call("Read", file_path="binary/x").text
     assert time.monotonic() - start < 2
 

@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from claw_kernel._core import ToolInputError
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+EMPTY = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
 
 
 def make(bench, name="a.ipynb", cells=None, **metadata):
@@ -47,6 +48,13 @@ def changed_lines(before, after):
 
 
 # --- Read -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_would_be_no_notebook_is_not_written(bench):
+    for content in ("", "{", "[]", '{"cells": []}'):
+        with pytest.raises(ToolInputError, match=r"a\.ipynb could not be opened: it is no"):
+            bench.prepare("Write", file_path="a.ipynb", content=content)
+    assert bench.call("Write", file_path="a.ipynb", content=EMPTY).status == "ok"
 
 
 def test_cells_with_sources_outputs_and_images(bench):
@@ -375,7 +383,7 @@ def test_the_sessions_own_notebook_is_left_to_the_editor(bench):
         edit = {"notebook_path": name, "cell_id": "top", "source_hash": cell_hash, "new_source": "x"}
         assert bench.prepare("NotebookEdit", **edit).decision == "allow"
         assert "the notebook of this very session" in bench.call("NotebookEdit", **edit).text
-        assert "the notebook of this very session" in bench.call("Write", file_path=name, content="{}").text
+        assert "the notebook of this very session" in bench.call("Write", file_path=name, content=EMPTY).text
     assert path.read_bytes() == before
     bench.core.set_notebook(None)
     bench.set_policy()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from claw_kernel._core import Core
+from tests.processes import children
 
 
 def prepare(core: Core):
@@ -85,6 +86,7 @@ def test_close_ends_them_with_all_they_started(bench):
     bench.core.close()
     assert process.wait(timeout=5) in (-15, -9)
     assert not Path(f"/proc/{process.pid}").exists()
+    assert [child for child in children().values() if child.state == "Z"] == [], "nothing stays while it is held"
 
 
 def test_what_is_dropped_ends(bench):

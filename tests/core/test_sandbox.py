@@ -19,6 +19,7 @@ import pytest
 
 from claw_kernel._core import Core
 from tests.core.conftest import Bench
+from tests.processes import children, open_files, wait_until, with_arguments
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -380,7 +381,7 @@ def test_descriptors_are_not_inherited(bench):
 def test_what_a_command_leaves_behind_dies_with_it(bench):
     duration = f"1000.{os.getpid()}"
     bench.call("Bash", command=f"(setsid sh -c 'sh -c \"sleep {duration}\" &' &) ; sleep 0.2")
-    assert not sleepers(duration)
+    assert not with_arguments("sleep", duration)
 
 
 def test_the_death_of_the_kernel_is_that_of_the_command(bench):
@@ -394,11 +395,11 @@ def test_the_death_of_the_kernel_is_that_of_the_command(bench):
     """
     kernel = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
     try:
-        wait_for(lambda: sleepers(duration))
+        wait_until(lambda: with_arguments("sleep", duration))
     finally:
         kernel.send_signal(signal.SIGKILL)
         kernel.wait()
-    wait_for(lambda: not sleepers(duration))
+    wait_until(lambda: not with_arguments("sleep", duration))
 
 
 @pytest.mark.parametrize(
@@ -471,6 +472,12 @@ def test_what_undo_cannot_reach_is_said_in_the_result_and_before_the_undo(bench)
     assert [file["path"] for file in preview["files"]] == ["inside"]
     assert "outside the workspace" in preview["calls"][0]["gap"]
     assert "not_undoable" not in bench.call("Bash", command="echo y > inside").details
+    # A turn of which nothing can come back is not passed over: else its undo would take back the one before it.
+    bench.core.begin_turn("s1", "t2")
+    bench.call("Bash", command=f"echo y > {bench.outside}/written", without_sandbox=True)
+    preview = json.loads(bench.core.preview_restore(json.dumps({"kind": "undo"})))
+    assert preview["files"] == []
+    assert [call["turn_id"] for call in preview["calls"]] == ["t2"]
 
 
 def test_the_way_out_can_be_closed(tmp_path):
@@ -539,12 +546,7 @@ def test_many_calls_leave_nothing(bench):
         time.sleep(0.01)
     assert open_files() <= before
     assert Path("/proc/self/mountinfo").read_text() == mounts
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    assert [pid for pid in children if ") Z" in Path(f"/proc/{pid}/stat").read_text()] == []
-
-
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+    assert [child for child in children().values() if child.state == "Z"] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="becomes another user")
@@ -579,21 +581,3 @@ def test_as_an_ordinary_user(tmp_path):
         assert not (folder / "no").exists()
     finally:
         shutil.rmtree(folder)
-
-
-def sleepers(duration: str) -> list[str]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if entry.read_bytes() == f"sleep\0{duration}\0".encode():
-                found.append(entry.parent.name)
-        except OSError:
-            continue
-    return found
-
-
-def wait_for(is_so, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

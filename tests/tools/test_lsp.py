@@ -15,6 +15,7 @@ from claw_kernel._core import ToolInputError
 from claw_kernel.tool_settings import LanguageServerSettings
 from claw_kernel.tools.language_servers import find_servers
 from claw_kernel.tools.lsp import LSP, MAX_FILE_BYTES, MAX_LOCATIONS
+from tests.processes import is_alive, wait_until
 
 A = '''import os
 
@@ -231,10 +232,7 @@ def test_it_ends_with_the_session(bench, odd):
     (server,) = tool._running.values()
     pid = server._process.pid
     bench.core.close()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}/cmdline").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
+    wait_until(lambda: not is_alive(pid))
 
 
 @pytest.mark.parametrize(

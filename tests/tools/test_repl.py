@@ -6,13 +6,13 @@ import asyncio
 import json
 import os
 import time
-from pathlib import Path
 
 import pytest
 
 from claw_kernel._core import ToolInputError
 from claw_kernel.tools.interpreter import KEPT_CHARS
 from claw_kernel.tools.repl import LONGEST_CODE, LONGEST_TIMEOUT_SECONDS, REPL
+from tests.processes import wait_until, with_arguments
 
 
 @pytest.fixture
@@ -30,24 +30,8 @@ def start_sleeper(repl, tail: int) -> str:
     """A child of the interpreter, known by how long it sleeps: its number in the sandbox means nothing outside."""
     duration = f"1000.{os.getpid()}{tail}"
     repl(f"import subprocess; child = subprocess.Popen(['sleep', '{duration}'])")
-    assert is_asleep(duration)
+    assert with_arguments("sleep", duration)
     return duration
-
-
-def is_asleep(duration: str, seconds: float = 0) -> bool:
-    deadline = time.monotonic() + seconds
-    while True:
-        found = any(_arguments(entry) == f"sleep\0{duration}\0".encode() for entry in Path("/proc").glob("[0-9]*"))
-        if not found or time.monotonic() >= deadline:
-            return found
-        time.sleep(0.05)
-
-
-def _arguments(process: Path) -> bytes:
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def test_variables_functions_and_imports_stay(repl):
@@ -143,7 +127,7 @@ def test_reset_begins_anew(repl):
     repl("x = 1")
     sleeper = start_sleeper(repl, 1)
     assert "NameError" in repl("x", reset=True).text
-    assert not is_asleep(sleeper, 10)
+    wait_until(lambda: not with_arguments("sleep", sleeper))
     assert "fresh" in repl(reset=True).text
 
 
@@ -184,7 +168,7 @@ def test_it_is_not_the_users_process_and_has_no_secrets(bench, repl, monkeypatch
 def test_it_ends_with_the_session(bench, repl):
     sleeper = start_sleeper(repl, 2)
     bench.core.close()
-    assert not is_asleep(sleeper, 10)
+    wait_until(lambda: not with_arguments("sleep", sleeper))
 
 
 def test_what_it_writes_can_be_undone(bench, repl):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from claw_kernel.errors import SettingsError
 from claw_kernel.messages import ApprovalRequested
 from tests.engine.conftest import call, make_agent, play, workspace
+from tests.processes import wait_until, with_arguments
 
 __all__ = ["make_agent", "workspace"]  # fixtures
 
@@ -64,15 +66,22 @@ def test_a_key_never_reaches_the_record(make_agent, tmp_path, web):
 
 
 def test_the_interpreter_lives_as_long_as_the_session(make_agent):
-    calls = [call("REPL", code="import os; n = 1; os.getpid()"), call("REPL", code="n + 1")]
+    sleep = [
+        "sleep",
+        f"1002.{os.getpid()}",
+    ]  # a process of the interpreter's: its number in the sandbox means nothing here
+    calls = [
+        call("REPL", code=f"import subprocess; n = 1; child = subprocess.Popen({sleep})"),
+        call("REPL", code="n + 1"),
+    ]
     agent = make_agent(
         [{"tool_calls": calls}, {"text": "one"}, {"tool_calls": [call("REPL", code="n + 2")]}, {"text": "two"}],
         permission_mode="bypassPermissions",
     )
-    pid, second = texts_of(play(agent.start("go"))[-1].record)
-    assert second == "2"
+    assert texts_of(play(agent.start("go"))[-1].record)[1] == "2"
+    assert with_arguments(*sleep)
     agent.close()
-    assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
+    wait_until(lambda: not with_arguments(*sleep))
 
 
 def test_a_granted_host_that_is_none_is_named(make_agent, tmp_path):

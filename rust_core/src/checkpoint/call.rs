@@ -51,6 +51,9 @@ pub struct Open {
     noted: Noting,
     git: Option<GitState>,
     gap: String,
+    /// It may have changed what nobody has looked at: it is noted even where nothing is seen, or an undo would take back
+    /// the call before it in its place.
+    is_unknown: bool,
     /// Held as long as the call runs.
     intent: Option<Intent>,
 }
@@ -78,6 +81,7 @@ impl Open {
     /// The call runs with the user's own rights: what it changes elsewhere is in no checkpoint.
     pub fn reaches_beyond(&mut self) {
         let beyond = "what it changed outside the workspace (it ran without the sandbox)";
+        self.is_unknown = true;
         self.gap = if self.gap.is_empty() { beyond.to_owned() } else { format!("{}; {beyond}", self.gap) };
     }
 }
@@ -99,9 +103,10 @@ impl Checkpoints {
             paths: Vec::new(),
             is_workspace: scope.is_workspace,
         };
-        let mut open = Open { noted, git: None, gap: String::new(), intent: None };
+        let mut open = Open { noted, git: None, gap: String::new(), is_unknown: false, intent: None };
         if let Err(error) = self.save(&mut session, workspace, scope, &mut open) {
             open.noted.is_workspace = false;
+            open.is_unknown = true;
             open.gap = format!("no checkpoint could be written ({error})");
         }
         Some(open)
@@ -125,6 +130,7 @@ impl Checkpoints {
             let gap = if known_gap.is_some() { known_gap } else { self.look(store, workspace)?.err() };
             if let Some(gap) = gap {
                 open.noted.is_workspace = false;
+                open.is_unknown = true;
                 gap.clone_into(&mut open.gap);
             } else {
                 let late = store.tree.unsaved(Unsaved::Late);
@@ -223,7 +229,7 @@ impl Checkpoints {
         for (_intent, noted) in self.intents.abandoned::<Noting>("call", |noted| noted.owner == store.owner) {
             let is_unknown = noted.is_workspace && !store.tree.is_complete;
             let gap = if is_unknown { "what the command changed is not known" } else { "" };
-            let open = Open { noted, git: None, gap: gap.to_owned(), intent: None };
+            let open = Open { noted, git: None, gap: gap.to_owned(), is_unknown, intent: None };
             self.note_changes(store, workspace, &open, true)?;
         }
         Ok(())
@@ -236,7 +242,7 @@ impl Checkpoints {
         open: &Open,
         is_interrupted: bool,
     ) -> io::Result<Option<Entry>> {
-        let mut gap = open.gap.clone();
+        let (mut gap, mut is_unknown) = (open.gap.clone(), open.is_unknown);
         let mut changes = Vec::new();
         let names = store.tree.names.clone();
         if open.noted.is_workspace && store.tree.is_complete {
@@ -245,6 +251,7 @@ impl Checkpoints {
                 Err(why) => {
                     // What lies where is no longer known; the next call begins anew.
                     store.tree.is_complete = false;
+                    is_unknown = true;
                     why.clone_into(&mut gap);
                 }
             }
@@ -262,7 +269,7 @@ impl Checkpoints {
             }
         }
         let git = GitState::change(open.git.clone(), open.git.as_ref().and_then(|_| GitState::of(workspace.path())));
-        if changes.is_empty() && git.is_none() {
+        if changes.is_empty() && git.is_none() && !is_unknown {
             return Ok(None);
         }
         changes.sort_by(|a, b| a.path.cmp(&b.path));

@@ -449,6 +449,21 @@ fn limits_are_kept_and_said() {
 }
 
 #[test]
+fn a_call_that_nobody_could_look_at_is_not_passed_over() {
+    let place = Place::new();
+    place.bash("echo one > a");
+    place.checkpoints.begin_turn("s", "t2");
+    let mut open = place.checkpoints.begin(&place.workspace, &ANYWHERE, "", "Bash", "").unwrap();
+    open.reaches_beyond();
+    place.checkpoints.end(&place.workspace, open);
+    let plan = place.checkpoints.preview(&place.workspace, &UNDO).unwrap();
+    assert_eq!((plan["calls"].as_array().unwrap().len(), &plan["files"]), (1, &json!([])));
+    assert!(plan["calls"][0]["gap"].as_str().unwrap().contains("outside the workspace"));
+    let both = place.checkpoints.preview(&place.workspace, &Target::Undo { count: Some(2) }).unwrap();
+    assert_eq!(both["files"][0]["path"], "a");
+}
+
+#[test]
 fn the_store_is_private_and_forgets_the_oldest() {
     let place = Place::new();
     place.checkpoints.set_limits(Limits { megabytes: 2, seconds: 3.0 });

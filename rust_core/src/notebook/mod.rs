@@ -46,6 +46,11 @@ struct Worksheet<'a> {
     cells: Option<&'a RawValue>,
 }
 
+/// Whether a path names a notebook.
+pub fn is_named_so(path: &str) -> bool {
+    path.to_ascii_lowercase().ends_with(".ipynb")
+}
+
 impl<'a> Notebook<'a> {
     /// Reads formats 3 and 4. The error says what is wrong with the file.
     pub fn parse(text: &'a str) -> Result<Self, String> {

@@ -25,12 +25,17 @@ pub struct Process {
     marker: String,
     /// Readable once the process has ended.
     ended: OwnedFd,
-    child: Mutex<(Leader, Option<ExitStatus>)>,
+    child: Mutex<Child>,
     input: Pipe<io::PipeWriter>,
     output: Pipe<io::PipeReader>,
     errors: Pipe<io::PipeReader>,
-    /// Goes last: letting go of it ends a confined process.
-    _hold: Option<Hold>,
+}
+
+struct Child {
+    leader: Leader,
+    status: Option<ExitStatus>,
+    /// Letting go of it ends a confined process; what has put it up is waited for then, and so stays no longer than it does.
+    hold: Option<Hold>,
 }
 
 impl Process {
@@ -50,11 +55,10 @@ impl Process {
                 pid,
                 marker: marker.to_owned(),
                 ended,
-                child: Mutex::new((child, None)),
+                child: Mutex::new(Child { leader: child, status: None, hold }),
                 input: Mutex::new(input),
                 output: Mutex::new(Some(output)),
                 errors: Mutex::new(errors),
-                _hold: hold,
             }),
             Err(error) => {
                 child.kill();
@@ -120,11 +124,12 @@ impl Process {
             }
         }
         let mut child = lock(&self.child);
-        let status = match child.1 {
+        let status = match child.status {
             Some(status) => status,
-            None => child.0.wait()?, // ended by now: this does not block
+            None => child.leader.wait()?, // ended by now: this does not block
         };
-        child.1 = Some(status);
+        child.status = Some(status);
+        child.hold = None;
         Ok(status.code().or_else(|| status.signal().map(|signal| -signal)))
     }
 

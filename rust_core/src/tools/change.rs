@@ -19,6 +19,7 @@ use super::{Context, ToolError};
 use crate::attribute::Attributes;
 use crate::draft::Draft;
 use crate::location::Location;
+use crate::visible::visible;
 
 /// Larger files are neither edited nor hashed.
 pub const MAX_BYTES: u64 = 32 << 20;
@@ -150,6 +151,12 @@ pub fn open_error(location: &Location, error: &io::Error) -> ToolError {
         io::ErrorKind::CrossesDevices => format!("{shown} leads outside the workspace."),
         _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
             format!("{shown} was replaced by a link while it was opened; try again.")
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+            format!("{shown} is a socket or a device without anybody behind it, not a plain file.")
+        }
+        _ if location.requested.as_os_str().as_encoded_bytes().contains(&0) => {
+            format!("{} is no path: it holds a NUL character.", visible(&shown.to_string()))
         }
         _ => format!("{shown} cannot be opened: {error}."),
     };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::change::{Current, MAX_BYTES, diff, read_unseen, replace};
 use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
-use crate::notebook::{CellType, Change, Notebook, apply, source_hash};
+use crate::notebook::{self, CellType, Change, Notebook, apply, source_hash};
 use crate::visible::visible;
 
 /// Changes notebooks.
@@ -81,7 +81,7 @@ impl Tool for NotebookEdit {
     fn parse(&self, arguments: &str) -> Result<Box<dyn Call>, String> {
         let parsed: Arguments = parse_arguments("NotebookEdit", arguments)?;
         let refuse = |why: &str| Err(format!("NotebookEdit was not run: {why}"));
-        if !parsed.notebook_path.to_ascii_lowercase().ends_with(".ipynb") {
+        if !notebook::is_named_so(&parsed.notebook_path) {
             return refuse("notebook_path must name an .ipynb file; other files are changed with Edit.");
         }
         if parsed.new_source.as_ref().is_some_and(|source| source.len() as u64 > MAX_BYTES) {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::change::{self, diff, read_current, replace};
 use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
+use crate::notebook::{self, Notebook};
 use crate::visible::visible;
 
 /// Creates and overwrites files.
@@ -53,6 +54,12 @@ impl Tool for Write {
         }
         if parsed.content.len() as u64 > change::MAX_BYTES {
             return Err(format!("Write was not run: content is larger than {} MiB.", change::MAX_BYTES >> 20));
+        }
+        if notebook::is_named_so(&parsed.file_path) {
+            let whole = Notebook::parse(&parsed.content);
+            whole.map_err(|why| {
+                format!("Write was not run: {} could not be opened: {why}.", visible(&parsed.file_path))
+            })?;
         }
         Ok(Box::new(parsed))
     }

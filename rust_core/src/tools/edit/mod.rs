@@ -12,6 +12,7 @@ use self::matching::{Level, apply};
 use super::change::{Current, MAX_BYTES, diff, preview, read_current, replace};
 use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
+use crate::notebook;
 use crate::visible::visible;
 
 /// Changes files.
@@ -158,7 +159,7 @@ impl Call for Edits {
 impl Edits {
     /// All edits in turn, each on what the one before it gave. Nothing is written here.
     fn change(&self, context: &Context<'_>) -> Result<Change, ToolError> {
-        if self.file_path.to_ascii_lowercase().ends_with(".ipynb") {
+        if notebook::is_named_so(&self.file_path) {
             return Err(ToolError::failed("A notebook is changed cell by cell: use NotebookEdit."));
         }
         let location = context.workspace.locate(&self.file_path);

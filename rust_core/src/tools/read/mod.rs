@@ -167,7 +167,7 @@ impl Call for Arguments {
             return Err(ToolError::failed(format!("{} is no PDF; use offset and limit.", self.file_path)));
         }
         let offset = self.offset.unwrap_or(1);
-        if self.file_path.to_ascii_lowercase().ends_with(".ipynb") {
+        if crate::notebook::is_named_so(&self.file_path) {
             let seen = file.try_clone().map_err(failed)?;
             let content = self.read_whole("notebook", MAX_NOTEBOOK_BYTES, start, file, metadata.len(), &location)?;
             context.seen.remember(&location, Fingerprint::of(&seen, Some(&content)).map_err(failed)?);
