@@ -196,6 +196,7 @@ def test_eight_commands_run_at_the_same_time(bench):
         ({"command": "x", "timeout": "five"}, "timeout: invalid type"),
         ({"command": "x", "cwd": "/"}, "unknown field `cwd`"),
         ({"command": "a\0b"}, "NUL"),
+        ({"command": "x" * (128 << 10)}, "longer than 131071 bytes"),
     ],
 )
 def test_bad_arguments_are_explained(bench, arguments, says):

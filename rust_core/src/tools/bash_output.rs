@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::search::fault;
 use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::effect::Effect;
 use crate::job::{End, Job, MAX_UNREAD_BYTES};
@@ -78,7 +79,8 @@ impl Tool for BashOutput {
             return Err("BashOutput was not run: filter and wait_seconds need a bash_id.".into());
         }
         let filter = parsed.filter.as_deref().map(RegexMatcher::new_line_matcher).transpose();
-        let filter = filter.map_err(|error| format!("BashOutput was not run: the filter cannot be read: {error}"))?;
+        let filter =
+            filter.map_err(|error| format!("BashOutput was not run: the filter cannot be read: {}.", fault(&error)))?;
         let wait = Duration::from_secs(parsed.wait_seconds.unwrap_or(0));
         Ok(Box::new(Reading { id: parsed.bash_id, filter, wait }))
     }

@@ -18,9 +18,12 @@ use crate::visible::visible;
 const DEFAULT_TIMEOUT_MS: u64 = 120_000;
 /// The longest time limit.
 pub const MAX_TIMEOUT_SECONDS: u64 = 600;
+/// One argument of a program, with the NUL at its end, has at most 128 KiB on Linux (`MAX_ARG_STRLEN`).
+const MAX_COMMAND_BYTES: usize = (128 << 10) - 1;
 
 /// For the table of tools.
 pub const LIMITS: &[Limit] = &[
+    Limit::bytes("of a command line", MAX_COMMAND_BYTES as u64),
     Limit::seconds("for a command, unless timeout says otherwise", DEFAULT_TIMEOUT_MS / 1000),
     Limit::seconds("for a command at most", MAX_TIMEOUT_SECONDS),
     Limit::count("characters of output given, half from each end", MAX_CHARS as u64),
@@ -55,6 +58,12 @@ impl Arguments {
         }
         if parsed.command.contains('\0') {
             return Err(format!("{tool} was not run: command holds a NUL character, which no shell takes. Remove it."));
+        }
+        if parsed.command.len() > MAX_COMMAND_BYTES {
+            return Err(format!(
+                "{tool} was not run: command is longer than {MAX_COMMAND_BYTES} bytes, more than one argument may have. Write it \
+                 to a file and run that."
+            ));
         }
         let max_ms = MAX_TIMEOUT_SECONDS * 1000;
         if parsed.timeout.is_some_and(|timeout| timeout == 0 || timeout > max_ms) {

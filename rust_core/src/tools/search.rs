@@ -62,6 +62,13 @@ pub fn shown(path: &Path, context: &Context<'_>) -> String {
     text.into_owned()
 }
 
+/// What is wrong with a regular expression: of the several lines that are said of it the one with the reason.
+pub fn fault(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default();
+    reason.strip_prefix("error: ").unwrap_or(reason).trim_end_matches('.').to_owned()
+}
+
 /// A path found below a location, which is resolved already.
 fn beneath(root: &Location, path: &Path) -> Location {
     let below = path.strip_prefix(&root.target).unwrap_or(Path::new(""));

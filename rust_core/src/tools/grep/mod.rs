@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::hits::Hits;
-use super::search::{Found, Search, Visitor};
+use super::search::{Found, Search, Visitor, fault};
 use super::{Call, Context, Limit, Output, Tool, ToolError, parse_arguments, schema_of};
 use crate::cancel::CancelToken;
 use crate::effect::Effect;
@@ -204,7 +204,7 @@ impl Arguments {
             } else {
                 " Escape ( ) [ ] { } . * + ? | to search for them as they are."
             };
-            ToolError::failed(format!("The pattern cannot be read: {}.{hint}", why.trim_end_matches('.')))
+            ToolError::failed(format!("The pattern cannot be read: {}.{hint}", fault(&error)))
         })
     }
 
