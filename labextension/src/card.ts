@@ -67,6 +67,7 @@ export abstract class Card {
     this.fill(request);
     if (liveness === 'expired') {
       this.close('Expired: the kernel that asked is gone. Run the cell again to ask anew.');
+      this.release();
       return;
     }
     this.setDisabled(liveness !== 'live' || this.isSending);
