@@ -70,6 +70,7 @@ def blame(
     written += [found for record in others for found in _written(record, name) if found.how.startswith("written")]
     is_claw_kernel = is_claw_notebook(document)
     by_turn = {record.turn_id: record for record in records}
+    by_cell = {record.cell_id: record for record in records if record.cell_id}
     own = {found.cell_id for found in written if found.cell_id and not found.has_kept}
     # Lines that stayed are a person's, unless the agent had written that cell.
     written = [replace(found, has_kept=False) if found.cell_id in own else found for found in written]
@@ -83,7 +84,8 @@ def blame(
         found = library.nearest(source, str(cell.get("id", "")))
         if kind == "code" and is_prompt(source, is_claw_kernel=is_claw_kernel):
             shown = cell_record(cell)
-            record = by_turn.get(shown.turn_id, shown) if shown else None
+            # A cell that was not saved since it ran, or was stripped, shows no turn.
+            record = by_turn.get(shown.turn_id, shown) if shown else by_cell.get(str(cell.get("id", "")))
             if record is not None or found is None or not found[1]:
                 origins.append(_of_prompt(number, title, source, record, found, doubt))
                 continue

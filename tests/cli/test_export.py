@@ -214,6 +214,18 @@ def test_blame_names_agent_both_and_human(claw, notebook):
     assert "t_2" in claw.run("blame", str(notebook)).stdout
 
 
+def test_blame_of_a_request_whose_cell_shows_no_turn(claw, notebook):
+    """It was not saved since it ran, or stripped; the record is elsewhere."""
+    document = json.loads(notebook.read_text())
+    cell = next(cell for cell in document["cells"] if "claw" in cell["metadata"])
+    document["metadata"].setdefault("claw", {}).setdefault("branches", []).append(cell["metadata"].pop("claw"))
+    cell["outputs"] = []
+    notebook.write_text(json.dumps(document))
+    found = [json.loads(line) for line in claw.run("blame", str(notebook), "--json").stdout.splitlines()]
+    (origin,) = [one for one in found if one["cell"] == document["cells"].index(cell) + 1]
+    assert (origin["model"], origin["how"]) == ("anthropic/claude-test", "request; its output is the agent's")
+
+
 def test_blame_of_a_notebook_that_another_session_edited(claw, notebook):
     edited = claw.workspace / "edited.ipynb"
     source = "total = sum(values)\nprint(total)"
