@@ -80,6 +80,11 @@ class Replay:
         notebook = open_notebook(self.path)
         session, warnings = session_of(notebook)
         records = session.records
+        if not records and session.others:
+            raise SessionError(
+                f"The conversation of {self.path.name} holds no turns; {len(session.others)} of its turns are of others.",
+                "Go on with one of them (%claw sessions) and save, or run it live.",
+            )
         if not records:
             raise SessionError(
                 f"{self.path.name} holds no recorded turns.", warnings[0] if warnings else "Run it live first."

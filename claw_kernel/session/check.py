@@ -75,9 +75,9 @@ def check_session(documents: Iterable[Any], header: Mapping[str, Any] | None) ->
         problems += _record_problems(record, records)
     problems += _tree_problems(records)
     problems += _header_problems(header, records)
-    formats = {document.get("format") for document in found if isinstance(document, Mapping)}
-    known_formats = tuple(sorted(version for version in formats if isinstance(version, int)))
-    return Check(tuple(records), known_formats, tuple(dict.fromkeys(problems)))
+    formats = [document.get("format") for document in found if isinstance(document, Mapping)]
+    known_formats = sorted({version for version in formats if isinstance(version, int)})
+    return Check(tuple(records), tuple(known_formats), tuple(dict.fromkeys(problems)))
 
 
 def _record_problems(record: TurnRecord, records: Mapping[str, TurnRecord]) -> Iterator[Problem]:
@@ -136,13 +136,13 @@ def _header_problems(header: Mapping[str, Any] | None, records: Mapping[str, Tur
         yield Problem("header", "", f"The header cannot be read: {where}: {first['msg']}.")
         return
     session_id = header.get("session_id", "")
-    mine = {turn_id for turn_id, record in records.items() if record.session_id == session_id}
-    if records and not mine:
-        yield Problem("header", "", f"The header's session {session_id} has no turn.")
-    # Not so of ``off_path``: a turn whose cell was deleted stands there for good.
+    # A session without turns is one that was begun on purpose (%claw clear), beside others. Not so of ``off_path``: a turn whose
+    # cell was deleted stands there for good.
     for turn_id in header.get("turns", ()):
         if turn_id not in records:
             yield Problem("header", turn_id, "The header lists it, but its record is not there.")
+        elif records[turn_id].session_id != session_id:
+            yield Problem("header", turn_id, "The header lists it, but its record is of another session.")
     for name in ("instructions_hash", "policy_hash"):
         if header.get(name) and not _HASH.fullmatch(str(header[name])):
             yield Problem("hash", "", f"The header's {name} is no sha256.")

@@ -56,10 +56,14 @@ def _is_cell(cell: Any) -> bool:
     return (
         isinstance(cell, dict)
         and isinstance(cell.get("metadata", {}), dict)
-        and isinstance(cell.get("source", ""), str | list)
+        and _is_text(cell.get("source", ""))
         and isinstance(outputs := cell.get("outputs", []), list)
         and all(isinstance(output, dict) and isinstance(output.get("data", {}), dict) for output in outputs)
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(line, str) for line in value))
 
 
 def _from_json(raw: bytes) -> Any:

@@ -115,7 +115,9 @@ def signed_header(
     from claw_kernel._core import sign_message
 
     digests = {
-        str(document["turn_id"]): record_digest(document) for document in documents if isinstance(document, dict)
+        document["turn_id"]: record_digest(document)
+        for document in documents
+        if isinstance(document, dict) and isinstance(document.get("turn_id"), str)
     }
     body = {"turns": [f"{turn_id} {digest}" for turn_id, digest in digests.items()], "signed_at": signed_at}
     try:

@@ -80,6 +80,9 @@ NOTEBOOKS = {
     "outputs that are a text": notebook(cell(outputs="text")),
     "an output without data": notebook(cell(outputs=[{"output_type": "display_data", "data": None}, 5])),
     "a source that is an object": notebook(cell(record(), source={"a": 1})),
+    "a source whose lines are none": notebook(cell(record(), source=["x = 1\n", ["y"], None])),
+    "a format that is a list": notebook(cell(record(format=[2]))),
+    "a turn without an id": notebook(cell({key: item for key, item in record().items() if key != "turn_id"})),
     "a header that is a list": notebook(cell(record()), header=[1, 2]),
     "a header of other types": notebook(
         cell(record()),
@@ -209,3 +212,11 @@ def test_each_command_says_what_it_finds_and_obeys_nothing(name, tmp_path, monke
         # Far above what any takes on a quiet machine, far below what a square of these sizes takes.
         assert time.process_time() - began < 30, command
     assert not list(tmp_path.glob("*.before*"))
+
+
+def test_of_turns_that_cannot_be_read_none_is_signed(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLAW_HOME", str(tmp_path / "home"))
+    Path("n.ipynb").write_text(notebook(cell(record()), cell({"format": 2}), cell(record(turn_id=["t_2"]))), "utf-8")
+    assert main(["session", "sign", "n.ipynb"]) == 0
+    assert "1 turn signed" in capfd.readouterr().out

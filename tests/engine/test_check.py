@@ -13,7 +13,7 @@ from claw_kernel.cli import main
 from claw_kernel.messages import Compaction, Step, TextBlock
 from claw_kernel.session import Session, read_record, write_record
 from claw_kernel.session.check import check_session
-from claw_kernel.session.notebook import store
+from claw_kernel.session.notebook import notebook_records, store
 from claw_kernel.session.schema import SCHEMA_FILE, schema, schema_text
 from tests.engine.test_notebook import draw, notebook
 from tests.engine.test_session import record
@@ -94,6 +94,26 @@ def test_exit_codes_tell_kinds_of_files_apart(tmp_path, capsys):
     assert check(tmp_path, newer, capsys)[0] == 7
     assert main(["session", "check", str(tmp_path / "none.ipynb")]) == 2
     assert "There is no file" in capsys.readouterr().err
+
+
+def test_a_conversation_begun_anew_beside_another_is_whole_and_one_that_takes_its_turns_is_not(tmp_path, capsys):
+    document = whole_notebook()
+    session = Session()
+    session.merge(notebook_records(document), document["metadata"]["claw"])
+    session.clear()
+    kept = document["metadata"]["claw"]
+    document["metadata"]["claw"] = {**session.header(), "branches": kept["branches"]}
+    code, found = check(tmp_path, document, capsys)
+    assert (code, found["problems"]) == (0, [])
+
+    document["metadata"]["claw"] = {**kept, "session_id": "s_forged"}
+    code, found = check(tmp_path, document, capsys)
+    assert code == 1
+    assert {problem["message"] for problem in found["problems"]} == {
+        "The header lists it, but its record is of another session."
+    }
+    assert main(["replay", str(tmp_path / "n.ipynb")]) != 0
+    assert "3 of its turns are of others" in capsys.readouterr().err
 
 
 def damaged(kind: str) -> dict:
