@@ -189,6 +189,9 @@ class Settings:
         """True where a managed file keeps the field from having this value."""
         if name not in self.managed or value == self.managed[name][0]:
             return False
+        if name == "sandbox":
+            kept = self.managed[name][0]
+            return bool(value != {**kept, **_tightened_sandbox(kept, value)})
         return name != "permission_mode" or value not in TIGHTENING_MODES
 
     def limits(self, **given: Any) -> Limits:
@@ -229,8 +232,13 @@ def load_settings(cwd: str | None = None, env: Mapping[str, str] | None = None) 
     home = Path(env.get("CLAW_HOME") or Path(env.get("HOME") or Path.home()) / ".claw")
     root = Path(cwd or Path.cwd()).resolve()
     settings = Settings(cwd=str(root), home=str(home), env=env)
-    for name in filter(None, (MANAGED_FILE, env.get("CLAW_MANAGED_SETTINGS"))):
-        settings = _apply_managed(settings, Path(name))
+    settings = _apply_managed(settings, Path(MANAGED_FILE))
+    if named := env.get("CLAW_MANAGED_SETTINGS"):
+        if not Path(named).exists():
+            raise SettingsError(
+                f"{named}, which CLAW_MANAGED_SETTINGS names, is not there.", "Make it, or mend the name."
+            )
+        settings = _apply_managed(settings, Path(named))
     settings = _apply_user(settings, home / "settings.json")
     files = [root / ".claw" / name for name in ("settings.json", "settings.local.json")]
     if (root / ".claw").resolve() != home.resolve() and any(path.is_file() for path in files):
@@ -320,7 +328,13 @@ def _apply_project(settings: Settings, path: Path) -> Settings:
 
 
 def _without_managed(settings: Settings, path: Path, file: dict[str, Any], rules: tuple[Rule, ...]) -> Settings:
-    managed = [key for key in sorted(file) if settings.is_managed(key, file[key])]
+    managed = []
+    if "sandbox" in settings.managed and (wanted := file.get("sandbox")):
+        tighter = {**settings.sandbox, **_tightened_sandbox(settings.sandbox, wanted)}
+        managed += ["sandbox"] if any(tighter.get(key) != wanted[key] for key in wanted if key != "hidden") else []
+        settings = settings.with_options(str(path), sandbox=tighter)
+        file = {key: value for key, value in file.items() if key != "sandbox"}
+    managed += [key for key in sorted(file) if settings.is_managed(key, file[key])]
     kept = {key: value for key, value in file.items() if key not in managed}
     return _noticed(settings.with_options(str(path), rules=rules, **kept), str(path), managed, "ignored; it is managed")
 
@@ -332,14 +346,14 @@ def _noticed(settings: Settings, source: str, ignored: list[str], why: str) -> S
 
 
 def _tightened_sandbox(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """What a project may say of the sandbox: that all of it must hold, more that is hidden, and that nothing leaves it."""
+    """What anybody may say of the sandbox: that all of it must hold, more that is hidden, and that nothing leaves it."""
     kept: dict[str, Any] = {}
     if theirs.get("mode") == "on":
         kept["mode"] = "on"
     if theirs.get("escalation") == "never":
         kept["escalation"] = "never"
     if theirs.get("hidden"):
-        kept["hidden"] = [*mine.get("hidden", ()), *theirs["hidden"]]
+        kept["hidden"] = list(dict.fromkeys([*mine.get("hidden", ()), *theirs["hidden"]]))
     return kept
 
 

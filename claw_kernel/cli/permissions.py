@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claw_kernel.cli import DONE, UsageError, nearest
@@ -14,8 +13,12 @@ if TYPE_CHECKING:
     from claw_kernel._core import Core, Prepared
     from claw_kernel.settings import Settings
 
-_ARGUMENT = {"Bash": "command", "Python": "code"}
+_ARGUMENT = {"Bash": "command", "PowerShell": "command", "Python": "code", "REPL": "code", "WebSearch": "query"}
 """The argument that a bare text stands for; of the other tools it is ``file_path`` or ``pattern``."""
+ELSEWHERE = ("Python", "Inspect", "AskUserQuestion", "SendUserMessage", "EnterPlanMode", "ExitPlanMode")
+"""Tools that only a notebook's session has: here their calls are judged."""
+_CONVERSATION = (*ELSEWHERE[2:], "Config", "StructuredOutput", "TodoWrite", "ToolSearch")
+"""Tools that touch nothing outside the conversation."""
 _CHECK = """\
 Each line of stdin is a JSON object: {"tool": "Bash", "input": {"command": "ls"}} and, as needed, "cwd" and
 "policy": {"mode": "default", "allow": [], "ask": [], "deny": []} (without it: your settings for that cwd).
@@ -62,6 +65,7 @@ def _explain(arguments: list[str]) -> int:
         parser.add_argument(f"--{behavior}", metavar="RULE", action="append", default=[])
     parser.add_argument("--cwd", metavar="DIRECTORY", help="the workspace (default: the current directory)")
     options = parser.read(arguments)
+    from claw_kernel._core import canonical_tool_name
     from claw_kernel.settings import Rule, load_settings
 
     rules = tuple(Rule(b, r, f"--{b}") for b in ("allow", "ask", "deny") for r in getattr(options, b))
@@ -75,8 +79,13 @@ def _explain(arguments: list[str]) -> int:
         if options.tool == "Network":
             print(_explain_network(core, options.text or ""))
         else:
-            given = _input_of(options.tool, options.text) if options.text is not None else _read_input(options.input)
-            print(explain(core, options.tool, given, settings))
+            tool = canonical_tool_name(options.tool)
+            if options.text is not None and tool == "Edit":
+                tool = "Write"  # the same rules speak of both, and what an Edit would change is not known here
+            given = _input_of(tool, options.text) if options.text is not None else _read_input(options.input)
+            print(explain(core, tool, given, settings))
+        for notice in settings.notices:
+            print(f"  note: {notice}")
     finally:
         core.close()
     return DONE
@@ -168,7 +177,12 @@ def prepare(core: Core, tool: str, arguments: dict[str, Any], settings: Settings
         effects: Any = made(found).intend(arguments).effects
     else:
         effects = _effects_of(name, arguments)
-    return core.prepare(tool, json.dumps(arguments), None if effects is None else json.dumps(effects))
+    prepared = core.prepare(tool, json.dumps(arguments), None if effects is None else json.dumps(effects))
+    if name in ("Write", "Edit", "NotebookEdit", "PowerShell"):
+        # Where nothing can come of a call as things are (a file that was not read before), a session asks nobody and lets the
+        # call say so. Here it is the rules that are asked.
+        prepared = core.prepare(tool, json.dumps(arguments), prepared.effects)
+    return prepared
 
 
 def _effects_of(tool: str, arguments: dict[str, Any]) -> list[dict[str, str]] | None:
@@ -178,9 +192,11 @@ def _effects_of(tool: str, arguments: dict[str, Any]) -> list[dict[str, str]] | 
         from claw_kernel.tools.python import python_effects
 
         return list(python_effects(find_escapes(str(arguments.get("code", "")))))
+    if tool == "Inspect":
+        return [{"effect": "inspect", "name": str(name)} for name in arguments.get("names") or ["*"]]
     if tool.startswith("mcp__"):
         return [{"effect": "mcp", "tool": tool}]
-    return None
+    return [] if tool in _CONVERSATION else None
 
 
 def settings_of(request: dict[str, Any]) -> Settings:
@@ -236,19 +252,17 @@ def for_each_line(answer: Any) -> None:
 
 def _input_of(tool: str, text: str) -> dict[str, Any]:
     match tool:
-        case "Bash" | "Python":
+        case "Bash" | "PowerShell" | "Python" | "REPL" | "WebSearch":
             return {_ARGUMENT[tool]: text}
         case "Glob" | "Grep":
             return {"pattern": text}
         case "WebFetch":
             return {"url": text if "://" in text else f"https://{text}"}
-        case _ if tool.startswith("mcp__"):
-            return _read_input(text)
+        case _ if tool in ("Git", "LSP", "Sleep", "NotebookEdit", "BashOutput", "KillShell") or tool.startswith(
+            "mcp__"
+        ):
+            raise UsageError(f"give the call of {tool} as JSON with --input.")
         case "Write":
             return {"file_path": text, "content": ""}
-        case "Edit":
-            # Only the path is judged; an edit that changes nothing would be refused for that.
-            content = Path(text).read_text("utf-8", "replace") if Path(text).is_file() else ""
-            return {"file_path": text, "old_string": content[:1] or "a", "new_string": ""}
         case _:
             return {"file_path": text}

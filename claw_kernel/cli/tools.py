@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from claw_kernel.cli import DONE, UsageError, nearest
 from claw_kernel.cli.arguments import Parser
-from claw_kernel.cli.permissions import decision_of, for_each_line, open_core, prepare, settings_of
+from claw_kernel.cli.permissions import ELSEWHERE, decision_of, for_each_line, open_core, prepare, settings_of
 
 if TYPE_CHECKING:
     from claw_kernel._core import Core
     from claw_kernel.settings import Settings
-    from claw_kernel.tools import ToolSet
+    from claw_kernel.tools import DeferredTool, PythonTool, ToolSet
 
 _RUN = """\
 Each line of stdin is a JSON object as for "claw permissions check --json": {"tool", "input"} and, as needed, "cwd",
 "policy", and "answer": "allow_once" for a call that the policy would ask for. Calls with the same cwd and policy share
-one session, so that an Edit may follow its Read. There are the core's tools, WebFetch, WebSearch, REPL, LSP, TodoWrite and
-ToolSearch; what asks a person, needs a notebook or changes a conversation (AskUserQuestion, Python, Config, plan mode …) is
-there only in one, and a call of it is answered with "invalid" or "ran": false. Each line of stdout answers one: the decision's fields, "ran", and,
-where it ran, "status", "content" and "details"."""
+one session, so that an Edit may follow its Read. With "schema", a JSON schema, there is StructuredOutput, as in a turn whose
+caller gives one. What asks a person or needs a notebook (AskUserQuestion, Python, plan mode …) is judged here and not run.
+Each line of stdout answers one: the decision's fields, "ran", and, where it ran, "status", "content" and "details"; "why_not"
+where it was allowed and could not run here."""
 
 
 def run(arguments: list[str]) -> int:
@@ -63,6 +63,25 @@ def _list(*, is_markdown: bool) -> int:
     return DONE
 
 
+class _Configured:
+    """The settings of one session of calls."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        from claw_kernel.settings import describe_settings
+
+        return describe_settings(self._settings)
+
+    def limit(self, setting: str) -> float | None:
+        value: float | None = getattr(self._settings, setting)
+        return value
+
+    def lower(self, setting: str, value: float) -> None:
+        self._settings = self._settings.with_options("Config", **{setting: value})
+
+
 class _Session:
     """Calls with the same folder and policy share a core and its tools."""
 
@@ -76,9 +95,12 @@ class _Session:
 
         core, settings, tools = self._tools_of(request)
         name, given = request["tool"], request["input"]
+        own_name = canonical_tool_name(name)
         try:
-            if canonical_tool_name(name) == "Python" or name.startswith("mcp__"):
-                ready, prepared = None, prepare(core, name, given, settings)  # what they need is not here
+            if own_name == "StructuredOutput" and request.get("schema") is None:
+                raise ToolInputError('StructuredOutput is there only where the line gives a JSON schema, as "schema".')
+            if own_name in ELSEWHERE or name.startswith("mcp__"):
+                ready, prepared = None, prepare(core, name, given, settings)
             else:
                 ready = tools.prepare(ToolCall("c", name, given))
                 prepared = ready.prepared
@@ -90,7 +112,8 @@ class _Session:
         if not is_allowed or ready is None:
             refused = ToolOutput(json.dumps([{"type": "text", "text": f"Denied: {prepared.reason}"}]), "error")
             core.finish(prepared, refused, "command-line:deny")
-            return {**reply, "ran": False}
+            why_not = {"why_not": f"{own_name} runs only in a notebook's session."} if is_allowed else {}
+            return {**reply, "ran": False, **why_not}
         ran = self._loop.run_until_complete(tools.run(ready, CancelToken(), lambda _text, _bundle: None))
         output = core.finish(prepared, ran, f"command-line:{answer}" if answer else "")
         details = json.loads(output.details)
@@ -104,14 +127,23 @@ class _Session:
 
     def _tools_of(self, request: dict[str, Any]) -> tuple[Core, Settings, ToolSet]:
         from claw_kernel.agent.outside import outside_tools
-        from claw_kernel.tools import ToolSet
+        from claw_kernel.tools import DeferredTool, ToolSet
+        from claw_kernel.tools.config import Config
+        from claw_kernel.tools.structured_output import StructuredOutput
         from claw_kernel.tools.todo_write import TodoWrite
 
-        key = json.dumps([request.get("cwd"), request.get("policy")])
+        schema = request.get("schema")
+        key = json.dumps([request.get("cwd"), request.get("policy"), schema])
         if key not in self._cores:
             settings = settings_of(request)
+            own: list[PythonTool | DeferredTool] = [
+                TodoWrite(),
+                DeferredTool("Config", lambda: Config(_Configured(settings))),
+            ]
+            if schema is not None:
+                own.append(StructuredOutput(schema))
             core = open_core(settings)
-            self._cores[key] = core, settings, ToolSet(core, (TodoWrite(), *outside_tools(core, settings)))
+            self._cores[key] = core, settings, ToolSet(core, (*own, *outside_tools(core, settings)))
         return self._cores[key]
 
     def close(self) -> None:

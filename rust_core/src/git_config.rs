@@ -15,6 +15,8 @@ use rustix::fs::OFlags;
 use crate::location::absolute;
 
 const MAX_CONFIG_BYTES: u64 = 256 << 10;
+/// Further entries of one folder are not looked at for repositories.
+const MAX_BESIDE: usize = 1000;
 
 /// What the configuration of the repository whose top is `top` names: absolute, as written and as it resolves now;
 /// existing or not. A folder that holds the working tree itself is left out: all of it would be protected.
@@ -28,9 +30,18 @@ pub fn named_places(top: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// True for a place that a repository around it names, and what lies in one.
-pub fn is_named(path: &Path) -> bool {
-    path.ancestors().skip(1).any(|top| named_places(top).iter().any(|place| path.starts_with(place)))
+/// True for a place that a repository around it names, and what lies in one. Also one beside it: of the folders above that lie
+/// in `root`, those directly below are looked at, too.
+pub fn is_named(path: &Path, root: &Path) -> bool {
+    let names = |top: &Path| named_places(top).iter().any(|place| path.starts_with(place));
+    path.ancestors()
+        .skip(1)
+        .any(|above| names(above) || (above.starts_with(root) && subfolders(above).any(|beside| names(&beside))))
+}
+
+fn subfolders(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_BESIDE);
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
 /// Where the repository of a working tree keeps its things; one without a working tree is its own top.
@@ -159,6 +170,18 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_beside_it_names_places_by_their_whole_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("one/.git")).unwrap();
+        std::fs::create_dir_all(root.join("two/src")).unwrap();
+        let config = format!("[core]\nhooksPath = {}/two/hooks\n", root.display());
+        std::fs::write(root.join("one/.git/config"), config).unwrap();
+        assert!(is_named(&root.join("two/hooks/pre-commit"), &root));
+        assert!(!is_named(&root.join("two/src/a.py"), &root));
+    }
+
+    #[test]
     fn a_configuration_that_waits_never_ends_or_includes_itself_is_no_trouble() {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
@@ -168,7 +191,7 @@ mod tests {
         std::fs::write(&config, format!("[include]\n{many}path = /dev/zero\npath = ../more\n")).unwrap();
         std::fs::write(top.join("more"), "[core]\nhooksPath = h\nhooksPath = .\nhooksPath =\n").unwrap();
         assert!(named_places(&top).contains(&top.join("h")));
-        assert!(is_named(&top.join("h/pre-commit")) && !is_named(&top.join("a/pre-commit")));
+        assert!(is_named(&top.join("h/pre-commit"), &top) && !is_named(&top.join("a/pre-commit"), &top));
         std::fs::remove_file(&config).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &config, rustix::fs::Mode::RUSR).unwrap();
         named_places(&top);

@@ -25,7 +25,9 @@ pub fn subjects(
     for effect in effects {
         let subject = match effect {
             Effect::ReadPath { path } => Subject::Read { location: workspace.locate(path), is_shell: false },
-            Effect::WritePath { path } => Subject::Write { location: workspace.locate(path), is_shell: false },
+            Effect::WritePath { path } => {
+                Subject::Write { location: workspace.locate_for_writing(path), is_shell: false }
+            }
             Effect::Run { command } => {
                 let (subject, mentions) = run(workspace, command, sandboxed, &mut subjects, &mut all);
                 subjects.push(subject);
@@ -59,11 +61,12 @@ fn run(
         for path in
             std::iter::once(redirect.path.clone()).chain(moved.filter(|_| !redirect.path.starts_with(['/', '~'])))
         {
-            let location = workspace.locate(&path);
             if redirect.is_write {
+                let location = workspace.locate_for_writing(&path);
                 subjects.push(Subject::Write { location, is_shell: true });
                 all.push(Effect::WritePath { path });
             } else {
+                let location = workspace.locate(&path);
                 subjects.push(Subject::Read { location, is_shell: true });
                 all.push(Effect::ReadPath { path });
             }

@@ -93,10 +93,7 @@ impl Workspace {
         let is_requested_protected =
             self.roots.iter().filter_map(|root| requested.strip_prefix(&root.path).ok()).any(is_protected);
         Location {
-            is_protected: is_protected(&relative)
-                || is_requested_protected
-                || (found.is_some()
-                    && (git_config::is_named(&target) || (requested != target && git_config::is_named(&requested)))),
+            is_protected: is_protected(&relative) || is_requested_protected,
             is_hidden: self.is_hidden(&target),
             root: found.map(|(index, _)| index),
             is_writable: found.is_some_and(|(_, root)| root.is_writable),
@@ -104,6 +101,17 @@ impl Workspace {
             requested,
             target,
         }
+    }
+
+    /// The same for what is to be written: also whether a repository's configuration names it. That costs a look at each
+    /// repository around it.
+    pub fn locate_for_writing(&self, path: &str) -> Location {
+        let location = self.locate(path);
+        let is_named = self.root(&location).is_some_and(|root| {
+            git_config::is_named(&location.target, root)
+                || (location.requested != location.target && git_config::is_named(&location.requested, root))
+        });
+        Location { is_protected: location.is_protected || is_named, ..location }
     }
 
     /// `path` (absolute, or relative to the workspace) taken by its text alone: a link that stands there is itself meant,

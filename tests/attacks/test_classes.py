@@ -95,7 +95,17 @@ def build(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    links = {"away": "../outside", "leak": "../outside/secret", "inside": "src", "alias": "secret/key"}
+    beside = folder / "work/beside/.git/config"
+    beside.parent.mkdir(parents=True)
+    beside.write_text(f"[core]\n\thooksPath = {folder}/work/kept\n")
+    links = {
+        "away": "../outside",
+        "leak": "../outside/secret",
+        "inside": "src",
+        "alias": "secret/key",
+        "linked.gz": "../outside/secret",
+        "linked.zip": "../outside/secret",
+    }
     for name, target in links.items():
         (folder / "work" / name).symlink_to(target)
 

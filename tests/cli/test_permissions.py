@@ -132,22 +132,63 @@ def test_tools_written_in_python_run_from_a_program_too(claw):
     assert [json.loads(line)["decision"] for line in judged.stdout.splitlines()] == ["allow", "allow", "ask"]
 
 
-def test_what_belongs_to_a_conversation_is_not_run_from_a_program(claw):
+def test_rules_are_asked_also_of_a_call_that_could_not_succeed(claw):
+    (claw.workspace / ".git").mkdir()
+    (claw.workspace / ".git/config").write_text("[core]\n")
+    policy = {"allow": ["Edit(**)"]}
+    lines = [
+        {"tool": "Write", "input": {"file_path": ".git/config", "content": "x"}, "policy": policy},
+        {"tool": "Edit", "input": {"file_path": ".mcp.json", "old_string": "a", "new_string": "b"}, "policy": policy},
+        {"tool": "Edit", "input": {"file_path": "absent", "old_string": "a", "new_string": "b"}, "policy": policy},
+        {"tool": "Edit", "input": {"file_path": "absent", "old_string": "a", "new_string": "b"}},
+    ]
+    judged = [json.loads(line) for line in claw("permissions", "check", "--json", lines=lines).stdout.splitlines()]
+    assert [answer["decision"] for answer in judged] == ["ask", "ask", "allow", "ask"]
+    assert judged[3]["suggested_rules"] == ["Edit(./absent)"]
+    done = claw("permissions", "explain", "--tool", "edit_file", "absent")
+    assert "asked for: No rule allows writing" in done.stdout
+
+
+def test_what_belongs_to_a_conversation_runs_where_it_can(claw):
     todos = [{"content": "write", "status": "pending"}]
     lines = [
         {"tool": "TodoWrite", "input": {"todos": todos}},
         {"tool": "ToolSearch", "input": {"query": "select:LSP"}},
-        {"tool": "Config", "input": {}},
+        {"tool": "Config", "input": {"setting": "max_turns", "value": 3}},
+        {"tool": "Config", "input": {"setting": "max_turns", "value": 4}},
+        {"tool": "Config", "input": {"setting": "permission_mode", "value": 1}},
+        {"tool": "StructuredOutput", "input": {"n": 1}, "schema": {"type": "object", "required": ["n"]}},
+        {"tool": "StructuredOutput", "input": {}, "schema": {"type": "object", "required": ["m"]}},
         {"tool": "StructuredOutput", "input": {}},
+        {"tool": "StructuredOutput", "input": {}, "schema": {"type": "nothing"}},
+        {"tool": "AskUserQuestion", "input": {}},
+        {"tool": "Inspect", "input": {}},
+        {"tool": "Python", "input": {"code": "1"}, "answer": "allow_once"},
+        {"tool": "Nothing", "input": {}},
     ]
     answers = [json.loads(line) for line in claw("tools", "run", "--json", lines=lines).stdout.splitlines()]
-    assert [(a["decision"], a["ran"]) for a in answers] == [
+    assert [(a.get("decision"), a.get("ran")) for a in answers] == [
+        ("allow", True),
         ("allow", True),
         ("allow", True),
         ("invalid", False),
+        ("invalid", False),
+        ("allow", True),
+        ("invalid", False),
+        ("invalid", False),
+        (None, None),
+        ("allow", False),
+        ("allow", False),
+        ("ask", False),
         ("invalid", False),
     ]
-    assert all("There is no tool" in a["reason"] and "TodoWrite" in a["reason"] for a in answers[2:])
+    assert "may only lower max_turns; it is 3" in answers[3]["reason"]
+    assert "'m' is a required property" in answers[6]["reason"]
+    assert '"schema"' in answers[7]["reason"]
+    assert all("only in a notebook" in answer["why_not"] for answer in answers[9:12])
+    assert "There is no tool 'Nothing'" in answers[12]["reason"]
+    judged = claw("permissions", "check", "--json", lines=lines[:3])
+    assert [json.loads(line)["decision"] for line in judged.stdout.splitlines()] == ["allow"] * 3
 
 
 @pytest.mark.parametrize(

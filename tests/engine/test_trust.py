@@ -129,6 +129,20 @@ def test_a_managed_file_that_cannot_be_read_stops_everything(place, tmp_path):
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(SettingsError, match=r"broken\.json"):
         place(CLAW_MANAGED_SETTINGS=str(tmp_path / "broken.json"))
+    with pytest.raises(SettingsError, match="not there"):
+        place(CLAW_MANAGED_SETTINGS=str(tmp_path / "absent.json"))
+
+
+def test_a_managed_sandbox_can_be_tightened_and_not_loosened(place):
+    managed = {"sandbox": {"mode": "on", "hidden": ["/a"]}}
+    loose = {"mode": "off", "hidden": ["/b"], "writable": ["/"], "escalation": "never"}
+    settings = place(managed=managed, user={"sandbox": loose}, project={"sandbox": {"hidden": ["/c", "/a"]}})
+
+    assert settings.sandbox == {"mode": "on", "hidden": ["/a", "/b", "/c"], "escalation": "never"}
+    assert [notice for notice in settings.notices if "managed" in notice and "sandbox" in notice]
+    with pytest.raises(SettingsError, match="managed"):
+        settings.with_options("again", sandbox={"hidden": ["/b"]})
+    assert settings.with_options("again", sandbox={"hidden": ["/a", "/d"]}).sandbox["hidden"] == ["/a", "/d"]
 
 
 def test_a_notebook_can_only_tighten(place):

@@ -70,7 +70,7 @@ impl Containment {
         let admitted: Vec<PathBuf> = effects
             .iter()
             .filter_map(|effect| match effect {
-                Effect::WritePath { path } => Some(workspace.locate(path)),
+                Effect::WritePath { path } => Some(workspace.locate_for_writing(path)),
                 _ => None,
             })
             .filter(|location| location.is_protected && location.is_writable)

@@ -32,7 +32,29 @@ const GIT_HISTORY: &[&str] = &[
     "--word-diff",
     "--find-renames",
     "--full-index",
+    "--color-words",
+    "--minimal",
+    "--patience",
+    "--histogram",
+    "--no-renames",
+    "--no-prefix",
+    "--compact-summary",
+    "--dirstat",
+    "--exit-code",
+    "--quiet",
+    "--function-context",
+    "--topo-order",
+    "--date-order",
+    "--left-right",
+    "--no-decorate",
+    "--simplify-by-decoration",
+    "--branches",
+    "--tags",
+    "--remotes",
 ];
+/// Options with which `git branch` and `git tag` list and make nothing.
+pub const GIT_LISTING: &[&str] = &["--list", "--merged", "--no-merged", "--contains", "--no-contains", "--points-at"];
+
 /// Options of git with a value, which is only read behind `=`.
 pub const GIT_CHOICES: &[&str] = &[
     "--max-count",
@@ -62,8 +84,8 @@ pub const GIT: &[Grammar] = &[
         ..NOTHING
     },
     Grammar {
-        programs: &["diff", "log", "show"],
-        flags: "pswbi",
+        programs: &["diff", "log", "show", "whatchanged", "stash list", "stash show"],
+        flags: "pswbiW",
         valued: "nUSGL",
         words: GIT_HISTORY,
         settings: GIT_CHOICES,
@@ -117,6 +139,48 @@ pub const GIT: &[Grammar] = &[
         settings: GIT_CHOICES,
         ..NOTHING
     },
+    Grammar {
+        programs: &["for-each-ref"],
+        flags: "arvl",
+        words: &[
+            "--list",
+            "--all",
+            "--remotes",
+            "--merged",
+            "--no-merged",
+            "--contains",
+            "--no-contains",
+            "--points-at",
+            "--no-color",
+        ],
+        settings: GIT_CHOICES,
+        operands: Operands::Text,
+        ..NOTHING
+    },
+    Grammar { programs: &["remote get-url", "config --get"], operands: Operands::Text, ..NOTHING },
+    Grammar { programs: &["worktree list"], words: &["--porcelain"], operands: Operands::None, ..NOTHING },
+    Grammar {
+        programs: &["ls-tree"],
+        flags: "rdtl",
+        words: &["--name-only", "--name-status", "--long", "--full-tree", "--full-name"],
+        ..NOTHING
+    },
+    Grammar {
+        programs: &["diff-tree"],
+        flags: "rp",
+        words: &["--no-commit-id", "--name-only", "--name-status", "--stat", "--numstat", "--root"],
+        ..NOTHING
+    },
+    Grammar { programs: &["count-objects"], flags: "vH", operands: Operands::None, ..NOTHING },
+    Grammar {
+        programs: &["name-rev"],
+        words: &["--name-only", "--tags", "--always"],
+        operands: Operands::Text,
+        ..NOTHING
+    },
+    Grammar { programs: &["cherry"], flags: "v", operands: Operands::Text, ..NOTHING },
+    // With a second name it sets the first.
+    Grammar { programs: &["symbolic-ref"], words: &["--short"], operands: Operands::OnePath, ..NOTHING },
     Grammar { programs: &["merge-base"], words: &["--is-ancestor", "--fork-point"], ..NOTHING },
     Grammar { programs: &["check-ignore"], flags: "vq", ..NOTHING },
     Grammar { programs: &["cat-file"], flags: "pts", ..NOTHING },

@@ -105,7 +105,7 @@ pub const GRAMMARS: &[Grammar] = &[
     },
     Grammar {
         programs: &["grep"],
-        flags: "nivclLwxoEFhHrsqIaz",
+        flags: "nivclLwxoEFPhHrsqIaz",
         valued: "emABC",
         words: &[
             "--line-number",
@@ -137,7 +137,7 @@ pub const GRAMMARS: &[Grammar] = &[
     },
     Grammar {
         programs: &["rg"],
-        flags: "acFHiIlnNopqsSuUvwx0",
+        flags: "acFHiIlnNopPqsSuUvwx0",
         valued: "ABCegmtTdMr",
         words: &[
             "--files",
@@ -267,15 +267,19 @@ pub const GRAMMARS: &[Grammar] = &[
         settings: &["--separator"],
         ..NOTHING
     },
+    Grammar { programs: &["shuf"], flags: "z", valued: "n", operands: Operands::OnePath, ..NOTHING },
+    Grammar { programs: &["iconv"], flags: "c", valued: "ft", ..NOTHING },
+    Grammar { programs: &["base64"], flags: "d", valued: "w", operands: Operands::OnePath, ..NOTHING },
+    Grammar { programs: &["join"], flags: "iz", valued: "12aejotv", ..NOTHING },
+    Grammar { programs: &["expr"], operands: Operands::Text, ..NOTHING },
     Grammar { programs: &["paste"], flags: "sz", valued: "d", ..NOTHING },
     Grammar { programs: &["rev"], ..NOTHING },
     Grammar { programs: &["fold"], flags: "bs", valued: "w", ..NOTHING },
     Grammar { programs: &["comm"], flags: "123iz", ..NOTHING },
     Grammar { programs: &["strings"], flags: "a", valued: "nt", ..NOTHING },
-    Grammar { programs: &["od"], flags: "bcdovxs", valued: "ANjtw", ..NOTHING },
+    // `-w` takes a value only where it is written on.
+    Grammar { programs: &["od"], flags: "bcdovxsw", valued: "ANjt", ..NOTHING },
     Grammar { programs: &["hexdump"], flags: "Cbcdovx", valued: "ns", ..NOTHING },
-    // The second file is where it writes.
-    Grammar { programs: &["xxd"], flags: "bpuiea", valued: "lcsg", operands: Operands::OnePath, ..NOTHING },
     Grammar { programs: &["realpath"], flags: "emqsz", ..NOTHING },
     Grammar { programs: &["readlink"], flags: "femnz", ..NOTHING },
 ];
@@ -287,7 +291,7 @@ pub const WITH_ONE_ARGUMENT: &[(&str, &[&str])] = &[
         &[
             "python", "python3", "pip", "pip3", "git", "node", "npm", "gcc", "g++", "cc", "clang", "make", "cmake",
             "perl", "ruby", "bash", "uv", "rg", "jq", "tar", "curl", "wget", "docker", "sqlite3", "psql", "R",
-            "Rscript",
+            "Rscript", "conda", "mamba", "ruff", "julia", "nvcc", "duckdb",
         ],
     ),
     ("-V", &["python", "python3", "pip", "pip3"]),

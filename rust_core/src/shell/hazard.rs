@@ -2,6 +2,7 @@
 
 use super::Word;
 use super::fetch::is_plain_fetch;
+use super::sed::plain_sed;
 use super::wrapper::may_run_others;
 
 /// Long options (also abbreviated), single letters (also in a cluster), and words that make a program dangerous.
@@ -85,6 +86,8 @@ const HAZARDS: &[Hazard] = &[
             "receive-pack",
             "upload-archive",
             "http-backend",
+            "update-ref",
+            "prune",
         ],
     },
     Hazard { programs: &["rg", "ripgrep"], long: &["pre", "hostname-bin", "search-zip"], short: "z", words: &[] },
@@ -113,7 +116,8 @@ const HAZARDS: &[Hazard] = &[
         words: &[],
     },
     Hazard { programs: &["zip", "unzip"], long: &["unzip-command"], short: "T", words: &[] },
-    Hazard { programs: &["rsync"], long: &["rsh", "rsync-path"], short: "e", words: &[] },
+    Hazard { programs: &["rsync"], long: &["rsh", "rsync-path", "daemon"], short: "e", words: &[] },
+    Hazard { programs: &["install"], long: &["strip-program"], short: "", words: &[] },
     Hazard { programs: &["scp", "sftp"], long: &[], short: "SoFD", words: &[] },
     Hazard { programs: &["man"], long: &["pager", "html", "preprocessor", "config-file"], short: "PHpC", words: &[] },
     Hazard {
@@ -254,6 +258,13 @@ const HAZARDS: &[Hazard] = &[
 /// Letters that make a subcommand of git run a program or write elsewhere.
 const GIT_LETTERS: &[(&str, &str)] =
     &[("rebase", "x"), ("clone", "u"), ("archive", "o"), ("format-patch", "o"), ("difftool", "x"), ("push", "d")];
+/// Words behind a subcommand of git that throw away what nothing brings back: undo covers files, not the repository.
+const GIT_LOSSES: &[(&str, &[&str])] = &[
+    ("push", &["--prune"]),
+    ("stash", &["drop", "clear"]),
+    ("reflog", &["expire", "delete"]),
+    ("gc", &["--prune=now", "--prune=all"]),
+];
 
 /// True where a prefix or wildcard rule must not cover the command, only a rule for exactly it. `named`: how many of its first
 /// words the rule writes out: what a person has named is no surprise (`Bash(pip install:*)`).
@@ -302,6 +313,10 @@ pub fn needs_exact_rule(words: &[Word], named: usize) -> bool {
             (texts().any(|text| text == "push") && texts().any(|text| text.starts_with(['+', ':'])))
                 || texts().next() == Some("-p")
                 || texts().any(|text| text.contains("::"))
+                || GIT_LOSSES.iter().any(|(subcommand, words)| {
+                    texts().next() == Some(subcommand)
+                        && texts().skip(named.saturating_sub(1)).any(|text| words.contains(&text))
+                })
                 || GIT_LETTERS.iter().any(|(subcommand, letters)| {
                     texts().any(|text| text == *subcommand) && texts().any(|text| has_letter(text, letters))
                 })
@@ -351,20 +366,6 @@ fn has_letter(text: &str, letters: &str) -> bool {
 fn has_any(cluster: &str, letters: &str) -> bool {
     !cluster.bytes().all(|byte| byte.is_ascii_digit())
         && cluster.chars().take_while(char::is_ascii_alphanumeric).any(|c| letters.contains(c))
-}
-
-/// `sed -n 1,20p` and plain substitutions without the flags that run or write: the files it reads.
-pub fn plain_sed(arguments: &[Word]) -> Option<&[Word]> {
-    let options = arguments.iter().take_while(|word| matches!(word.text.as_str(), "-n" | "-E" | "-r")).count();
-    let (script, files) = arguments.get(options..)?.split_first()?;
-    let script = script.text.as_str();
-    let is_range = script
-        .strip_suffix(['p', 'd', 'q'])
-        .is_some_and(|range| range.chars().all(|c| c.is_ascii_digit() || c == ',' || c == '$'));
-    let parts: Vec<&str> = script.split('/').collect();
-    let is_substitution = matches!(parts.as_slice(), ["s", _, _, flags] if flags.chars().all(|c| matches!(c, 'g' | 'i' | 'I' | 'p')))
-        && !script.contains(['\n', ';', '\\']);
-    ((is_range || is_substitution) && !files.iter().any(|word| word.text.starts_with('-'))).then_some(files)
 }
 
 /// Programs for which an unquoted glob cannot turn into a dangerous option or a write.

@@ -11,6 +11,7 @@ mod harmless;
 mod hazard;
 mod reading;
 mod removal;
+mod sed;
 mod words;
 mod wrapper;
 
@@ -83,6 +84,9 @@ fn read(text: &str, script: &mut Script, depth: usize) {
     let first = script.commands.len();
     if text.len() <= MAX_BYTES {
         read_tree(text, script);
+    }
+    if script.commands[first..].iter().any(wrapper::runs_its_input) {
+        doubt(script, "feeds a shell what it runs");
     }
     if script.doubt.is_some() {
         script.commands.extend(words::loose_commands(text));

@@ -75,6 +75,11 @@ fn read_part(node: Node<'_>, text: &str, word: &mut Word, bare: &mut String) -> 
     let written = super::written(node, text);
     match node.kind() {
         "word" | "number" => {
+            // What stands for itself behind a backslash: `find . \( … \) -exec … \;`.
+            if let "\\(" | "\\)" | "\\;" | "\\!" = written {
+                word.text.push_str(&written[1..]);
+                return Some(());
+            }
             let is_meta = |c: char| c.is_whitespace() || "\\\"'$`;&|<>()".contains(c);
             if written.contains(is_meta) {
                 return None;

@@ -112,7 +112,9 @@ const TELL_BY_SUBCOMMAND: &[&str] = &[
 /// Runs what its arguments name, in ways no prefix of them can bound: only a rule for the exact command covers these.
 pub fn may_run_others(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default();
-    WRAPPERS.contains(&name) || EVALUATORS.contains(&name)
+    // The linker that starts programs: `ld-linux-x86-64.so.2 ./program`.
+    let is_linker = name.starts_with("ld-") && name.contains(".so");
+    is_linker || WRAPPERS.contains(&name) || EVALUATORS.contains(&name)
 }
 
 /// Runs arbitrary code it is given: a lasting grant of a prefix would be a grant of everything.
@@ -133,10 +135,24 @@ pub fn views(words: &[Word]) -> impl Iterator<Item = &[Word]> {
 }
 
 /// More words before a command are not looked at.
-const MAX_SSH_WORDS: usize = 8;
+const MAX_WORDS_BEFORE: usize = 8;
 
 fn joined(words: &[Word]) -> String {
     words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// The value of an option: behind its letter, also in a cluster (`-qc x`), or behind its name (`--command=x`).
+fn option_value<'w>(words: &'w [Word], letter: char, name: &str) -> Option<&'w str> {
+    words.iter().enumerate().find_map(|(at, word)| {
+        let next = || words.get(at + 1).map(|word| word.text.as_str());
+        if let Some(long) = word.text.strip_prefix("--") {
+            let (given, value) = long.split_once('=').map_or((long, None), |(given, value)| (given, Some(value)));
+            return (given == name).then(|| value.or_else(next)).flatten();
+        }
+        let (_, attached) = word.text.strip_prefix('-')?.split_once(letter)?;
+        // A shell takes the word behind the cluster, the others what is written on.
+        if letter == 'c' || attached.is_empty() { next() } else { Some(attached) }
+    })
 }
 
 /// Command lines handed to a shell: `bash -c '…'`, `eval '…'`, `trap '…' EXIT`.
@@ -145,13 +161,16 @@ pub fn inner_scripts(command: &SimpleCommand) -> Vec<String> {
     for words in views(&command.words) {
         let Some((program, rest)) = words.split_first() else { continue };
         match base_name(program) {
-            "bash" | "sh" | "dash" | "zsh" | "ksh" | "su" => {
-                let flag = rest.iter().position(|word| word.text.starts_with('-') && word.text.contains('c'));
-                found.extend(flag.and_then(|at| rest.get(at + 1)).map(|word| word.text.clone()));
+            "bash" | "sh" | "dash" | "zsh" | "ksh" | "su" | "runuser" | "script" | "flock" => {
+                found.extend(option_value(rest, 'c', "command").map(str::to_owned));
             }
-            "eval" | "watch" => found.push(joined(rest)),
-            // Options and the host stand before it; how many they are, its own options say.
-            "ssh" => found.extend((1..rest.len().min(MAX_SSH_WORDS)).map(|from| joined(&rest[from..]))),
+            "env" => found.extend(option_value(rest, 'S', "split-string").map(str::to_owned)),
+            "eval" => found.push(joined(rest)),
+            // Options and a host stand before it; how many they are, their own options say.
+            name @ ("ssh" | "watch" | "parallel" | "hyperfine" | "watchexec" | "entr") => {
+                let first = usize::from(name == "ssh");
+                found.extend((first..rest.len().min(MAX_WORDS_BEFORE)).map(|from| joined(&rest[from..])));
+            }
             "trap" => found.extend(rest.first().map(|word| word.text.clone())),
             // Subscripts are expanded a second time: `read 'a[$(id)]'`.
             name if EVALUATORS.contains(&name) || matches!(name, "test" | "[" | "printf" | "unset") => {
@@ -163,4 +182,23 @@ pub fn inner_scripts(command: &SimpleCommand) -> Vec<String> {
     found.retain(|script| !script.trim().is_empty());
     found.dedup();
     found
+}
+
+/// A shell that is given no file and no line: it runs what it is fed (`curl … | sh`).
+pub fn runs_its_input(command: &SimpleCommand) -> bool {
+    let words = command.words.as_slice();
+    let text = |index: usize| words.get(index).map_or("", |word| word.text.as_str());
+    // `command -v bash` only asks where it is; of others' subcommands, a word may be any name (`find . -name sh`).
+    let wraps = may_run_others(text(0)) && !(text(0) == "command" && matches!(text(1), "-v" | "-V"));
+    views(words).take(if wraps { words.len() } else { 1 }).any(|words| {
+        let Some((program, rest)) = words.split_first() else { return false };
+        let is_shell = matches!(base_name(program), "bash" | "sh" | "dash" | "zsh" | "ksh" | "fish");
+        let is_option = |word: &Word| word.text.starts_with(['-', '+']);
+        let reads_on = |word: &Word| word.text == "-s" || word.text == "-" || word.text == "/dev/stdin";
+        let says_so = |word: &Word| matches!(word.text.as_str(), "--version" | "--help");
+        is_shell
+            && !rest.iter().any(says_so)
+            && option_value(rest, 'c', "command").is_none()
+            && (rest.iter().all(is_option) || rest.iter().any(reads_on))
+    })
 }
