@@ -207,6 +207,13 @@ def settings_of(request: dict[str, Any]) -> Settings:
 
     settings = load_settings(request.get("cwd"))
     if (policy := request.get("policy")) is not None:
+        # A slip here would leave a denial out.
+        if unknown := sorted(set(policy) - {"mode", "allow", "ask", "deny"}):
+            raise ValueError(f'a policy has "mode", "allow", "ask" and "deny", and no "{unknown[0]}"')
+        for behavior in ("allow", "ask", "deny"):
+            given = policy.get(behavior, [])
+            if not isinstance(given, list) or not all(isinstance(rule, str) for rule in given):
+                raise ValueError(f'"{behavior}" of a policy is a list of rules, each a text')
         rules = tuple(Rule(b, rule, "policy") for b in ("allow", "ask", "deny") for rule in policy.get(b, ()))
         settings = replace(settings, rules=rules).with_options("policy", permission_mode=policy.get("mode", "default"))
     return settings

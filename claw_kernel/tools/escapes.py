@@ -7,12 +7,21 @@ what it runs, so it is no boundary: ``Python`` asks, and a rule that allows it a
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from claw_kernel.late_dataclass import dataclass
 
 _SYSTEM = ("system", "getoutput", "system_piped", "system_raw", "popen", "getstatusoutput")
 _SUBPROCESS = ("run", "call", "check_call", "check_output", "Popen")
+_IMPORTED = ("system", "popen", "getoutput", "getstatusoutput", "check_call", "check_output", "Popen")
+"""What is also meant where it stands without its module."""
+_STARTS = {
+    **dict.fromkeys(("execv", "execve", "execvp", "execvpe", "posix_spawn", "posix_spawnp"), 1),
+    **dict.fromkeys(("spawnv", "spawnve", "spawnvp", "spawnvpe"), 2),
+    "create_subprocess_shell": 0,
+}
+"""Functions of ``os`` and ``asyncio``, and which argument is the command."""
 _LINE_MAGICS = ("sx", "system", "sc", "!", "!!")
 _SHELL_MAGICS = ("bash", "sh", "zsh", "sx", "system", "!", "!!")
 """Cell magics whose body is a shell script."""
@@ -44,24 +53,31 @@ def find_escapes(code: str, depth: int = 0) -> list[Escape]:
 
 def _of_call(call: ast.Call, depth: int) -> Iterator[Escape]:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    texts = [_text(argument) for argument in call.args]
+    if isinstance(call.func, ast.Name) and call.func.id in _IMPORTED:
+        name = call.func.id
+    given = call.args or [keyword.value for keyword in call.keywords if keyword.arg == "args"]
+    texts = [_text(argument) for argument in given]
     first = texts[0] if texts else None
     match name:
         case "run_line_magic" | "magic" if first in _LINE_MAGICS:
             yield Escape(f"%{first} {_line(texts, 1)}".strip(), _known(texts, 1))
         case "run_line_magic" if first is not None and depth < _MAX_DEPTH and first in _CODE_MAGICS:
-            yield from find_escapes(_line(texts, 1), depth + 1)
+            yield from find_escapes(re.sub(r"^(-\S*\s+)+", "", _line(texts, 1)), depth + 1)
         case "run_cell_magic" if first in _SHELL_MAGICS:
             # Of %%sx, what stands behind the name is the script's first line; of %%bash it is options.
             script = (_line(texts, 1) if first in _LINE_MAGICS else "", _line(texts, 2))
             yield Escape(f"%%{first}", "\n".join(script).strip() or None)
         case "run_cell_magic" if first == "script":
             yield Escape(f"%%script {_line(texts, 1)}".strip(), _known(texts, 1))
+            if re.search(r"sh\b", _line(texts, 1)):
+                yield Escape("its script", _known(texts, 2))
         case "run_cell_magic" if first in _CODE_MAGICS and depth < _MAX_DEPTH:
             yield from find_escapes(_line(texts, 2), depth + 1)
         case name if name in _SYSTEM:
             yield Escape(f"!{first}" if first is not None else f"{ast.unparse(call.func)}(…)", first)
-        case name if name in _SUBPROCESS and "subprocess" in ast.unparse(call.func):
+        case name if name in _STARTS:
+            yield Escape(f"{ast.unparse(call.func)}(…)", _known(texts, _STARTS[name]))
+        case name if name in _SUBPROCESS and ("subprocess" in ast.unparse(call.func) or name in _IMPORTED):
             yield Escape(f"{ast.unparse(call.func)}({first or '…'})", first)
 
 

@@ -67,6 +67,7 @@ const PROTECTED_FOLDERS: &[&str] = &[
     ".yarn",
     ".mvn",
     ".direnv",
+    ".emacs.d",
 ];
 /// The same, two components long.
 const PROTECTED_PAIRS: &[(&str, &str)] = &[
@@ -79,6 +80,10 @@ const PROTECTED_PAIRS: &[(&str, &str)] = &[
     (".config", "fish"),
     (".config", "systemd"),
     (".config", "autostart"),
+    (".config", "nvim"),
+    (".config", "pip"),
+    (".config", "matplotlib"),
+    (".local", "bin"),
     ("jupyter", "kernels"),
     ("jupyter", "labextensions"),
     ("jupyter", "nbextensions"),
@@ -128,6 +133,9 @@ const PROTECTED_FILES: &[&str] = &[
     "azure-pipelines.yml",
     "bitbucket-pipelines.yml",
     "jenkinsfile",
+    ".devcontainer.json",
+    "opencode.json",
+    ".opencode.json",
     ".aider.conf.yml",
     // Read by programs when they start.
     ".rprofile",
@@ -152,6 +160,16 @@ const PROTECTED_FILES: &[&str] = &[
     ".mise.toml",
     "mise.toml",
     ".pre-commit-config.yaml",
+    "lefthook.yml",
+    ".lefthook.yml",
+    ".xprofile",
+    ".xinitrc",
+    ".pam_environment",
+    ".emacs",
+    ".ghci",
+    ".ocamlinit",
+    ".condarc",
+    "matplotlibrc",
     "sitecustomize.py",
     "usercustomize.py",
     "ipython_config.py",
@@ -171,13 +189,15 @@ pub fn is_protected(relative: &Path) -> bool {
         })
         .collect();
     let Some(file) = names.last() else { return false };
-    let is_jupyter_config =
-        file.starts_with("jupyter") && [".py", ".json"].iter().any(|end| file.ends_with(&format!("_config{end}")));
+    let is_jupyter_config = |name: &String| {
+        name.starts_with("jupyter") && ["_config.py", "_config.json", "_config.d"].iter().any(|end| name.ends_with(end))
+    };
     names.iter().any(|name| PROTECTED_FOLDERS.contains(&name.as_str()))
         || names.windows(2).any(|pair| PROTECTED_PAIRS.iter().any(|(a, b)| pair[0] == *a && pair[1] == *b))
         || PROTECTED_FILES.contains(&file.as_str())
         || has_end(file, "pth")
-        || is_jupyter_config
+        || has_end(file, "code-workspace")
+        || names.iter().any(is_jupyter_config)
 }
 
 fn has_end(name: &str, end: &str) -> bool {
@@ -223,6 +243,9 @@ mod tests {
             ".envrc",
             ".github/workflows/ci.yml",
             "jupyter_lab_config.py",
+            "etc/jupyter/jupyter_server_config.d/x.json",
+            "x.code-workspace",
+            ".local/bin/ls",
             ".venv/bin/git",
         ] {
             assert!(is_protected(Path::new(path)), "{path}");
@@ -239,7 +262,9 @@ mod tests {
         {
             assert!(is_held(parent, name), "{parent}/{name}");
         }
-        for (parent, name) in [("w", ".git"), (".venv", "bin"), ("w", "model.pth"), ("w", "src"), ("w", ".github")] {
+        for (parent, name) in
+            [("w", ".git"), (".venv", "bin"), (".local", "bin"), ("w", "model.pth"), ("w", "src"), ("w", ".github")]
+        {
             assert!(!is_held(parent, name), "{parent}/{name}");
         }
     }

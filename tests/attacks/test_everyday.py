@@ -4,6 +4,7 @@ is never allowed unasked, and the rule that is offered for it allows it."""
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 
@@ -117,3 +118,35 @@ def test_a_rule_covers_what_a_person_means_by_it(core, rule):
     meant, not_meant = RULES[rule]
     assert {line: decide(core, line, allow=[rule]).decision for line in meant} == dict.fromkeys(meant, "allow")
     assert {line: decide(core, line, allow=[rule]).decision for line in not_meant} == dict.fromkeys(not_meant, "ask")
+
+
+def test_a_rule_more_only_pushes_its_own_way(core):
+    """Of everyday lines, with the rules and modes of a seeded draw: a deny or ask more never allows more, an allow more never less."""
+    rng = random.Random(3)
+    rules = [
+        "Bash",
+        "Bash(git:*)",
+        "Bash(ls:*)",
+        "Bash(cat:*)",
+        "Bash(find:*)",
+        "Bash(sed:*)",
+        "Read",
+        "Read(src/**)",
+        "Read(*.csv)",
+        "Edit",
+    ]
+    order = {"allow": 0, "ask": 1, "deny": 2}
+
+    def verdict(mode, drawn, line):
+        core.set_policy(json.dumps({"mode": mode, "rules": [{"behavior": b, "rule": r} for b, r in drawn]}))
+        return order[core.prepare("Bash", json.dumps({"command": line})).decision]
+
+    for _ in range(500):
+        mode = rng.choice(["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"])
+        drawn = [(rng.choice(["allow", "ask", "deny"]), rng.choice(rules)) for _ in range(rng.randint(0, 3))]
+        line, extra = rng.choice(READS + WRITES), rng.choice(rules)
+        before = verdict(mode, drawn, line)
+        where = (mode, drawn, extra, line)
+        assert verdict(mode, [*drawn, ("deny", extra)], line) >= before, where
+        assert verdict(mode, [*drawn, ("ask", extra)], line) >= before, where
+        assert verdict(mode, [*drawn, ("allow", extra)], line) <= before, where

@@ -538,13 +538,15 @@ def test_many_calls_leave_nothing(bench):
     bench.call("Bash", command="true")
     before = open_files()
     mounts = Path("/proc/self/mountinfo").read_text()
-    for _ in range(100):
+    state = sorted(bench.state.rglob("*"))
+    for _ in range(1000):
         bench.call("Bash", command="true")
     # The last call's threads may still be closing what they hold; what leaks stays.
     until = time.monotonic() + 10
     while open_files() > before and time.monotonic() < until:
         time.sleep(0.01)
     assert open_files() <= before
+    assert sorted(bench.state.rglob("*")) == state
     assert Path("/proc/self/mountinfo").read_text() == mounts
     assert [child for child in children().values() if child.state == "Z"] == []
 

@@ -90,6 +90,12 @@ pub fn command_pattern(behavior: Behavior, spec: &str) -> Result<Pattern, String
     }
     let is_allow = behavior == Behavior::Allow;
     let words: Vec<&str> = body.split_whitespace().collect();
+    let joins = |word: &&&str| {
+        matches!(**word, "|" | "||" | "&&" | "&" | "|&" | ">" | ">>" | "<") || (word.len() > 1 && word.ends_with(';'))
+    };
+    if let Some(joint) = words.iter().find(joins) {
+        return Err(format!("a pattern speaks of one command, and {joint} makes it more; write a rule for each"));
+    }
     let mut tokens = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let is_last = index + 1 == words.len() && !has_prefix_mark;
