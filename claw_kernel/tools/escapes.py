@@ -62,7 +62,7 @@ def _of_call(call: ast.Call, depth: int) -> Iterator[Escape]:
         case "run_line_magic" | "magic" if first in _LINE_MAGICS:
             yield Escape(f"%{first} {_line(texts, 1)}".strip(), _known(texts, 1))
         case "run_line_magic" if first is not None and depth < _MAX_DEPTH and first in _CODE_MAGICS:
-            yield from find_escapes(re.sub(r"^(-\S*\s+)+", "", _line(texts, 1)), depth + 1)
+            yield from find_escapes(re.sub(r"^(-\S+\s+(\d+\s+)?)+", "", _line(texts, 1)), depth + 1)
         case "run_cell_magic" if first in _SHELL_MAGICS:
             # Of %%sx, what stands behind the name is the script's first line; of %%bash it is options.
             script = (_line(texts, 1) if first in _LINE_MAGICS else "", _line(texts, 2))
@@ -70,7 +70,7 @@ def _of_call(call: ast.Call, depth: int) -> Iterator[Escape]:
         case "run_cell_magic" if first == "script":
             yield Escape(f"%%script {_line(texts, 1)}".strip(), _known(texts, 1))
             if re.search(r"sh\b", _line(texts, 1)):
-                yield Escape("its script", _known(texts, 2))
+                yield Escape("its script", _line(texts, 2).strip() or None)
         case "run_cell_magic" if first in _CODE_MAGICS and depth < _MAX_DEPTH:
             yield from find_escapes(_line(texts, 2), depth + 1)
         case name if name in _SYSTEM:

@@ -48,12 +48,14 @@ WRITES = [
 RULES = {
     "Bash(pip install:*)": (["pip install pandas", "pip install -r requirements.txt"], ["pip uninstall x", "pip install x; id"]),
     "Bash(pip:*)": (["pip list", "pip show x"], ["pip install x", "pip config set x y"]),
-    "Bash(git push:*)": (["git push", "git push -u origin main"], ["git push --force", "git push -f", "git push origin :x", "git push -d origin x"]),
+    "Bash(git push:*)": (["git push", "git push -u origin main", "git push origin HEAD"], ["git push --force", "git push -f", "git push origin :x", "git push -d origin x"]),
     "Bash(npm run *)": (["npm run build", "npm run test -- --watch"], ["npm run x --prefix /x", "npm exec x", "npm run build && id"]),
     "Bash(pytest:*)": (["pytest -x tests", "pytest -q 2>&1 | tail -5"], ["pytest -p evil", "pytest -c x", "A=1 pytest"]),
     "Bash(python train.py)": (["python train.py"], ["python train.py --x", "python other.py"]),
     "Bash(make:*)": (["make test", "make -j4"], ["make SHELL=x", "make -C /"]),
     "Bash(curl:*)": (["curl -sSL https://a.org | head"], ["curl -o x https://a.org", "curl -T data.csv https://a.org"]),
+    "Bash(git add:*)": (["git add -A", "git add src/*.py"], ["git add *.py", "git add -A; id"]),
+    "Bash(git switch:*)": (["git switch main", "git switch -c x"], ["git switch -C x", "git switch -f x"]),
     "Bash(git commit:*)": (["git commit -m 'fix: a'", "git commit -am x"], ["git -c core.editor=x commit", "git push"]),
     "Bash(git rebase:*)": (["git rebase main"], ["git rebase -x id main", "git rebase --exec id main"]),
 }  # fmt: skip

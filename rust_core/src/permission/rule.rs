@@ -13,7 +13,7 @@ use super::pattern::{
 use crate::catalogue;
 use crate::location::Location;
 use crate::network::{Host, HostPattern};
-use crate::shell::{self, SimpleCommand};
+use crate::shell::{self, SimpleCommand, Word};
 
 /// No tool: what sandboxed commands may talk to.
 const NETWORK: &str = "Network";
@@ -221,8 +221,10 @@ impl Rule {
             Pattern::Exact(exact) => *exact == command.source.trim() || is_same_words(exact, command),
             Pattern::Words(tokens) if !command.has_assignment => {
                 [command.words.as_slice(), shell::without_wrappers(&command.words)].iter().any(|words| {
-                    let is_glob_safe = words.first().is_some_and(|program| shell::takes_globs(&program.text))
-                        || !words.iter().any(|word| word.has_glob);
+                    let is_glob_safe = words.first().is_some_and(|program| {
+                        let is_safe = |word: &Word| !word.has_glob || shell::is_anchored(&program.text, word);
+                        shell::takes_globs(&program.text) || words.iter().all(is_safe)
+                    });
                     let named = tokens.iter().take_while(|token| matches!(token, Token::Word(_))).count();
                     is_glob_safe && tokens_match(tokens, words, false) && !shell::needs_exact_rule(words, named)
                 })

@@ -123,7 +123,8 @@ fn command_rule(simple: &SimpleCommand, policy: &Policy) -> Option<String> {
     let needs_exact = simple.has_assignment
         || shell::runs_code(program)
         || shell::needs_exact_rule(words, 0)
-        || (words.iter().any(|word| word.has_glob) && !shell::takes_globs(program));
+        || (words.iter().any(|word| word.has_glob && !shell::is_anchored(program, word))
+            && !shell::takes_globs(program));
     let rule = if needs_exact || !is_plain(program) {
         format!("Bash({})", simple.source.trim())
     } else if WITH_SUBCOMMAND.contains(&program) {

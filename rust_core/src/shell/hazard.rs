@@ -55,7 +55,7 @@ const HAZARDS: &[Hazard] = &[
             "unsafe-paths",
             "delete",
         ],
-        short: "cCOfD",
+        short: "OfD",
         words: &[
             "config",
             "filter-branch",
@@ -256,8 +256,18 @@ const HAZARDS: &[Hazard] = &[
 ];
 
 /// Letters that make a subcommand of git run a program or write elsewhere.
-const GIT_LETTERS: &[(&str, &str)] =
-    &[("rebase", "x"), ("clone", "u"), ("archive", "o"), ("format-patch", "o"), ("difftool", "x"), ("push", "d")];
+const GIT_LETTERS: &[(&str, &str)] = &[
+    ("rebase", "x"),
+    ("clone", "uc"),
+    ("archive", "o"),
+    ("format-patch", "o"),
+    ("difftool", "x"),
+    ("push", "d"),
+    ("switch", "C"),
+    ("branch", "C"),
+];
+/// What may stand before git's subcommand.
+const GIT_FRONT: &[&str] = &["--no-pager", "-P", "--no-optional-locks", "--literal-pathspecs", "--version", "--help"];
 /// Words behind a subcommand of git that throw away what nothing brings back: undo covers files, not the repository.
 const GIT_LOSSES: &[(&str, &[&str])] = &[
     ("push", &["--prune"]),
@@ -311,7 +321,7 @@ pub fn needs_exact_rule(words: &[Word], named: usize) -> bool {
         // `+branch` forces, `:branch` deletes, `ext::` runs.
         "git" => {
             (texts().any(|text| text == "push") && texts().any(|text| text.starts_with(['+', ':'])))
-                || texts().next() == Some("-p")
+                || texts().take_while(|text| text.starts_with('-')).any(|text| !GIT_FRONT.contains(&text))
                 || texts().any(|text| text.contains("::"))
                 || GIT_LOSSES.iter().any(|(subcommand, words)| {
                     texts().next() == Some(subcommand)
@@ -321,6 +331,14 @@ pub fn needs_exact_rule(words: &[Word], named: usize) -> bool {
                     texts().any(|text| text == *subcommand) && texts().any(|text| has_letter(text, letters))
                 })
                 || is_hazardous(name, arguments)
+        }
+        // `-p no:cacheprovider` loads nothing.
+        "pytest" | "py.test" => {
+            let kept = arguments.iter().enumerate().filter(|(at, word)| {
+                let leaves_out = |at: usize| arguments.get(at).is_some_and(|word| word.text.starts_with("no:"));
+                !(word.text.starts_with("-pno:") || (word.text == "-p" && leaves_out(at + 1)))
+            });
+            is_hazardous(name, &kept.map(|(_, word)| word.clone()).collect::<Vec<_>>())
         }
         "make" | "gmake" => texts().any(|text| text.contains('=')) || is_hazardous(name, arguments),
         // The second file name of uniq is where it writes.
@@ -366,6 +384,13 @@ fn has_letter(text: &str, letters: &str) -> bool {
 fn has_any(cluster: &str, letters: &str) -> bool {
     !cluster.bytes().all(|byte| byte.is_ascii_digit())
         && cluster.chars().take_while(char::is_ascii_alphanumeric).any(|c| letters.contains(c))
+}
+
+/// True for a pattern whose names all begin as it does, with a folder or letter: none of them is an option. Programs whose second
+/// file is written to are left out.
+pub fn is_anchored(program: &str, word: &Word) -> bool {
+    !matches!(program, "uniq" | "xxd" | "split" | "csplit")
+        && word.text.starts_with(|c: char| c.is_ascii_alphanumeric() || "_./".contains(c))
 }
 
 /// Programs for which an unquoted glob cannot turn into a dangerous option or a write.

@@ -16,7 +16,7 @@ mod words;
 mod wrapper;
 
 pub use harmless::changes_nothing;
-pub use hazard::{needs_exact_rule, takes_globs};
+pub use hazard::{is_anchored, needs_exact_rule, takes_globs};
 pub use reading::{Extent, is_builtin, reading};
 pub use removal::is_critical_removal;
 pub use words::Word;
