@@ -85,20 +85,22 @@ def dump(value: Any) -> bytes:
 
 
 class KeptBytes:
-    """The JSON of messages, kept by identity: a message is frozen, so it is serialised once in its life."""
+    """The JSON of messages, kept by identity: a message is frozen, so it is serialised once in its life, or in a format that
+    numbers them once for each ``place`` it stands at."""
 
-    def __init__(self, write: Callable[[Message], bytes]) -> None:
+    def __init__(self, write: Callable[[Message, int], bytes]) -> None:
         self._write = write
-        self._kept: dict[int, tuple[Message, bytes]] = {}
+        self._kept: dict[tuple[int, int], tuple[Message, bytes]] = {}
         self._size = 0
 
-    def __call__(self, message: Message) -> bytes:
-        kept = self._kept.get(id(message))
+    def __call__(self, message: Message, place: int = 0) -> bytes:
+        key = (id(message), place)
+        kept = self._kept.get(key)
         # The message is held, so its id cannot come to mean another one.
         if kept is not None:
             return kept[1]
-        written = self._write(message)
-        self._kept[id(message)] = (message, written)
+        written = self._write(message, place)
+        self._kept[key] = (message, written)
         self._size += len(written)
         while self._size > LONGEST_KEPT_BYTES and len(self._kept) > 1:
             self._size -= len(self._kept.pop(next(iter(self._kept)))[1])

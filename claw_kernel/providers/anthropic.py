@@ -51,7 +51,7 @@ class AnthropicMessages:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.path = "/messages" if server.base_url.rstrip("/").endswith("/v1") else "/v1/messages"
-        self._messages = KeptBytes(_write_message)
+        self._messages = KeptBytes(lambda message, _: _write_message(message))
         self._tools = KeptValue()
         self._system = KeptValue()
 

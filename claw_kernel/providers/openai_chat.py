@@ -38,7 +38,7 @@ class OpenAIChat:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._dialect = server.known.dialect
-        self._messages = KeptBytes(self._write_message)
+        self._messages = KeptBytes(lambda message, _: self._write_message(message))
         self._model = ""
         self._names: dict[str, str] = {}
         self._tools = KeptValue()
@@ -50,7 +50,7 @@ class OpenAIChat:
     def body(self, request: ModelRequest) -> bytes:
         dialect = self._dialect
         if request.model != self._model:
-            self._model, self._messages = request.model, KeptBytes(self._write_message)
+            self._model, self._messages = request.model, KeptBytes(lambda message, _: self._write_message(message))
         parts = [
             b'{"model":%s,"%s":%d,"stream":true'
             % (dump(request.model), dialect.max_tokens_field.encode(), request.max_tokens)

@@ -3,9 +3,8 @@ provider: each request carries the whole conversation, reasoning goes along encr
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, assert_never
 
 from claw_kernel.errors import ProviderError
@@ -54,8 +53,7 @@ class OpenAIResponses:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._numbers = itertools.count()
-        self._messages = KeptBytes(lambda message: _write_message(message, self._numbers))
+        self._messages = KeptBytes(_write_message)
         self._tools = KeptValue()
         self._system = KeptValue()
 
@@ -76,7 +74,7 @@ class OpenAIResponses:
             parts.append(b',"tools":' + self._tools.get(request.tools, lambda: _write_tools(request)))
         if request.system:
             parts.append(b',"instructions":' + self._system.get(request.system, lambda: dump(request.system)))
-        items = [self._messages(message) for message in request.messages]
+        items = [self._messages(message, place) for place, message in enumerate(request.messages)]
         parts += [b',"input":[', b",".join([item for item in items if item]), b"]}"]
         return b"".join(parts)
 
@@ -103,8 +101,8 @@ def _write_tools(request: ModelRequest) -> bytes:
     )
 
 
-def _write_message(message: Message, numbers: Iterator[int]) -> bytes:
-    """The input items that say the same, joined by commas. ``numbers`` for the ids of what the model said."""
+def _write_message(message: Message, place: int) -> bytes:
+    """The input items that say the same, joined by commas. ``place`` of the message in the conversation."""
     items: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     is_user = message.role == "user"
@@ -116,7 +114,7 @@ def _write_message(message: Message, numbers: Iterator[int]) -> bytes:
                 elif is_user:
                     parts.append({"type": "input_text", "text": block.text})
                 else:
-                    items.append(_write_answer(block.text, next(numbers)))
+                    items.append(_write_answer(block.text, f"msg_{place}_{len(items)}"))
             case ImageBlock():
                 parts.append(_write_image(block))
             case ThinkingBlock():
@@ -161,13 +159,13 @@ def _write_message(message: Message, numbers: Iterator[int]) -> bytes:
     return b",".join([dump(item) for item in items])
 
 
-def _write_answer(text: str, number: int) -> dict[str, Any]:
+def _write_answer(text: str, item_id: str) -> dict[str, Any]:
     """The form in which it was given: OpenAI takes shorter ones, llama.cpp wants the type, vLLM the id and the status. OpenAI
-    refuses an id twice; a message is written once in a provider's life, so a counter is enough."""
+    refuses an id twice; one made of its place is the same in the next turn, and so is the prefix that is cached."""
     part = {"type": "output_text", "text": text, "annotations": []}
     return {
         "type": "message",
-        "id": f"msg_{number}",
+        "id": item_id,
         "role": "assistant",
         "status": "completed",
         "content": [part],

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tests.engine.conftest import play
-from tests.model_server import FRAMES, ModelServer, Response, text, tool_call
+from tests.model_server import FRAMES, ModelServer, Response, text, thinking, tool_call
 
 STEPS = 40
 FROM_STEP = 3
@@ -62,6 +62,21 @@ def test_what_was_sent_is_the_prefix_of_what_is_sent(make_agent, workspace, api)
     pairs = list(pairwise(bodies))[FROM_STEP - 1 :]
     assert all(common(a, b) > len(a) - 60 for a, b in pairs), "all but the last breakpoint and the closing brackets"
     assert sum(common(a, b) for a, b in pairs) / sum(len(b) for _, b in pairs) > 0.9
+
+
+def test_the_next_turn_begins_with_the_bytes_of_the_last(make_agent, workspace, api):
+    (workspace / "page.txt").write_text("a line of a page\n" * 240)
+    with ModelServer() as server:
+        agent = make_agent(
+            [], base_url=server.base_url, api=api, permission_mode="bypassPermissions", context_window=1_000_000
+        )
+        agent.set_model("local/m")
+        for turn in range(3):
+            server.answer(answer(api, [thinking("Hm."), text("I look."), read(turn)]), answer(api, [text("Done.")]))
+            play(agent.start("Read it."))
+    bodies = [request.body for request in server.requests]
+    assert len(bodies) == 6
+    assert all(common(a, b) > len(a) - 60 for a, b in pairwise(bodies))
 
 
 def test_tools_and_system_never_change_and_what_changes_by_the_day_stands_behind_them(make_agent, workspace):
