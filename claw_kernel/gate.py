@@ -14,7 +14,10 @@ from claw_kernel.late_dataclass import dataclass
 from claw_kernel.messages import Answer, AnsweredBy, AnswerName, ApprovalRequest
 from claw_kernel.question import MAX_SELECTION
 
-NOBODY = "nobody can be asked here (no front end that can answer); allow it by a rule, for instance --allow '{rule}'"
+NOBODY = (
+    "nobody can be asked here (no front end that can answer); allow it beforehand, for instance with --allow '{rule}' "
+    "or %claw permissions allow {rule}"
+)
 
 
 class AnswerError(ValueError):

@@ -180,14 +180,18 @@ def tail(text: str, lines: int = OUTPUT_LINES) -> str:
     kept = printable(text).rstrip("\n").split("\n")
     left_out = len(kept) - lines
     shown = [line if len(line) <= LINE_WIDTH else line[: LINE_WIDTH - 1] + "…" for line in kept[-lines:]]
-    return "\n".join([f"… {left_out} lines before", *shown] if left_out > 0 else shown)
+    return "\n".join([f"… {left_out} {_lines(left_out)} before", *shown] if left_out > 0 else shown)
 
 
 def head(text: str, lines: int = DIFF_LINES) -> str:
     """The first lines of ``text``, saying how many were left out."""
     kept = printable(text).rstrip("\n").split("\n")
     left_out = len(kept) - lines
-    return "\n".join([*kept[:lines], f"… {left_out} lines more"] if left_out > 0 else kept)
+    return "\n".join([*kept[:lines], f"… {left_out} {_lines(left_out)} more"] if left_out > 0 else kept)
+
+
+def _lines(count: int) -> str:
+    return "line" if count == 1 else "lines"
 
 
 def result_text(result: Mapping[str, Any]) -> str:

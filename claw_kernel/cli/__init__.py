@@ -48,7 +48,7 @@ IN_NOTEBOOKS = (
 """Commands of ``%claw`` alone, which somebody may look for here."""
 
 DONE, FAILED, USAGE, LIMITED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
-"""Exit codes: done · provider or turn failed · usage or settings error · a limit was reached · SIGINT · SIGTERM."""
+"""Exit codes: done · provider or turn failed · usage, or a settings or notebook file that cannot be read · a limit was reached · SIGINT · SIGTERM."""
 DENIED, DRIFTED, NOTEBOOK_FAILED = 4, 5, 6
 """Of ``run`` and ``replay``: the policy did not allow a call · a result is not the recorded one · a cell failed."""
 
@@ -77,12 +77,12 @@ def main(argv: list[str] | None = None) -> int:
         _say("the native core claw_kernel._core is missing; install claw-jupyter again (in a clone: make setup).")
         return FAILED
     except Exception as error:
-        from claw_kernel.errors import ClawError, SettingsError
+        from claw_kernel.errors import ClawError, SessionError, SettingsError
 
         if not isinstance(error, ClawError):
             raise
         _say(str(error))
-        return USAGE if isinstance(error, SettingsError) else FAILED
+        return USAGE if isinstance(error, SettingsError | SessionError) else FAILED
 
 
 def _run(arguments: list[str]) -> int:
@@ -120,12 +120,8 @@ def _command(name: str, rest: list[str]) -> int:
             return doctor.run(rest)
         case "run" | "replay":
             from claw_kernel.cli import replay, run
-            from claw_kernel.errors import SessionError
 
-            try:
-                return run.run(rest) if name == "run" else replay.run(rest)
-            except SessionError as error:
-                raise UsageError(str(error)) from None
+            return run.run(rest) if name == "run" else replay.run(rest)
         case "login" | "logout":
             from claw_kernel.cli import login
 

@@ -47,6 +47,10 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
         (["doctor", "--jsno"], "did you mean '--json'"),
         (["doctor", "now"], "unexpected argument 'now'. See claw doctor --help"),
         (["version", "now"], "no arguments"),
+        (["blame", "nowhere.ipynb"], "There is no file nowhere.ipynb"),
+        (["export", "nowhere.ipynb", "-o", "plain.ipynb"], "There is no file nowhere.ipynb"),
+        (["session", "check", "nowhere.ipynb"], "There is no file nowhere.ipynb"),
+        (["replay", "nowhere.ipynb"], "there is no notebook 'nowhere.ipynb'"),
     ],
 )
 def test_a_mistake_on_the_command_line_names_the_remedy(claw, arguments, said):

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from claw_magics.render import code_span, fence, footer, printable, render_bundle, render_markdown, render_plain, tail
+from claw_magics.render import (
+    code_span,
+    fence,
+    footer,
+    head,
+    printable,
+    render_bundle,
+    render_markdown,
+    render_plain,
+    tail,
+)
 
 
 def document(*blocks: dict[str, Any], results: list[dict[str, Any]] | None = None, **fields: Any) -> dict[str, Any]:
@@ -206,6 +216,8 @@ def test_long_output_is_cut_at_its_head() -> None:
     shown = tail("\n".join(str(n) for n in range(100)))
     assert shown.startswith("… 88 lines before\n88\n")
     assert shown.endswith("99")
+    assert tail("a\nb\nc", 2) == "… 1 line before\nb\nc"
+    assert head("a\nb\nc", 2) == "a\nb\n… 1 line more"
 
 
 def test_fence_is_longer_than_any_in_the_text() -> None:
