@@ -147,7 +147,8 @@ impl<'a> Watcher<'a> {
             let has_output = self.is_open && fds.last().is_some_and(|fd| !fd.revents().is_empty());
             drop(fds);
             if has_ended {
-                return End::Exited;
+                // Whoever cancels may have ended it before this looks at the flag again.
+                return if self.context.cancel.is_cancelled() { End::Cancelled } else { End::Exited };
             }
             if has_output {
                 self.read_some();
