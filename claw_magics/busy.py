@@ -32,9 +32,8 @@ class BusyStatus:
 
         async def run(stream: Any, ident: Any, parent: Any) -> None:
             self._running.append(parent)
-            if (
-                self._is_in_doubt
-            ):  # a request that came just before may have ended between ipykernel's word on this cell and now
+            # A request that came just before may have ended between ipykernel's word on this cell and now.
+            if self._is_in_doubt:
                 self._is_in_doubt = False
                 self._publish("busy", parent)
             try:
