@@ -119,5 +119,5 @@ def test_values_can_be_given_and_a_clean_file_is_left_alone(claw, notebook):
         claw.run("session", "scrub", str(clean), "--check", "--values", "-", stdin="another secret\n").returncode == 1
     )
     missing = claw.run("session", "scrub", "nowhere.ipynb")
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert missing.stderr.strip() == "claw: There is no file nowhere.ipynb. Give the path of a notebook."

@@ -150,7 +150,7 @@ def test_a_colleague_checks_with_a_public_key_and_with_openssh(claw, notebook, t
 def test_a_key_that_is_none_is_one_line(claw, notebook, tmp_path, content):
     (tmp_path / "key").write_text(content)
     done = claw.run("session", "sign", str(notebook), "--key", str(tmp_path / "key"))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "key cannot be used" in done.stderr
 
