@@ -97,7 +97,8 @@ def build(folder: Path) -> None:
         path.write_text(content)
     beside = folder / "work/beside/.git/config"
     beside.parent.mkdir(parents=True)
-    beside.write_text(f"[core]\n\thooksPath = {folder}/work/kept\n")
+    hooks = folder / "work" / "kept"
+    beside.write_text(f"[core]\n\thooksPath = {hooks}\n")
     links = {
         "away": "../outside",
         "leak": "../outside/secret",
