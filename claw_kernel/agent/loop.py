@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import assert_never
+from typing import Any, assert_never
 
 from claw_kernel.agent.call_ids import CallIds
 from claw_kernel.agent.calls import CallRunner
@@ -306,12 +306,8 @@ class TurnLoop:
             append_message(self._messages, Message("user", tuple(results)))
             self._compactor.meter.add(tuple(results))
         approvals = self._calls.approvals
-        self._record = replace(
-            self._record,
-            steps=tuple(self._steps),
-            approvals=(*self._record.approvals, *(approvals[c.id] for c in calls if c.id in approvals)),
-        )
-        self._account()
+        decided = (*self._record.approvals, *(approvals[c.id] for c in calls if c.id in approvals))
+        self._account(steps=tuple(self._steps), approvals=decided)
         self.turn.emit(StepFinished(index, step))
 
     def settle(self) -> None:
@@ -322,8 +318,8 @@ class TurnLoop:
         if self._compaction is not None:
             self._finish_step(len(self._steps), MessageFinished(Message("assistant", ()), Usage(), "other"), [], [])
 
-    def _account(self) -> None:
-        self._record = replace(self._record, usage=self._spending.usage, lost=self._spending.lost)
+    def _account(self, **changes: Any) -> None:
+        self._record = replace(self._record, usage=self._spending.usage, lost=self._spending.lost, **changes)
         self.turn.update(self._record)
 
     def _say(self, text: str) -> None:

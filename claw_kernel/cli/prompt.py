@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from argparse import Namespace
@@ -38,16 +39,20 @@ examples:
 
 def run(arguments: list[str]) -> int:
     """Raises UsageError and ClawError."""
-    options = _parser().read(arguments)
-    text = _prompt_text(options.text)
-    with _Signals() as signals:
-        from claw_kernel.agent import Agent
+    gc.disable()  # hardly anything that a start makes is garbage, and looking for it is a tenth of the start
+    try:
+        options = _parser().read(arguments)
+        text = _prompt_text(options.text)
+        with _Signals() as signals:
+            from claw_kernel.agent import Agent
 
-        agent = Agent(_settings(options))
-        try:
-            return _run_turn(agent, text, options, signals)
-        finally:
-            agent.close()
+            agent = Agent(_settings(options))
+            try:
+                return _run_turn(agent, text, options, signals)
+            finally:
+                agent.close()
+    finally:
+        gc.enable()
 
 
 def _parser() -> Parser:
@@ -133,6 +138,9 @@ def _run_turn(agent: Agent, text: str, options: Namespace, signals: _Signals) ->
     output = open_output(options.output_format, agent.gate.core.redact, turn)
     try:
         for batch in turn.batches_blocking():
+            if batch and not gc.isenabled():
+                gc.freeze()  # what is there now stays
+                gc.enable()
             if signals.received is not None:
                 turn.cancel()
             if batch:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +67,7 @@ def providers(found: Settings) -> Iterator[Finding]:
         yield Finding("model", "ok", f"keys set: {', '.join(f'{name} ({place})' for name, place in keys.items())}")
     local = [known for known in KNOWN.values() if known.is_local]
     addresses = {known.name: server_address(known, replace(given, base_url=None)) for known in local}
-    served = {name: models for name, at in addresses.items() if (models := _served_models(at)) is not None}
+    served = asyncio.run(_served_models(addresses))
     if served:
         shown = [f"{name} at {addresses[name]} ({', '.join(served[name][:3]) or 'no model loaded'})" for name in served]
         yield Finding("model", "ok", f"servers on this machine: {', '.join(shown)}")
@@ -96,7 +95,7 @@ def _model(found: Settings, given: ProviderSettings, chosen: str) -> Finding:
     """The model that would be used; it is sent nothing. Raises ClawError where it cannot be used."""
     from claw_kernel.errors import ClawError
     from claw_kernel.providers import default_model, find_server, open_provider
-    from claw_kernel.providers._transport import is_loopback
+    from claw_kernel.proxies import is_loopback
 
     model = found.model or asyncio.run(default_model(given))
     provider, _ = open_provider(model, given)
@@ -120,19 +119,12 @@ def _listens(parts: SplitResult) -> bool:
         return False
 
 
-def _served_models(base_url: str) -> list[str] | None:
-    """The models that a server lists there; None where none of that kind answers."""
-    parts = urlsplit(base_url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_PROBE_SECONDS)
-    try:
-        connection.request("GET", f"{parts.path}/models")
-        response = connection.getresponse()
-        document = json.loads(response.read(1_000_000))
-        return [str(model["id"]) for model in document["data"]] if response.status == 200 else None
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return None
-    finally:
-        connection.close()
+async def _served_models(addresses: Mapping[str, str]) -> dict[str, list[str]]:
+    """What each server lists; without those where none of that kind answers."""
+    from claw_kernel.providers.local import list_models
+
+    lists = await asyncio.gather(*(list_models(address) for address in addresses.values()))
+    return {name: models for name, models in zip(addresses, lists, strict=True) if models is not None}
 
 
 def sandbox() -> Iterator[Finding]:

@@ -31,15 +31,15 @@ from claw_kernel.messages import (
     UsageCounted,
 )
 from claw_kernel.providers import _faults
-from claw_kernel.providers._connection import AddressError, ConnectTimeoutError, Response
 from claw_kernel.providers._faults import Server
 from claw_kernel.providers._leaked import take_leaked_calls
 from claw_kernel.providers._stream import in_few_words, in_seconds, read_answer
 from claw_kernel.providers._wire import KeptMessages, WireFormat, without_images
 from claw_kernel.providers.settings import ProviderSettings
+from claw_kernel.proxies import is_loopback
 
 if TYPE_CHECKING:
-    from claw_kernel.providers._transport import Transport
+    import httpx
 
 _LONGEST_ERROR_BYTES = 64 * 1024
 _BYTES_PER_TOKEN = 4
@@ -69,8 +69,9 @@ class HttpProvider:
             # Compressing a stream of tokens delays them; what comes compressed all the same is unpacked.
             "accept-encoding": "identity",
             "user-agent": "claw-jupyter",
+            "connection": "keep-alive",
         }
-        self._transport: Transport | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
 
     async def aclose(self) -> None:
         transport, self._transport = self._transport, None
@@ -206,12 +207,16 @@ class HttpProvider:
             raise error
         return max(wait, floor)
 
-    def _open(self) -> Transport:
-        if self._transport is None:
-            from claw_kernel.providers._transport import open_transport
+    async def _send(self, request: ModelRequest, body: bytes) -> httpx.Response:
+        from claw_kernel.providers._transport import make_request, open_transport
 
-            self._transport = open_transport(self._server.base_url, self._env, self._timeouts, self._ca_file)
-        return self._transport
+        if self._transport is None:
+            self._transport = open_transport(self._server.base_url, self._env, self._ca_file)
+        headers = {**self._headers, **self._wire.headers(request)}
+        address = self._address(request.model)
+        return await self._transport.handle_async_request(
+            make_request("POST", address, headers, body, self._timeouts.connect_seconds)
+        )
 
     def _address(self, model: str) -> str:
         server = self._server
@@ -223,8 +228,6 @@ class HttpProvider:
         return base + path.replace("{model}", quote(model, safe="")).replace("{version}", quote(server.version))
 
     def _first_byte_seconds(self) -> float:
-        from claw_kernel.providers._transport import is_loopback
-
         timeouts = self._timeouts
         if is_loopback(urlsplit(self._server.base_url).hostname):
             return max(timeouts.first_byte_seconds, timeouts.local_first_byte_seconds)
@@ -232,16 +235,16 @@ class HttpProvider:
 
     async def _attempt(self, request: ModelRequest, body: bytes) -> AsyncGenerator[ProviderEvent, None]:
         """One request: its deltas and its ``MessageFinished``, or the ``ProviderError`` that ended it."""
-        transport = self._open()
+        import httpx
+
         first_byte = self._first_byte_seconds()
-        response: Response | None = None
+        response: httpx.Response | None = None
         try:
             async with asyncio.timeout(first_byte):
-                headers = {**self._headers, **self._wire.headers(request)}
-                response = await transport.post(self._address(request.model), headers, body)
-                if response.status != 200:
+                response = await self._send(request, body)
+                if response.status_code != 200:
                     raise _faults.read_status(
-                        self._server, request.model, response.status, response.headers, await _read_some(response)
+                        self._server, request.model, response.status_code, response.headers, await _read_some(response)
                     )
                 content_type = response.headers.get("content-type", "")
                 if "html" in content_type:
@@ -259,17 +262,17 @@ class HttpProvider:
                 f"{self.name} at {self._server.shown} sent nothing for {in_seconds(first_byte)}.",
                 "Try again, or choose another model.",
             ) from None
-        except ConnectTimeoutError:
+        except httpx.ConnectTimeout:
             raise NetworkError(
                 f"{self._server.shown} cannot be reached: no connection within "
                 f"{in_seconds(self._timeouts.connect_seconds)}.",
                 "Check the network, the base URL and the proxy settings.",
             ) from None
-        except AddressError as error:
+        except httpx.InvalidURL as error:
             raise NetworkError(
                 f"{self._server.shown} is no usable address: {error}.", "Check the base URL.", is_retryable=False
             ) from None
-        except OSError as error:
+        except (httpx.HTTPError, OSError) as error:
             raise _faults.read_network(self._server, error) from error
         finally:
             if response is not None:
@@ -302,9 +305,11 @@ def _has_calls(finished: MessageFinished) -> bool:
     return any(isinstance(block, ToolCall) for block in finished.message.content)
 
 
-async def _read_some(response: Response) -> bytes:
+async def _read_some(response: httpx.Response) -> bytes:
+    from claw_kernel.providers._transport import read_parts
+
     body = b""
-    async for part in response.parts():
+    async for part in read_parts(response):
         body += part
         if len(body) >= _LONGEST_ERROR_BYTES:
             break

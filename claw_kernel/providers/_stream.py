@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from claw_kernel.errors import OverloadedError, ProtocolError, ProviderError, RateLimitError, StreamError
 from claw_kernel.messages import (
@@ -25,11 +25,13 @@ from claw_kernel.messages import (
     UsageCounted,
 )
 from claw_kernel.providers import _faults
-from claw_kernel.providers._connection import Response
 from claw_kernel.providers._faults import Server
 from claw_kernel.providers._sse import LONGEST_FRAME_BYTES, SseParser
 from claw_kernel.providers._wire import Decoder
 from claw_kernel.providers.settings import Timeouts
+
+if TYPE_CHECKING:
+    import httpx
 
 _AFTER_WHOLE_SECONDS = 3.0
 """How long usage and the end mark are waited for once the message itself is whole: some servers send neither."""
@@ -46,11 +48,20 @@ _STRANGE = (TypeError, AttributeError, KeyError, IndexError, ValueError)
 
 
 async def read_answer(
-    response: Response, decoder: Decoder, server: Server, model: str, first_byte_seconds: float, timeouts: Timeouts
+    response: httpx.Response,
+    decoder: Decoder,
+    server: Server,
+    model: str,
+    first_byte_seconds: float,
+    timeouts: Timeouts,
 ) -> AsyncGenerator[ProviderEvent, None]:
     """Decode the stream. Where it breaks after a completed block, that much is the message; before, the ``ProviderError`` is raised."""
+    import httpx
+
+    from claw_kernel.providers._transport import read_parts
+
     parser = SseParser()
-    parts = response.parts()
+    parts = read_parts(response)
     limit = first_byte_seconds
     problem: ProviderError | None = None
     counted: Usage | None = None
@@ -80,7 +91,7 @@ async def read_answer(
                 f"{server.name} sent nothing for {in_seconds(limit)}.", "Try again, or choose another model."
             )
             break
-        except OSError as error:
+        except httpx.HTTPError as error:
             network = _faults.read_network(server, error)
             problem = StreamError(network.message, network.remedy)
             break
@@ -107,7 +118,7 @@ async def read_answer(
             break
     if decoder.is_ended:
         # The last bytes are usually here already; reading them keeps the connection for the next request.
-        with suppress(OSError):
+        with suppress(httpx.HTTPError, TimeoutError):
             async with asyncio.timeout(_AFTER_END_SECONDS):
                 while await anext(parts, b""):
                     pass

@@ -1,55 +1,149 @@
-"""The way bytes travel to a server and back. Imported when the first request is about to be sent.
+"""The way bytes travel to a server and back, as httpx's transports. Imported when the first request is about to be sent.
 
-It speaks HTTP/1.1 over asyncio's streams itself (``_connection.py``) and does not use httpx, for two reasons. Servers send a
-stream of tokens as one HTTP chunk per token, and httpx's stack spends some 50 µs of Python on each, where here all chunks of
-one network read are one piece. And importing httpx takes as long as half of all else before the first request, its client
-0.7 ms of each request. Where a proxy is configured httpx is asked all the same (``_proxied.py``).
+A model is spoken to with httpx's requests, responses and transports, below httpx's client: that would log each request into
+the cells of whoever logs, keep cookies and read ``.netrc``. Through a proxy the transport is httpx's own. A direct connection has
+one of ours (``_connection.py``): servers send a stream of tokens as one HTTP chunk per token, on each of which httpx's own
+spends 20 µs of Python, where here all chunks of one network read are one piece; and 0.7 ms on each request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+
+import httpx
 
 from claw_kernel.errors import SettingsError
-from claw_kernel.providers._connection import READ_BYTES, AddressError, Connection, ConnectTimeoutError, Response
-from claw_kernel.providers.settings import Timeouts
+from claw_kernel.providers._connection import KEEPALIVE_SECONDS, READ_BYTES, Connection
+from claw_kernel.proxies import proxy_for
 
 _HAPPY_EYEBALLS_SECONDS = 0.25
 """RFC 8305: how long IPv6 is tried before IPv4 is tried beside it."""
 _PORTS = {"http": 80, "https": 443}
-_SAFE = "/%:@!$&'()*+,;=~"
-"""What stays as it is in a path (RFC 3986); ``%``: it may be quoted already."""
+_GZIP_BEGINS = b"\x1f\x8b"
+"""No text begins so: some gateways compress without saying it (RFC 1952)."""
 
 
-class Transport(Protocol):
-    """The way to one server. Redirects are never followed: a key must not travel to another host."""
+def open_transport(base_url: str, env: Mapping[str, str], ca_file: str = "") -> httpx.AsyncBaseTransport:
+    """The way to one server, by the proxy that ``env`` names for it. Redirects are never followed: a key must not travel to
+    another host. Raises SettingsError for certificates that cannot be read and a proxy that cannot be asked, and
+    ``httpx.InvalidURL``."""
+    url = httpx.URL(base_url)
+    proxy = proxy_for(url.scheme, url.raw_host.decode("ascii"), url.port, env)
+    if proxy:
+        return _proxied(proxy, _tls(env, ca_file))
+    if url.scheme != "https":
+        return DirectTransport()
+    context = _tls(env, ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return DirectTransport(context)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Raises OSError, with ``ConnectTimeoutError`` and ``BrokenResponseError`` among its kinds, and AddressError."""
-        ...
+
+def make_request(
+    method: str, url: str, headers: Mapping[str, str], body: bytes = b"", connect_seconds: float | None = None
+) -> httpx.Request:
+    """A name and password in ``url`` become a header. Silence is watched by the reader of a response, who knows what it waits
+    for. Raises ``httpx.InvalidURL``."""
+    address = _read_url(url)
+    # With these two given there is nothing left for httpx to add, which would take longer than all the rest.
+    fields = {"host": address.netloc.decode("ascii"), **headers, "content-length": str(len(body))}
+    timeouts = {"connect": connect_seconds, "read": None, "write": None, "pool": None}
+    request = httpx.Request(
+        method, address, headers=fields, stream=httpx.ByteStream(body), extensions={"timeout": timeouts}
+    )
+    if address.userinfo:
+        return next(httpx.BasicAuth(address.username, address.password).auth_flow(request))
+    return request
+
+
+_read_url = lru_cache(maxsize=8)(httpx.URL)
+"""Reading one takes as long as the rest of a request, and a session has one or two."""
+
+
+async def read_parts(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, in pieces that are not empty, unpacked where it is compressed. Raises ``httpx.HTTPError``.
+
+    Not ``response.aiter_bytes()``: that is three generators more for each piece, and what a gateway has compressed without
+    saying so would stay so."""
+    unpack: Callable[[bytes], bytes] | None = None
+    is_first = True
+    async for part in response.stream:  # type: ignore[union-attr]  # an async transport gives an async stream
+        if is_first:
+            is_first = False
+            is_packed = response.headers.get("content-encoding", "") in {"gzip", "x-gzip", "deflate"}
+            unpack = _unpacking() if is_packed or part.startswith(_GZIP_BEGINS) else None
+        if data := unpack(part) if unpack is not None else part:
+            yield data
+
+
+class DirectTransport(httpx.AsyncBaseTransport):
+    """Connections to one server. A connection carries one request at a time and is kept for the next."""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        """``context``: for TLS; a server of ``http`` needs none."""
+        self._context = context
+        self._idle: list[Connection] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises ``httpx.TransportError``, and ``httpx.InvalidURL`` for a host that cannot be a name."""
+        connection = self._take_idle()
+        if connection is not None:
+            try:
+                return await connection.exchange(request)
+            except httpx.TransportError:
+                if connection.has_answered:
+                    raise
+                # The server closed the kept connection at the same moment: a new one, at once.
+        connection = await self._connect(request)
+        return await connection.exchange(request)
 
     async def aclose(self) -> None:
-        """Close what is kept for another request."""
-        ...
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable():
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self, request: httpx.Request) -> Connection:
+        url = request.url
+        host = url.raw_host.decode("ascii")
+        try:
+            async with asyncio.timeout(request.extensions.get("timeout", {}).get("connect")):
+                streams = await asyncio.open_connection(
+                    host,
+                    url.port or _PORTS[url.scheme],
+                    limit=READ_BYTES,
+                    happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS,
+                    ssl=self._context,
+                    server_hostname=host if self._context is not None else None,
+                )
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("no connection in time") from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        except UnicodeError as error:
+            raise httpx.InvalidURL(str(error)) from error
+        return Connection(*streams, self._idle)
 
 
-def open_transport(base_url: str, env: Mapping[str, str], timeouts: Timeouts, ca_file: str = "") -> Transport:
-    """Raises SettingsError for certificates that cannot be read."""
-    parts = urlsplit(base_url)
-    context = _tls(env, ca_file) if parts.scheme == "https" else None
-    if not is_loopback(parts.hostname) and _has_proxy(env):
-        from claw_kernel.providers._proxied import Proxied
-
-        return Proxied(timeouts.connect_seconds, context)
-    if context is not None:
-        context.set_alpn_protocols(["http/1.1"])
-    return _Direct(timeouts.connect_seconds, context)
+def _proxied(proxy: str, context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+    kept = httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS)
+    try:
+        asked = httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
+        return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=kept, proxy=asked)
+    except (httpx.InvalidURL, ValueError, ImportError):  # the last: SOCKS needs a package that is not there
+        shown = proxy.rpartition("@")[2]
+        raise SettingsError(
+            f"The proxy {shown} cannot be used.", "Name one of http:// or https:// in HTTPS_PROXY or ALL_PROXY."
+        ) from None
 
 
 def _tls(env: Mapping[str, str], ca_file: str) -> ssl.SSLContext:
@@ -75,85 +169,16 @@ def _unreadable(what: str, error: OSError) -> SettingsError:
     return SettingsError(f"{what} cannot be used: {error.strerror or error}.", "Name a file with certificates (PEM).")
 
 
-def is_loopback(host: str | None) -> bool:
-    return host is not None and (host == "localhost" or host == "::1" or host.startswith("127."))
+def _unpacking() -> Callable[[bytes], bytes]:
+    import zlib
 
+    either = 32 + zlib.MAX_WBITS  # a header of gzip or of zlib, with the largest window
+    decompress = zlib.decompressobj(either).decompress
 
-def _has_proxy(env: Mapping[str, str]) -> bool:
-    return any(value and name.lower() in {"http_proxy", "https_proxy", "all_proxy"} for name, value in env.items())
-
-
-class _Direct:
-    """Connections to one server. A connection carries one request at a time and is kept for the next."""
-
-    def __init__(self, connect_seconds: float, context: ssl.SSLContext | None) -> None:
-        self._connect_seconds, self._context = connect_seconds, context
-        self._idle: list[Connection] = []
-
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Response:
-        parts = urlsplit(url)
-        head = _request_head(parts, headers, len(body))
-        connection = self._take_idle()
-        if connection is not None:
-            try:
-                return await connection.exchange(head, body)
-            except OSError:
-                if connection.has_answered:
-                    raise
-                # The server closed the kept connection at the same moment: a new one, at once.
-        connection = await self._connect(parts)
-        return await connection.exchange(head, body)
-
-    async def aclose(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
-
-    def _take_idle(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_usable():
-                return connection
-            connection.close()
-        return None
-
-    async def _connect(self, parts: SplitResult) -> Connection:
-        host = _ascii_host(parts)
+    def unpack(part: bytes) -> bytes:
         try:
-            async with asyncio.timeout(self._connect_seconds):
-                streams = await asyncio.open_connection(
-                    host,
-                    parts.port or _PORTS[parts.scheme],
-                    limit=READ_BYTES,
-                    happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS,
-                    ssl=self._context,
-                    server_hostname=host if self._context is not None else None,
-                )
-        except TimeoutError as error:
-            raise ConnectTimeoutError("no connection in time") from error
-        return Connection(*streams, self._idle)
+            return decompress(part)
+        except zlib.error as error:
+            raise httpx.DecodingError("what came cannot be unpacked") from error
 
-
-def _request_head(parts: SplitResult, headers: Mapping[str, str], length: int) -> bytes:
-    """Raises AddressError."""
-    host = _ascii_host(parts)
-    place = f"[{host}]" if ":" in host else host
-    if parts.port not in (None, _PORTS[parts.scheme]):
-        place += f":{parts.port}"
-    target = quote(parts.path, safe=_SAFE) or "/"
-    if parts.query:
-        target += f"?{quote(parts.query, safe=_SAFE + '?')}"
-    fields = {**headers, "host": place, "connection": "keep-alive", "content-length": str(length)}
-    user, at, _ = parts.netloc.rpartition("@")
-    if at:
-        fields["authorization"] = f"Basic {b64encode(unquote_to_bytes(user)).decode()}"
-    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    return "\r\n".join(lines).encode("ascii")
-
-
-def _ascii_host(parts: SplitResult) -> str:
-    """As DNS knows it. Raises AddressError where it cannot be a name."""
-    host = parts.hostname or ""
-    try:
-        return host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError as error:
-        raise AddressError(str(error)) from error
+    return unpack

@@ -81,7 +81,10 @@ class WireFormat(Protocol):
 
 def dump(value: Any) -> bytes:
     """Compact JSON. Half of a surrogate pair, which no UTF-8 can hold, becomes ``?``."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _encode(value).encode("utf-8", "replace")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class KeptBytes:

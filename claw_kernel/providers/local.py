@@ -27,34 +27,38 @@ async def find_local_models(settings: ProviderSettings, servers: Iterable[KnownP
 
     if settings.base_url:
         address = server_address(LOCAL, replace(settings, api=settings.api or "openai-chat"))
-        return [f"{LOCAL.name}/{model}" for model in await list_models(address)]
+        return [f"{LOCAL.name}/{model}" for model in await list_models(address) or ()]
     asked = list(servers) if servers is not None else [known for known in KNOWN.values() if known.is_local]
     answers = await asyncio.gather(*(list_models(server_address(known, settings)) for known in asked))
-    return [f"{known.name}/{model}" for known, models in zip(asked, answers, strict=True) for model in models]
+    return [f"{known.name}/{model}" for known, models in zip(asked, answers, strict=True) for model in models or ()]
 
 
-async def list_models(base_url: str, key: str = "") -> list[str]:
-    """The models an ``http`` server without login lists under ``base_url``; empty where nothing fitting answers in time.
+async def list_models(base_url: str) -> list[str] | None:
+    """The models an ``http`` server without login lists under ``base_url``; None where nothing fitting answers in time.
 
     Talks to the address itself: a proxy has no business between a program and its own machine.
     """
     parts = urlsplit(base_url)
     if parts.scheme != "http" or not parts.hostname:
-        return []
+        return None
+    import httpx
+
     path = parts.path.rstrip("/")
     places = [f"{path}/models"]
     if path in {"", "/v1"} and parts.port == KNOWN["ollama"].port:
         places.append("/api/tags")  # Ollama before it was compatible
+    found: list[str] | None = None
     for place in places:
         try:
             async with asyncio.timeout(PROBE_SECONDS / len(places)):
-                value = await _get(parts.hostname, parts.port or 80, place, key)
-        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
+                value = await _ask(base_url, place)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError):
             continue
         models = _read_models(value)
         if models:
             return models
-    return []
+        found = models if found is None else found
+    return found
 
 
 async def ask_context_window(model: str, settings: ProviderSettings, *, is_loaded: bool = False) -> int | None:
@@ -70,21 +74,23 @@ async def ask_context_window(model: str, settings: ProviderSettings, *, is_loade
     parts = urlsplit(server.base_url)
     if parts.scheme != "http" or not parts.hostname:
         return None
+    import httpx
+
     root = parts.path.rstrip("/").removesuffix("/v1")
     places = _PLACES.get(server.name, (f"{parts.path.rstrip('/')}/models", "/props"))
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             for place in places[:1] if is_loaded else places:
                 path = place if server.name not in _PLACES else root + place
-                content = json.dumps({"model": name}) if place == "/api/show" else ""
+                content = json.dumps({"model": name}).encode() if place == "/api/show" else b""
                 try:
-                    value = await _get(parts.hostname, parts.port or 80, path, server.key, content)
-                except (ValueError, asyncio.IncompleteReadError):
+                    value = await _ask(server.base_url, path, server.key, content)
+                except (ValueError, httpx.RemoteProtocolError):
                     continue
                 window = _read_window(value, name)
                 if window is not None:
                     return window
-    except (OSError, TimeoutError):
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
         pass
     return None
 
@@ -119,35 +125,36 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-async def _get(host: str, port: int, path: str, key: str, content: str = "") -> Any:
-    """A request of HTTP/1.0, so that the answer ends with the connection and nothing has to be imported for it. With
-    ``content`` it is a POST."""
-    reader, writer = await asyncio.open_connection(host, port)
+async def _ask(base_url: str, path: str, key: str = "", content: bytes = b"") -> Any:
+    """What the server of ``base_url`` answers there, None where it has nothing to say. With ``content`` it is a POST. Raises
+    ValueError for an answer that is no JSON, ``httpx.HTTPError`` and ``httpx.InvalidURL``."""
+    from claw_kernel.providers._transport import DirectTransport, make_request, read_parts
+
+    headers = {"accept": "application/json", "accept-encoding": "identity", "connection": "close"}
+    headers |= {"authorization": f"Bearer {key}"} if key else {}
+    headers |= {"content-type": "application/json"} if content else {}
+    parts = urlsplit(base_url)
+    request = make_request("POST" if content else "GET", f"http://{parts.netloc}{path}", headers, content)
+    response = await DirectTransport().handle_async_request(request)
     try:
-        login = f"Authorization: Bearer {key}\r\n" if key else ""
-        method = "POST" if content else "GET"
-        length = f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n" if content else ""
-        writer.write(
-            f"{method} {path} HTTP/1.0\r\nHost: {host}:{port}\r\nAccept: application/json\r\n{login}{length}"
-            f"Connection: close\r\n\r\n{content}".encode("latin-1")
-        )
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        if head.split(b" ", 2)[1:2] != [b"200"]:
+        if response.status_code != 200:
             return None
-        lengths = [line for line in head.split(b"\r\n") if line.startswith(b"content-length:")]
-        if lengths:
-            body = await reader.readexactly(min(int(lengths[0].split(b":")[1]), _LONGEST_ANSWER_BYTES))
-        else:
-            body = await reader.read(-1)
+        body = b""
+        async for part in read_parts(response):
+            body += part
+            if len(body) > _LONGEST_ANSWER_BYTES:
+                return None
         return json.loads(body)
+    except RecursionError:
+        return None
     finally:
-        writer.close()
+        await response.aclose()
 
 
-def _read_models(value: Any) -> list[str]:
-    """Names from ``{"data": [{"id": …}]}``, or Ollama's ``{"models": [{"name": …}]}``."""
-    if not isinstance(value, dict):
-        return []
-    entries = value.get("data") or value.get("models") or []
+def _read_models(value: Any) -> list[str] | None:
+    """Names from ``{"data": [{"id": …}]}``, or Ollama's ``{"models": [{"name": …}]}``; None for anything else."""
+    entries = value.get("data") or value.get("models", []) if isinstance(value, dict) else None
+    if not isinstance(entries, list):
+        return None
     names = [entry.get("id") or entry.get("name") for entry in entries if isinstance(entry, dict)]
     return [name for name in names if isinstance(name, str) and name and "embed" not in name.lower()]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from claw_kernel import _core
 from claw_kernel.late_dataclass import dataclass
+from claw_kernel.proxies import proxy_for
 from claw_kernel.tools.address import AddressRefusedError, check_host, resolve
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ async def _get(url: httpx.URL, network: Network, accept: str) -> Document | Else
         "Accept-Encoding": "gzip",
         "Connection": "close",
     }
-    proxy = _proxy_for(url, host, network.env)
+    proxy = proxy_for(url.scheme, host, url.port, network.env)
     if proxy is None:
         targets = [url.copy_with(host=address) for address in await resolve(host, port, network.private_hosts)]
     else:
@@ -202,15 +203,3 @@ async def _read(response: httpx.Response, url: httpx.URL, network: Network) -> D
         if is_cut:
             break
     return Document(str(url), response.status_code, response.headers.get("content-type", ""), bytes(body), is_cut)
-
-
-def _proxy_for(url: httpx.URL, host: str, env: Mapping[str, str]) -> str | None:
-    """The proxy the environment names for this host, by the usual variables."""
-    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # of POSIX; in the docs
-
-    named = {name.lower(): value for name, value in env.items() if name.lower().endswith("_proxy") and value}
-    proxy = named.get(f"{url.scheme}_proxy") or named.get("all_proxy")
-    if not proxy or host.startswith("127.") or host in {"localhost", "[::1]", "::1"}:
-        return None
-    bypass = {"no": named["no_proxy"]} if "no_proxy" in named else {}
-    return None if bypass and proxy_bypass_environment(host, bypass) else proxy

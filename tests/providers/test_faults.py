@@ -511,11 +511,9 @@ def test_tls(api, tmp_path):
             ask(api, address, env={"SSL_CERT_FILE": str(tmp_path / "none.pem")})
 
 
-def test_a_proxy_is_used_where_one_is_set(api, monkeypatch):
+def test_a_proxy_is_used_where_one_is_set(api):
     """The request for another host goes to the proxy, which answers for it."""
     with ModelServer() as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
-        monkeypatch.delenv("NO_PROXY", raising=False)
         proxy.answer(good(api))
         exchange = ask(api, "http://model.invalid", env={"HTTP_PROXY": proxy.base_url})
         assert exchange.content == (TextBlock("fine"),)
