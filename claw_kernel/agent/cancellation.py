@@ -24,7 +24,8 @@ class Cancellation:
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         loop = asyncio.get_running_loop()
-        self._cancelled: asyncio.Future[None] = loop.create_future()
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._is_noted = False
 
         def cancel() -> None:
             with contextlib.suppress(RuntimeError):
@@ -78,25 +79,27 @@ class Cancellation:
         return self._turn.cancel_token.is_cancelled
 
     async def until_cancelled(self, work: Coroutine[Any, Any, T]) -> T:
-        """``work``'s result; where the turn is cancelled first, ``work`` is cancelled, waited for, and
-        InterruptedTurnError raised."""
-        task = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait((task, self._cancelled), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
+        """``work``'s result; where the turn is cancelled first, ``work`` is cancelled too, and once it is over
+        InterruptedTurnError raised. Several tasks may wait at once."""
+        task = asyncio.current_task()
+        if task is None or self._is_noted:
+            work.close()
             raise InterruptedTurnError
+        self._waiting.add(task)
+        try:
+            return await work
+        except (Exception, asyncio.CancelledError):
+            # What it raises when it is cancelled is of no interest, unless somebody else has cancelled this task as well.
+            if self._is_noted and task.cancelling() <= 1:
+                raise InterruptedTurnError from None
+            raise
         finally:
-            await _cancel(task)
+            self._waiting.discard(task)
+            if self._is_noted:
+                task.uncancel()
 
     def _note(self) -> None:
-        if not self._cancelled.done():
-            self._cancelled.set_result(None)
-
-
-async def _cancel(task: asyncio.Task[Any]) -> None:
-    """Cancel and wait until it is over; what it raises then is of no interest."""
-    if not task.done():
-        task.cancel()
-        with contextlib.suppress(BaseException):
-            await task
+        if not self._is_noted:
+            self._is_noted = True
+            for task in self._waiting:
+                task.cancel()
