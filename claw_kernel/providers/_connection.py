@@ -42,8 +42,8 @@ class Connection:
     async def exchange(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read the response's head. Raises ``httpx.TransportError``."""
         self.has_answered = False
-        head, body = _write_head(request), await request.aread()
         try:
+            head, body = _write_head(request), await request.aread()
             if len(body) <= _SMALL_BODY_BYTES:
                 self._writer.write(head + body)
             else:
@@ -63,7 +63,7 @@ class Connection:
         except OSError as error:
             self.close()
             raise httpx.NetworkError(str(error)) from error
-        except BaseException:  # cancelled: nothing of this connection can be used again
+        except BaseException:  # cancelled, for instance: nothing of this connection can be used again
             self.close()
             raise
         return httpx.Response(status, headers=headers, stream=stream, extensions={"http_version": version})

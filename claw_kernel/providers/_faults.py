@@ -291,6 +291,8 @@ def read_wrong_content(server: Server, model: str, content_type: str, body: byte
 
 def read_network(server: Server, error: BaseException) -> ProviderError:
     """The error for a request that found no server, or lost it."""
+    import httpx
+
     causes = list(_causes(error))
     host = urlsplit(server.base_url).hostname
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
@@ -299,6 +301,9 @@ def read_network(server: Server, error: BaseException) -> ProviderError:
             "Check the clock and, behind a company proxy, set SSL_CERT_FILE to its certificate.",
             is_retryable=False,
         )
+    if isinstance(error, httpx.ProxyError):
+        remedy = "Check HTTPS_PROXY and ALL_PROXY, or name the host in NO_PROXY."
+        return NetworkError(f"{server.clean(str(error))}.", remedy, is_retryable=False)
     # A name with several addresses gives one OSError that tells of all of them.
     if any(isinstance(c, ConnectionRefusedError) or f"[Errno {ECONNREFUSED}]" in str(c) for c in causes):
         hint = server.known.start_hint

@@ -19,6 +19,7 @@ import httpx
 from claw_kernel.errors import SettingsError
 from claw_kernel.providers._connection import KEEPALIVE_SECONDS, READ_BYTES, Connection
 from claw_kernel.proxies import proxy_for
+from claw_kernel.settings import without_login
 
 _HAPPY_EYEBALLS_SECONDS = 0.25
 """RFC 8305: how long IPv6 is tried before IPv4 is tried beside it."""
@@ -34,7 +35,7 @@ def open_transport(base_url: str, env: Mapping[str, str], ca_file: str = "") -> 
     url = httpx.URL(base_url)
     proxy = proxy_for(url.scheme, url.raw_host.decode("ascii"), url.port, env)
     if proxy:
-        return _proxied(proxy, _tls(env, ca_file))
+        return ProxiedTransport(proxy, _tls(env, ca_file))
     if url.scheme != "https":
         return DirectTransport()
     context = _tls(env, ca_file)
@@ -134,16 +135,30 @@ class DirectTransport(httpx.AsyncBaseTransport):
         return Connection(*streams, self._idle)
 
 
-def _proxied(proxy: str, context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
-    kept = httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS)
-    try:
-        asked = httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
-        return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=kept, proxy=asked)
-    except (httpx.InvalidURL, ValueError, ImportError):  # the last: SOCKS needs a package that is not there
-        shown = proxy.rpartition("@")[2]
-        raise SettingsError(
-            f"The proxy {shown} cannot be used.", "Name one of http:// or https:// in HTTPS_PROXY or ALL_PROXY."
-        ) from None
+class ProxiedTransport(httpx.AsyncHTTPTransport):
+    """By way of a proxy, whose faults are told apart from those of the server as ``httpx.ProxyError``."""
+
+    def __init__(self, proxy: str, context: ssl.SSLContext) -> None:
+        """Raises SettingsError for a proxy that cannot be asked."""
+        self._shown = without_login(proxy)
+        kept = httpx.Limits(keepalive_expiry=KEEPALIVE_SECONDS)
+        try:
+            asked = httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
+            super().__init__(verify=context, trust_env=False, limits=kept, proxy=asked)
+        except (httpx.InvalidURL, ValueError, ImportError):  # the last: SOCKS needs a package that is not there
+            raise SettingsError(
+                f"The proxy {self._shown} cannot be used.",
+                "Name one of http:// or https:// in HTTPS_PROXY or ALL_PROXY.",
+            ) from None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises ``httpx.TransportError``."""
+        try:
+            return await super().handle_async_request(request)
+        except httpx.ConnectError as error:
+            raise httpx.ProxyError(f"The proxy {self._shown} does not answer") from error
+        except httpx.ProxyError as error:
+            raise httpx.ProxyError(f"The proxy {self._shown} refused the connection ({error})") from error
 
 
 def _tls(env: Mapping[str, str], ca_file: str) -> ssl.SSLContext:

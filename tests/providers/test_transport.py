@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import httpx
 import pytest
 
-from claw_kernel.errors import SettingsError
+from claw_kernel.errors import NetworkError, SettingsError
 from claw_kernel.messages import TextBlock
 from claw_kernel.providers._transport import DirectTransport, make_request, open_transport, read_parts
 from claw_kernel.proxies import is_loopback, proxy_for
@@ -168,6 +168,20 @@ def test_the_proxy_is_the_one_of_the_settings_and_not_of_the_process(monkeypatch
 
 @pytest.mark.parametrize("proxy", ["ftp://me:word@proxy:1", SOCKS, "http://me:word@proxy:port"])
 def test_a_proxy_that_cannot_be_asked_is_one_line_without_its_password(proxy):
-    with pytest.raises(SettingsError, match=r"The proxy proxy:\w+ cannot be used") as caught:
+    with pytest.raises(SettingsError, match=r"The proxy \w+://proxy:\w+ cannot be used") as caught:
         open_transport("https://api.example.com", {"HTTPS_PROXY": proxy})
     assert "word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("is_listening", [False, True])
+def test_the_fault_of_a_proxy_is_told_apart_from_the_servers(api, is_listening):
+    with ModelServer(unchecked="a proxy's own requests") as proxy:
+        proxy.answer(Response(407, {}, is_chunked=False))
+        if not is_listening:
+            proxy.close()
+        env = {"HTTPS_PROXY": proxy.base_url.replace("://", "://me:word@")}
+        error = ask(api, "https://model.invalid", env=env).error
+    assert type(error) is NetworkError
+    said = "refused the connection (407 X)" if is_listening else "does not answer"
+    assert error.message == f"The proxy {proxy.base_url} {said}."
+    assert "NO_PROXY" in error.remedy
