@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from claw_kernel._core import (
     CancelToken,
@@ -31,9 +30,7 @@ from claw_kernel.messages import (
     ToolSpec,
 )
 from claw_kernel.tools.catalog import Catalog
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+from claw_kernel.tools.workers import Workers
 
 OnOutput = Callable[[str, dict[str, Any] | None], None]
 """``(text, bundle)``: more output of a running call, from any thread."""
@@ -138,7 +135,7 @@ class ToolSet:
             self._catalog.add(search.spec)
         self._offered: PythonTool | None = None
         self._sent: tuple[ToolSpec, ...] = ()
-        self._pool: ThreadPoolExecutor | None = None
+        self._workers = Workers()
         self._is_ready = False
 
     @property
@@ -172,7 +169,7 @@ class ToolSet:
         the model's first words take longer."""
         if not self._is_ready:
             self._is_ready = True
-            self._threads().submit(self._core.sandbox_report)
+            self._workers.begin(self._core.sandbox_report)
 
     def prepare(self, call: ToolCall) -> PreparedCall:
         """Validate and judge. A deferred tool may be called unseen; its schema is sent then. Raises ToolInputError."""
@@ -246,28 +243,18 @@ class ToolSet:
             if ready.is_read_only:
                 return await ready.tool.run(ready.call.input, on_output)
             return await self._run_checkpointed(ready, ready.tool, on_output)
-        future = asyncio.get_running_loop().run_in_executor(
-            self._threads(),
-            self._core.run,
-            ready.prepared,
-            cancel,
-            lambda text: on_output(text, None),
-            ready.call.id,
+        return await self._workers.run(
+            lambda: self._core.run(ready.prepared, cancel, lambda text: on_output(text, None), ready.call.id),
+            cancel.cancel,
         )
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            cancel.cancel()
-            return await future
 
     async def _run_checkpointed(self, ready: PreparedCall, tool: PythonTool, on_output: OnOutput) -> ToolOutput:
         """Also where the call fails or is cancelled, what it has written by then can be undone."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads(), self._core.begin_checkpoint, ready.prepared, ready.call.id)
+        await self._workers.run(lambda: self._core.begin_checkpoint(ready.prepared, ready.call.id))
         try:
             return await tool.run(ready.call.input, on_output)
         finally:
-            await loop.run_in_executor(self._threads(), self._core.end_checkpoint, ready.prepared)
+            await self._workers.run(lambda: self._core.end_checkpoint(ready.prepared))
 
     def finish(self, ready: PreparedCall, output: ToolOutput, answer: str, duration_seconds: float) -> ToolResult:
         """Cap, redact and audit, then the result as the transcript holds it."""
@@ -279,16 +266,7 @@ class ToolSet:
         return ToolResult(ready.call.id, read_content(done.content), done.is_error, details)
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            # As many as a step may run at once: the threads only wait for processes and files.
-            self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="claw-tool")
-        return self._pool
+        self._workers.close()
 
 
 def rust_specs(*, only_available: bool = False) -> tuple[ToolSpec, ...]:
