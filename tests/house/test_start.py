@@ -12,7 +12,7 @@ from tests.model_server import ModelServer, anthropic_frames, text
 UNWANTED = {
     "difflib", "claw_kernel.providers.openai_chat", "claw_kernel.session.journal", "claw_kernel.session.signature",
     "claw_kernel.telemetry", "claw_kernel.tools.config", "claw_kernel.tools.exit_plan_mode", "claw_kernel.tools.lsp",
-    "claw_kernel.tools.repl", "claw_kernel.tools.web_search", "httpcore", "pydantic", "mcp", "certifi",
+    "claw_kernel.tools.repl", "claw_kernel.tools.web_search", "httpcore", "pydantic", "certifi",
 }  # fmt: skip
 """Of the standard library, of ours and of others."""
 MOST_OF_OURS = 84
