@@ -15,6 +15,8 @@ PAGES_KEPT = 16
 RUNS_KEPT = 2_000
 WAIT_SECONDS = 0.3
 """How long a cell waits for its page to say how it was started; the page says it a few milliseconds after the start."""
+MEET_SECONDS = 1.0
+"""How long a page is waited for that may not have met this kernel yet: after a restart it speaks once it has seen the extension load."""
 _POLL_SECONDS = 0.005
 
 
@@ -60,6 +62,13 @@ class Outlines:
         with self._lock:
             outline = self._pages.get(page)
             return outline.cells if outline is not None else ()
+
+    def await_cells(self, page: str) -> tuple[str, ...]:
+        """The same, waiting for at most ``MEET_SECONDS`` for a page that has said nothing yet."""
+        until = time.monotonic() + MEET_SECONDS
+        while not (cells := self.cells(page)) and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        return cells
 
     def take_run(self, page: str, cell_id: str) -> bool:
         """Whether the cell that begins was started together with others ("Run All"), by what its page says of the start; False

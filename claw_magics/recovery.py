@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,9 +45,10 @@ def recover(host: Host) -> CommandOutput:
     if not found:
         report.line("Nothing to take back: no turn of this notebook was cut off, or the notebook has them all.")
         return report.output()
+    cells = host.outlines.await_cells(host.connection)
     for lost in found:
         _take_in(host, lost)
-        place = _show(host, lost.record)
+        place = _show(host, lost.record, cells)
         steps = len(lost.record.steps)
         report.line(
             f"Taken back: “{' '.join(lost.record.prompt.split())[:80]}” with {steps} {'step' if steps == 1 else 'steps'}{place}. Its calls "
@@ -61,15 +62,14 @@ def forget(host: Host, turn_ids: Iterable[str]) -> None:
     forget_saved(host.agent.settings.state_dir, turn_ids)
 
 
-def _show(host: Host, record: TurnRecord) -> str:
-    """In the turn's own cell where its page has it, which asks for what was drawn when this cell has ended; else here. Where it
+def _show(host: Host, record: TurnRecord, cells: Sequence[str]) -> str:
+    """In the turn's own cell where its page has it among its ``cells``, which asks for what was drawn when this cell has ended; else here. Where it
     stands, in words."""
     from claw_magics.branches import finished_bundle
     from claw_magics.screen import publish
 
     bundle = finished_bundle(host, record)
     host.drawn.add(DrawnTurn(record.turn_id, record.session_id, record.cell_id, bundle))
-    cells = host.outlines.cells(host.connection)
     if record.cell_id not in cells:
         publish(host.ip, bundle, display_id=f"claw-{record.turn_id}")
         return ""
