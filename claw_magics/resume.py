@@ -109,7 +109,8 @@ def _page_runs(host: Host, pieces: tuple[Piece, ...]) -> list[dict[str, str]] | 
     """For the page: a person's cells by their ids, so that their outputs appear in them, and the agent's code, whose outputs its turn
     shows. None where no page has the cells."""
     ids = [str(cell.get("id", "")) for cell in _document(host).get("cells", ())]
-    known = host.outlines.cells(host.connection) if host.frontend.has_extension else ()
+    said = host.outlines.await_cells(host.connection)
+    known = said if host.frontend.has_extension else ()
     cells = [ids[piece.cell - 1] for piece in pieces]
     if not set(known).issuperset(cells):
         return None
