@@ -36,7 +36,8 @@ def test_a_slice_deep_in_a_gigabyte(bench, gigabyte):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     first = lines * 9 // 10
     cold = bench.call("Read", file_path="log.txt", offset=first, limit=3)
-    assert cold.text == shown(first, first + 2) + f"[lines {first}-{first + 2}; go on with offset {first + 3}]\n"
+    said = cold.text.replace(f" of {lines};", ";")  # where it was quick, its lines are counted already
+    assert said == shown(first, first + 2) + f"[lines {first}-{first + 2}; go on with offset {first + 3}]\n"
     # Its lines are counted by now: the promise is 50 ms, also where other things run beside it.
     times = []
     for offset in (first + 1000, 2, lines // 2, first - 5):
