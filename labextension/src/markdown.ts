@@ -1,7 +1,7 @@
 import { type IRenderMimeRegistry, MimeModel } from '@jupyterlab/rendermime';
 import type { IRenderMime } from '@jupyterlab/rendermime';
 
-import { el } from './dom';
+import { el, setText } from './dom';
 import type { FreeLayout } from './layout';
 
 const MARKDOWN = 'text/markdown';
@@ -57,6 +57,8 @@ function isIndivisible(text: string): boolean {
 interface Part {
   text: string;
   host: HTMLElement;
+  /** The source, until the first rendering is there: JupyterLab loads its renderer with the first Markdown of a page. */
+  plain: HTMLElement;
   renderer: IRenderMime.IRenderer | null;
   isRendering: boolean;
 }
@@ -88,12 +90,16 @@ export class MarkdownText {
     parts.forEach((source, index) => {
       let part = this.parts[index];
       if (!part) {
-        part = { text: '', host: el('div', 'claw-Text-part'), renderer: null, isRendering: false };
+        const plain = el('div', 'claw-Text-plain');
+        part = { text: '', host: el('div', 'claw-Text-part', plain), plain, renderer: null, isRendering: false };
         this.parts.push(part);
         this.node.append(part.host);
       }
       if (part.text !== source) {
         part.text = source;
+        if (!part.renderer) {
+          setText(part.plain, source);
+        }
         void this.render(part);
       }
     });
@@ -121,6 +127,7 @@ export class MarkdownText {
         if (part.renderer) {
           this.layout.replaceWidget(part.renderer, renderer);
         } else {
+          part.plain.remove();
           this.layout.addWidget(renderer, part.host);
         }
         part.renderer = renderer;

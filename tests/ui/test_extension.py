@@ -8,6 +8,7 @@ import time
 
 import nbformat
 import pytest
+from playwright.sync_api import Route
 
 from claw_kernel.session.packing import pack
 from tests.ui import records
@@ -43,8 +44,8 @@ def test_a_finished_record_is_drawn_and_stored(server, open_page) -> None:
     page.run_cell(0)
     page.run_cell(1)
     stored = page.wait_metadata(1)
+    page.page.locator(".jp-RenderedMarkdown", has_text="off by one").wait_for()
     text = page.cell_text(1)
-    assert "off by one" in text
     assert "**" not in text
     assert "\x1b" not in text
     assert "5,120" not in text  # the cache counts as input: 9,120 in
@@ -162,6 +163,29 @@ def test_a_click_reaches_a_blocked_kernel(server, open_page) -> None:
     page.shoot("card-answered")
     page.run_cell(2)
     assert page.cell_text(2).strip() == "allow_once 1"
+
+
+def test_a_card_stays_where_it_is_while_the_renderer_of_its_text_is_loaded(server, open_page) -> None:
+    """JupyterLab fetches what renders Markdown with the first text of a page: no answer may move under the pointer."""
+    server.write("loaded.ipynb", [START, "kernel_side.draw(records.pending())"])
+    page = open_page(server, "loaded.ipynb")
+    page.run_cell(0)
+    held: list[Route] = []
+    is_released = False
+    page.page.route("**/static/lab/**", lambda route: route.continue_() if is_released else held.append(route))
+    page.run_cell(1)
+    page.button("Allow once").wait_for()
+    intro = page.page.locator(".claw-Text")
+    assert intro.inner_text() == "I run the tests first."
+    assert intro.locator(".jp-RenderedMarkdown").count() == 0
+    place = page.button("Allow once").bounding_box()
+    assert held
+    is_released = True
+    for route in held:
+        route.continue_()
+    intro.locator(".jp-RenderedMarkdown").wait_for()
+    assert intro.inner_text() == "I run the tests first."
+    assert page.button("Allow once").bounding_box() == place
 
 
 def test_the_keyboard_answers_with_a_message(server, open_page) -> None:
