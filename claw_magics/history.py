@@ -166,7 +166,7 @@ def _use(host: Host, word: str) -> CommandOutput:
 def _use_notebook(host: Host) -> CommandOutput:
     check_idle(host, "changed")
     session = host.session
-    cells = host.outlines.cells(host.connection)
+    cells = host.outlines.await_cells(host.connection)
     if not cells:
         raise UsageError(
             "The order of the cells is not known here: that needs JupyterLab or Notebook 7 with the extension."
