@@ -109,6 +109,7 @@ def _page_runs(host: Host, pieces: tuple[Piece, ...]) -> list[dict[str, str]] | 
     """For the page: a person's cells by their ids, so that their outputs appear in them, and the agent's code, whose outputs its turn
     shows. None where no page has the cells."""
     ids = [str(cell.get("id", "")) for cell in _document(host).get("cells", ())]
+    # First: only a page that has spoken is known to have the extension.
     said = host.outlines.await_cells(host.connection)
     known = said if host.frontend.has_extension else ()
     cells = [ids[piece.cell - 1] for piece in pieces]

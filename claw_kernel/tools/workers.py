@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ class Workers:
             if not ended.done():
                 ended.set_result(None)
 
+        def wake(_: object) -> None:
+            with suppress(RuntimeError):  # where nobody waits any more, the loop may be closed by now
+                loop.call_soon_threadsafe(tell)
+
         running = self._threads().submit(work)
-        running.add_done_callback(lambda _: loop.call_soon_threadsafe(tell))
+        running.add_done_callback(wake)
         try:
             await ended
         except asyncio.CancelledError:

@@ -65,3 +65,22 @@ def test_other_work_is_left_to_its_thread():
         return await asyncio.to_thread(ended.wait, 10)
 
     assert run(main)
+
+
+def test_work_that_outlives_the_loop_ends_without_a_word(caplog):
+    """As where a person interrupts ``claw prompt`` while a checkpoint is made."""
+    go_on = threading.Event()
+
+    async def main(workers):
+        task = asyncio.ensure_future(workers.run(lambda: go_on.wait(10)))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main)
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("claw-tool"):
+            thread.join(10)
+    assert caplog.text == ""
